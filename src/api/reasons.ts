@@ -29,10 +29,11 @@ export const REASONS = {
     means: "No network path leads to the endpoint's address.",
     fix: 'Check routes, firewalls and network policies between the prober and the store.',
   },
-  ConnectionClosed: {
+  ConnectionLost: {
     verdict: 'Failed',
-    means: 'The connection was closed before the answer was complete.',
-    fix: 'Look for a restart, a crash or an out-of-memory kill of the server, and at the idle limits of proxies between.',
+    means:
+      'The store went away in the middle of the run: the connection was closed before the answer was complete.',
+    fix: 'Look for a restart, a crash or an out-of-memory kill of the server, and at the limits of proxies between.',
   },
   Timeout: {
     verdict: 'Failed',
@@ -190,3 +191,14 @@ export const REASONS = {
 
 /** Why a run did not pass: a key of {@link REASONS}. */
 export type Reason = keyof typeof REASONS;
+
+/** An error with a reason of the closed list. Branch on `reason`; `message` is one line without secrets. */
+export class ReasonedError extends Error {
+  override readonly name: string = 'ReasonedError';
+  readonly reason: Reason;
+
+  constructor(reason: Reason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}

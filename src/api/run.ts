@@ -123,6 +123,8 @@ export interface StepResult {
 export interface RunResult {
   runId: string;
   traceId: string;
+  /** Of the root span. */
+  spanId: string;
   probe: ProbeRef;
   target: string;
   endpoint: string;

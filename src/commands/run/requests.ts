@@ -1,0 +1,195 @@
+import { resourceId } from '../../api/documents.ts';
+import { parseDurationMs } from '../../api/duration.ts';
+import { planProbe, type ProbePlan, type TargetPlan } from '../../api/plan.ts';
+import { check } from '../../api/check.ts';
+import { formatPath, formatProblem } from '../../api/problem.ts';
+import type { Credentials, RunRequest } from '../../api/run.ts';
+import { API_VERSION, KIND, StorageProbe } from '../../api/storage-probe.ts';
+import { type CommandContext, InputError } from '../context.ts';
+import { credentialsFromEnv, lookupIn, readGivenSecrets, type SecretLookup } from '../secrets.ts';
+import { readFile, readProbeFiles } from '../sources.ts';
+import type { RunFlags } from './command.ts';
+
+/** All of a {@link RunRequest} but the run's own id. */
+export type RunTemplate = Omit<RunRequest, 'runId'>;
+
+/** A run that was broken off gets this long to remove what it made. */
+const CLEAN_UP_TIMEOUT_MS = 10_000;
+
+/**
+ * What the flags, the files and the environment ask for.
+ *
+ * @param owner see {@link RunRequest.owner}.
+ * @throws {InputError}
+ */
+export async function runTemplates(
+  flags: RunFlags,
+  context: CommandContext,
+  owner: string,
+): Promise<RunTemplate[]> {
+  const templates =
+    flags.filename === undefined
+      ? await quickLook(flags, context, owner)
+      : await fromFiles(flags.filename, flags, context, owner);
+  const only = flags.target;
+  if (only === undefined) return templates;
+  const chosen = templates.filter(({ target }) => only.includes(target.name));
+  if (chosen.length > 0) return chosen;
+  const names = templates.map(({ target }) => target.name).join(', ');
+  throw new InputError(`--target: ${only.join(', ')} is not there; accepted: ${names}`);
+}
+
+async function fromFiles(
+  names: readonly string[],
+  flags: RunFlags,
+  context: CommandContext,
+  owner: string,
+): Promise<RunTemplate[]> {
+  const documents = await readProbeFiles(names, context);
+  const lookup = lookupIn(await readGivenSecrets(flags.secret ?? []), documents.secrets);
+  const fallback = credentialsFromEnv(context.env);
+  const templates: RunTemplate[] = [];
+  const missing: string[] = [];
+  for (const plan of documents.probes.map(planProbe)) {
+    for (const target of plan.targets) {
+      const found = resolveTarget(plan, target, lookup, fallback);
+      if (typeof found === 'string') missing.push(found);
+      else templates.push(templateOf(plan, found, owner));
+    }
+  }
+  if (missing.length > 0) throw new InputError(...new Set(missing));
+  return templates;
+}
+
+/** @returns the target with its secrets, or a line that says what is missing. */
+function resolveTarget(
+  { namespace, name }: ProbePlan,
+  plan: TargetPlan,
+  lookup: SecretLookup,
+  fallback: Credentials | undefined,
+): RunRequest['target'] | string {
+  const where = `${resourceId({ namespace, name })}, target ${plan.name}`;
+  const secret = plan.credentialsSecret;
+  const accessKey = lookup(namespace, secret, 'accessKey');
+  const secretKey = lookup(namespace, secret, 'secretKey');
+  const sessionToken = lookup(namespace, secret, 'sessionToken');
+  if ((accessKey === undefined) !== (secretKey === undefined)) {
+    return `${where}: Secret ${secret} has no ${accessKey === undefined ? 'accessKey' : 'secretKey'}; accepted: accessKey and secretKey`;
+  }
+  const credentials =
+    accessKey === undefined || secretKey === undefined
+      ? fallback
+      : { accessKey, secretKey, ...(sessionToken !== undefined && { sessionToken }) };
+  if (credentials === undefined) {
+    return `${where}: Secret ${secret} is not there; accepted: --secret ${secret}=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a Secret document in the file`;
+  }
+  const { endpoint, region } = plan;
+  const target = { name: plan.name, endpoint, region, credentials };
+  if (plan.caSecret === undefined) return target;
+  const ca = lookup(namespace, plan.caSecret.name, plan.caSecret.key);
+  if (ca !== undefined) return { ...target, ca };
+  return `${where}: key ${plan.caSecret.key} of Secret ${plan.caSecret.name} is not there; accepted: --secret ${plan.caSecret.name}=CA.PEM, or a Secret document in the file`;
+}
+
+async function quickLook(flags: RunFlags, context: CommandContext, owner: string): Promise<RunTemplate[]> {
+  const { env } = context;
+  const endpoint =
+    flags.endpoint || env['AWS_ENDPOINT_URL_S3'] || env['AWS_ENDPOINT_URL'] || env['MINIO_ENDPOINT'];
+  if (!endpoint) {
+    throw new InputError('nothing to probe; accepted: -f FILE, or --endpoint URL');
+  }
+  const credentials = quickCredentials(flags, context);
+  const checked = check(
+    StorageProbe,
+    quickResource(endpoint, { ...flags, region: flags.region || env['AWS_REGION'] }),
+  );
+  if ('problems' in checked) {
+    throw new InputError(
+      ...checked.problems.map((problem) => {
+        const flag = FLAG_OF_FIELD.find(([field]) => formatPath(problem.path).startsWith(field))?.[1];
+        return formatProblem(flag === undefined ? problem : { ...problem, path: [flag] });
+      }),
+    );
+  }
+  const plan = planProbe(checked.value);
+  const caFile = flags.caFile || env['AWS_CA_BUNDLE'];
+  const ca = !caFile ? {} : { ca: await readFile(caFile) };
+  return plan.targets.map(({ name, region, endpoint: url }) =>
+    templateOf(plan, { name, endpoint: url, region, credentials, ...ca }, owner),
+  );
+}
+
+const FLAG_OF_FIELD: readonly (readonly [string, string])[] = [
+  ['spec.targets[0].endpoint', '--endpoint'],
+  ['spec.targets[0].region', '--region'],
+  ['spec.bucket', '--bucket'],
+  ['spec.objects', '--size'],
+  ['spec.timeout', '--timeout'],
+];
+
+function quickCredentials(flags: RunFlags, { env }: CommandContext): Credentials {
+  const fromEnv = credentialsFromEnv(env);
+  const { accessKey = fromEnv?.accessKey, secretKey = fromEnv?.secretKey } = flags;
+  if (accessKey && secretKey) return { ...fromEnv, accessKey, secretKey };
+  throw new InputError(
+    '--endpoint: needs credentials; accepted: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or --access-key and --secret-key',
+  );
+}
+
+function quickResource(
+  endpoint: string,
+  {
+    region,
+    bucket,
+    size,
+    timeout,
+  }: Pick<RunFlags, 'bucket' | 'size' | 'timeout'> & { region: string | undefined },
+): object {
+  return {
+    apiVersion: API_VERSION,
+    kind: KIND,
+    metadata: { name: 'quick-look' },
+    spec: {
+      schedule: { interval: '24h' },
+      targets: [
+        {
+          name: nameOf(endpoint),
+          endpoint,
+          credentialsSecretRef: { name: 'quick-look' },
+          ...(region && { region }),
+        },
+      ],
+      ...(bucket !== undefined && { bucket: { mode: 'Existing', name: bucket } }),
+      ...(size !== undefined && { objects: size.map((each) => ({ size: each })) }),
+      ...(timeout !== undefined && { timeout }),
+    },
+  };
+}
+
+/** `http://my-minio.storage.svc:9000` is `my-minio`, as users call it; an address keeps all its digits. */
+function nameOf(endpoint: string): string {
+  const host = URL.parse(endpoint)?.hostname ?? '';
+  const name = /^[\d.]+$/.test(host) ? host : (host.split('.')[0] ?? '');
+  return (
+    name
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9]+/g, '-')
+      .replaceAll(/^-|-$/g, '')
+      .slice(0, 63) || 'target'
+  );
+}
+
+function templateOf(plan: ProbePlan, target: RunRequest['target'], owner: string): RunTemplate {
+  const { namespace, name, bucket, objectSizesBytes, timeoutMs } = plan;
+  const probe = { namespace, name };
+  return { probe, owner, target, bucket, objectSizesBytes, timeoutMs, cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS };
+}
+
+/** @throws {InputError} that names the flag. */
+export function durationFlag(flag: string, text: string): number {
+  try {
+    return parseDurationMs(text);
+  } catch (error) {
+    throw new InputError(`${flag}: ${error instanceof Error ? error.message : ''}`);
+  }
+}

@@ -1,0 +1,159 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { hostname, userInfo } from 'node:os';
+
+import type { Logger } from 'pino';
+
+import type { RunResult } from '../../api/run.ts';
+import { runProbe } from '../../probe/run-probe.ts';
+import { ConsoleExporter } from '../../telemetry/console-exporter.ts';
+import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
+import { type OtelSettings, otelSettings } from '../../telemetry/otel-env.ts';
+import { otlpExporterFactory } from '../../telemetry/otlp-exporter.ts';
+import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
+import { Tracing } from '../../telemetry/tracing.ts';
+import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
+import type { RunFlags } from './command.ts';
+import { type Report, reportFor } from './report.ts';
+import { durationFlag, type RunTemplate, runTemplates } from './requests.ts';
+
+/** Targets that are probed at the same time. */
+const MAX_IN_FLIGHT = 10;
+const MAX_COUNT = 100_000;
+
+/** @throws {InputError} before anything is run. */
+export async function run(flags: RunFlags, context: CommandContext): Promise<ExitCode> {
+  const { clock, env, signal, stderr, stdout, version } = context;
+  const count = countFlag(flags.count);
+  const everyMs = flags.every === undefined ? 0 : durationFlag('--every', flags.every);
+  const flushTimeoutMs = durationFlag('--flush-timeout', flags.flushTimeout);
+  const jaegerUrl = urlFlag('--jaeger-url', flags.jaegerUrl);
+  const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
+
+  const templates = await runTemplates(flags, context, ownerHere());
+  const settings = otelSettings(env);
+  for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
+  const exporter = await exporterFor(flags, settings, context);
+  const tracing = new Tracing({ settings, version, ...(exporter !== undefined && { exporter }) });
+  const report = reportFor({
+    format: flags.output,
+    output: stdout,
+    jaegerUrl,
+    runs: templates.length * count,
+    runsPerTarget: count,
+  });
+
+  const verdicts = new Set<RunResult['verdict']>();
+  for (let round = 0; round < count && !signal.aborted; round += 1) {
+    const nextStartMs = clock.monotonicMs() + everyMs;
+    await forEach(templates, MAX_IN_FLIGHT, async (template) => {
+      if (signal.aborted) return;
+      verdicts.add(await runOnce(template, { context, tracing, report, log }));
+    });
+    const waitMs = nextStartMs - clock.monotonicMs();
+    if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
+  }
+  report.end();
+
+  await tracing.shutdown(clock.timeout(flushTimeoutMs));
+  if (exporter instanceof RetryingExporter) tellDelivery(exporter, stderr);
+  return exitCodeOf(verdicts);
+}
+
+interface RunParts {
+  readonly context: CommandContext;
+  readonly tracing: Tracing;
+  readonly report: Report;
+  readonly log: Logger;
+}
+
+async function runOnce(
+  template: RunTemplate,
+  { context, tracing, report, log }: RunParts,
+): Promise<RunResult['verdict']> {
+  const { clock, signal, version } = context;
+  const { name } = template.target;
+  const result = await runProbe(
+    { ...template, runId: randomUUID() },
+    {
+      clock,
+      version,
+      randomBytes,
+      tracer: tracing.tracerFor(name),
+      onProgress: (progress) => {
+        report.progress(name, progress);
+      },
+    },
+    signal,
+  );
+  report.ran(result);
+  logRun(log, result);
+  return result.verdict;
+}
+
+/** Runs `work` for every item, at most `limit` at a time, in the order of the items. */
+async function forEach<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+}
+
+async function exporterFor(
+  flags: RunFlags,
+  settings: OtelSettings,
+  { clock, stderr, stdout }: CommandContext,
+): Promise<ConsoleExporter | RetryingExporter | undefined> {
+  if (settings.disabled) return undefined;
+  const name = flags.exporter ?? settings.exporter ?? (settings.hasOtlpEndpoint ? 'otlp' : 'none');
+  switch (name) {
+    case 'none':
+      return undefined;
+    case 'console': {
+      const output = flags.output === 'text' ? stdout : stderr;
+      return new ConsoleExporter((text) => output.write(text));
+    }
+    case 'otlp': {
+      const create = await otlpExporterFactory(settings.protocol);
+      return new RetryingExporter({ create, clock, random: Math.random });
+    }
+    default:
+      throw new InputError(`OTEL_TRACES_EXPORTER: "${name}" is not known; accepted: none, console, otlp`);
+  }
+}
+
+function tellDelivery(exporter: RetryingExporter, stderr: Output): void {
+  const { delivered, dropped, lastError } = exporter.counts;
+  if (dropped === 0) return;
+  stderr.write(
+    `storage-probe: ${dropped} of ${delivered + dropped} spans were not delivered: ${lastError}\n`,
+  );
+}
+
+function exitCodeOf(verdicts: ReadonlySet<RunResult['verdict']>): ExitCode {
+  if (verdicts.has('Failed')) return EXIT.failed;
+  // Nothing ran at all when it was stopped before the first run.
+  return verdicts.has('Unknown') || verdicts.size === 0 ? EXIT.unknown : EXIT.passed;
+}
+
+/** The same for each run of this user on this machine, and different from everybody else's. */
+function ownerHere(): string {
+  return `${userInfo().username}@${hostname()}`;
+}
+
+function countFlag(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_COUNT) return count;
+  throw new InputError(`--count: "${text}" is not a count; accepted: a whole number from 1 to ${MAX_COUNT}`);
+}
+
+function urlFlag(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined || /^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
+  throw new InputError(
+    `${flag}: "${text}" is not an address; accepted: http://HOST:PORT or https://HOST:PORT`,
+  );
+}

@@ -1,0 +1,28 @@
+import { styleText } from 'node:util';
+
+import type { Output } from '../context.ts';
+
+export type Tone = 'good' | 'bad' | 'unsure' | 'quiet' | 'strong' | 'accent';
+
+/** Colours a text where the output is a terminal that wants colours, and leaves it plain everywhere else. */
+export type Paint = (tone: Tone, text: string) => string;
+
+const FORMATS = {
+  good: 'green',
+  bad: 'red',
+  unsure: 'yellow',
+  quiet: 'gray',
+  strong: 'bold',
+  accent: 'cyan',
+} as const satisfies Record<Tone, Parameters<typeof styleText>[0]>;
+
+/** `NO_COLOR`, `FORCE_COLOR` and what the terminal can do are looked after by Node. */
+export function paintFor(output: Output): Paint {
+  return (tone, text) => styleText(FORMATS[tone], text, { stream: output });
+}
+
+/** `0.42 ms`, `18.3 ms`, `1.24 s`: three figures, right for reading. */
+export function formatMs(ms: number): string {
+  if (ms >= 1_000) return `${(ms / 1_000).toFixed(2)} s`;
+  return `${ms.toFixed(ms < 10 ? 2 : 1)} ms`;
+}

@@ -1,0 +1,65 @@
+import { Command, CommanderError } from 'commander';
+
+import packageJson from '../package.json' with { type: 'json' };
+import { systemClock } from './clock/system-clock.ts';
+import { type CommandContext, EXIT, type ExitCode, InputError } from './commands/context.ts';
+import { runCommand } from './commands/run/command.ts';
+import { validateCommand } from './commands/validate.ts';
+
+const stopping = new AbortController();
+let exitCode: ExitCode = EXIT.passed;
+
+process.on('SIGINT', stop).on('SIGTERM', stop);
+// A reader that went away, like `head`, is no fault of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? exitCode : EXIT.unknown);
+});
+
+await main();
+
+async function main(): Promise<void> {
+  const context: CommandContext = {
+    env: process.env,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    clock: systemClock,
+    signal: stopping.signal,
+    version: packageJson.version,
+  };
+  const program = new Command('storage-probe')
+    .description(packageJson.description)
+    .version(packageJson.version)
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false });
+  for (const command of [
+    runCommand(context, (code) => {
+      exitCode = code;
+    }),
+    validateCommand(context),
+  ]) {
+    program.addCommand(command.copyInheritedSettings(program));
+  }
+  try {
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    exitCode = tell(error);
+  }
+  process.exitCode = exitCode;
+}
+
+/** The first signal asks for an orderly end, clean-up included; the second ends at once. */
+function stop(): void {
+  if (stopping.signal.aborted) process.exit(EXIT.unknown);
+  process.stderr.write('storage-probe: stopping; cleaning up what was made (again to stop at once)\n');
+  stopping.abort();
+}
+
+function tell(error: unknown): ExitCode {
+  // commander has told the user already, or has printed the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.passed : EXIT.unknown;
+  const lines =
+    error instanceof InputError ? error.lines : [`unexpected error: ${String(error)}; please report it`];
+  for (const line of lines) process.stderr.write(`storage-probe: ${line}\n`);
+  return EXIT.unknown;
+}

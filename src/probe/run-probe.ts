@@ -1,0 +1,210 @@
+import { ROOT_CONTEXT, type Span, trace, type Tracer } from '@opentelemetry/api';
+
+import { ReasonedError, REASONS, type Verdict } from '../api/reasons.ts';
+import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from '../api/run.ts';
+import type { Clock } from '../clock/clock.ts';
+import { TargetClient } from '../s3/target-client.ts';
+import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
+import { ephemeralBucket } from './names.ts';
+import type { RandomBytes } from './payload.ts';
+import { endSpan, rootAttributes, startCallSpan, verdictAttributes } from './spans.ts';
+import { type Made, type Step, type StepContext, STEPS } from './steps.ts';
+import { TracedStore } from './traced-store.ts';
+
+export interface ProbeDeps {
+  readonly clock: Clock;
+  readonly randomBytes: RandomBytes;
+  /** The tracer whose `service.name` is the target's name. */
+  readonly tracer: Tracer;
+  /** Of storage-probe: goes into the user agent. */
+  readonly version: string;
+  /** Told of each step as it begins and ends, for a live display. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export type Progress = { readonly began: FunctionName } | { readonly ended: StepResult };
+
+/**
+ * Makes one run: the six steps against one target, one trace.
+ *
+ * Once `request.timeoutMs` has passed or `signal` aborts, the step under way breaks off and the rest is skipped, but
+ * for the clean-up of what the run made, which has `request.cleanUpTimeoutMs` of its own. Never throws for what the
+ * target, the network or the request did: the result says it.
+ */
+export async function runProbe(
+  request: RunRequest,
+  deps: ProbeDeps,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const run = new Run(request, deps, signal);
+  try {
+    return await run.execute();
+  } finally {
+    run.close();
+  }
+}
+
+class Run {
+  readonly #request: RunRequest;
+  readonly #deps: ProbeDeps;
+  readonly #runSignal: AbortSignal;
+  readonly #bucket: string;
+  readonly #endpoint: URL;
+  readonly #root: Span;
+  readonly #startMs: number;
+  readonly #startEpochMs: number;
+  readonly #made: Made = { bucket: false, payloads: [], objects: [] };
+  readonly #steps: StepResult[] = [];
+  #cleanUpSignal: AbortSignal | undefined;
+  #client: TargetClient | undefined;
+
+  constructor(request: RunRequest, deps: ProbeDeps, signal: AbortSignal) {
+    this.#request = request;
+    this.#deps = deps;
+    this.#runSignal = AbortSignal.any([signal, deps.clock.timeout(request.timeoutMs)]);
+    this.#bucket = request.bucket.mode === 'Existing' ? request.bucket.name : ephemeralBucket(request);
+    this.#endpoint = new URL(request.target.endpoint);
+    this.#startMs = deps.clock.monotonicMs();
+    this.#startEpochMs = deps.clock.now();
+    this.#root = deps.tracer.startSpan(
+      'storage probe',
+      { root: true, startTime: this.#startEpochMs, attributes: rootAttributes(request) },
+      ROOT_CONTEXT,
+    );
+  }
+
+  async execute(): Promise<RunResult> {
+    for (const step of STEPS) {
+      const failed = this.#steps.some(({ outcome }) => outcome === 'failed');
+      const isDue = !failed || step.isOwed?.(this.#made) === true;
+      this.#steps.push(isDue ? await this.#runStep(step, failed) : skipped(step));
+    }
+    return this.#conclude();
+  }
+
+  close(): void {
+    this.#client?.close();
+  }
+
+  async #runStep(step: Step, isCleanUp: boolean): Promise<StepResult> {
+    const { name, functionName } = step;
+    this.#deps.onProgress?.({ began: functionName });
+    const startOffsetMs = this.#elapsedMs();
+    const span = this.#deps.tracer.startSpan(
+      name,
+      { startTime: this.#epochMs(startOffsetMs), attributes: { [ATTR_FUNCTION_NAME]: functionName } },
+      trace.setSpan(ROOT_CONTEXT, this.#root),
+    );
+    const result: StepResult = { name, functionName, outcome: 'passed', startOffsetMs, calls: [] };
+    const act = (asCleanUp: boolean): Promise<void> =>
+      step.action(this.#context(span, result.calls, asCleanUp));
+    try {
+      await act(isCleanUp);
+    } catch (error) {
+      Object.assign(result, { outcome: 'failed' }, reasonOf(error));
+      // Broken off in the middle of removing: what is left is removed now, and the step has failed all the same.
+      if (!isCleanUp && this.#runSignal.aborted && step.isOwed?.(this.#made) === true) {
+        await act(true).catch(() => undefined);
+      }
+    }
+    result.durationMs = this.#elapsedMs() - startOffsetMs;
+    endSpan(span, result, this.#epochMs(startOffsetMs + result.durationMs));
+    this.#deps.onProgress?.({ ended: result });
+    return result;
+  }
+
+  #context(step: Span, calls: CallResult[], isCleanUp: boolean): StepContext {
+    const { tracer, randomBytes } = this.#deps;
+    const signal = isCleanUp ? this.#cleanUpDeadline() : this.#runSignal;
+    return {
+      request: this.#request,
+      bucket: this.#bucket,
+      made: this.#made,
+      randomBytes,
+      signal,
+      isCleanUp,
+      event: (name) => {
+        step.addEvent(name, this.#epochMs(this.#elapsedMs()));
+      },
+      store: new TracedStore({
+        bucket: this.#bucket,
+        endpoint: this.#endpoint,
+        signal,
+        calls,
+        client: () => this.#connect(),
+        startSpan: () => startCallSpan(tracer, step, this.#epochMs(this.#elapsedMs())),
+        endSpan: (span, call) => {
+          endSpan(span, call, this.#epochMs(this.#elapsedMs()));
+        },
+      }),
+    };
+  }
+
+  /** On the first call, so that a bad CA bundle fails a step like anything else. */
+  #connect(): TargetClient {
+    this.#client ??= new TargetClient(this.#request.target, this.#deps);
+    return this.#client;
+  }
+
+  #conclude(): RunResult {
+    const { runId, probe, target } = this.#request;
+    const { traceId, spanId } = this.#root.spanContext();
+    const durationMs = this.#elapsedMs();
+    const failed = this.#steps.find(({ outcome }) => outcome === 'failed');
+    const result: RunResult = {
+      runId,
+      traceId,
+      spanId,
+      probe,
+      target: target.name,
+      endpoint: target.endpoint,
+      bucket: this.#bucket,
+      startTime: new Date(this.#startEpochMs).toISOString(),
+      durationMs,
+      verdict: verdictOf(failed),
+      steps: this.#steps,
+      leftBehind: this.#leftBehind(),
+    };
+    if (failed?.reason !== undefined) result.reason = failed.reason;
+    if (failed?.message !== undefined) result.message = failed.message;
+    if (failed !== undefined) result.failedStep = failed.functionName;
+    this.#root.setAttributes(verdictAttributes(result));
+    endSpan(this.#root, result, this.#epochMs(durationMs));
+    return result;
+  }
+
+  #leftBehind(): string[] {
+    const left = this.#made.objects.map(({ key }) => `${this.#bucket}/${key}`);
+    return this.#made.bucket ? [this.#bucket, ...left] : left;
+  }
+
+  #cleanUpDeadline(): AbortSignal {
+    this.#cleanUpSignal ??= this.#deps.clock.timeout(this.#request.cleanUpTimeoutMs);
+    return this.#cleanUpSignal;
+  }
+
+  #elapsedMs(): number {
+    return this.#deps.clock.monotonicMs() - this.#startMs;
+  }
+
+  #epochMs(offsetMs: number): number {
+    return this.#startEpochMs + offsetMs;
+  }
+}
+
+function skipped({ name, functionName }: Step): StepResult {
+  return { name, functionName, outcome: 'skipped', calls: [] };
+}
+
+function verdictOf(failed: StepResult | undefined): Verdict {
+  if (failed === undefined) return 'Passed';
+  return failed.reason === undefined ? 'Unknown' : REASONS[failed.reason].verdict;
+}
+
+function reasonOf(error: unknown): Pick<StepResult, 'reason' | 'message'> {
+  if (error instanceof ReasonedError) return { reason: error.reason, message: error.message };
+  const { name, message } = error instanceof Error ? error : new Error(String(error));
+  if (name === 'TimeoutError') return { reason: 'Timeout', message: 'time ran out between two calls' };
+  if (name === 'AbortError') return { reason: 'Cancelled', message: 'stopped between two calls' };
+  return { reason: 'ProberError', message: message.replaceAll(/\s+/g, ' ').slice(0, 200) };
+}

@@ -1,0 +1,106 @@
+import {
+  type Attributes,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Tracer,
+} from '@opentelemetry/api';
+
+import type { Reason } from '../api/reasons.ts';
+import type { CallResult, Phases, RunRequest, RunResult } from '../api/run.ts';
+import * as attributes from '../telemetry/attributes.ts';
+
+export function rootAttributes({ probe, target, runId, bucket, objectSizesBytes }: RunRequest): Attributes {
+  return {
+    [attributes.ATTR_PROBE_NAMESPACE]: probe.namespace,
+    [attributes.ATTR_PROBE_NAME]: probe.name,
+    [attributes.ATTR_TARGET]: target.name,
+    [attributes.ATTR_RUN_ID]: runId,
+    [attributes.ATTR_BUCKET_MODE]: bucket.mode,
+    [attributes.ATTR_OBJECT_SIZES]: [...objectSizesBytes],
+  };
+}
+
+export function verdictAttributes({ verdict, failedStep }: RunResult): Attributes {
+  return {
+    [attributes.ATTR_VERDICT]: verdict,
+    ...(failedStep !== undefined && { [attributes.ATTR_FAILED_STEP]: failedStep }),
+  };
+}
+
+/** Its name and attributes come with the call's result, by {@link describeCall}. */
+export function startCallSpan(tracer: Tracer, step: Span, startTime: number): Span {
+  return tracer.startSpan('S3', { kind: SpanKind.CLIENT, startTime }, trace.setSpan(ROOT_CONTEXT, step));
+}
+
+export interface DescribedCall {
+  readonly endpoint: URL;
+  readonly bucket: string;
+  readonly key: string | undefined;
+  readonly call: CallResult;
+}
+
+export function describeCall(span: Span, { endpoint, bucket, key, call }: DescribedCall): void {
+  const found: Attributes = {
+    [attributes.ATTR_RPC_SYSTEM_NAME]: 'aws-api',
+    [attributes.ATTR_RPC_METHOD]: `S3/${call.operation}`,
+    [attributes.ATTR_AWS_S3_BUCKET]: bucket,
+    [attributes.ATTR_SERVER_ADDRESS]: endpoint.hostname,
+    [attributes.ATTR_SERVER_PORT]: Number(endpoint.port) || (endpoint.protocol === 'https:' ? 443 : 80),
+    [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: 'test',
+    [attributes.ATTR_CONNECTION_REUSED]: call.reusedConnection,
+  };
+  set(found, attributes.ATTR_AWS_S3_KEY, key);
+  set(found, attributes.ATTR_AWS_REQUEST_ID, call.requestId);
+  set(found, attributes.ATTR_AWS_EXTENDED_REQUEST_ID, call.hostId);
+  set(found, attributes.ATTR_HTTP_RESPONSE_STATUS_CODE, call.status);
+  set(found, attributes.ATTR_HTTP_RESPONSE_SERVER, call.server === undefined ? undefined : [call.server]);
+  set(found, attributes.ATTR_HTTP_REQUEST_BODY_SIZE, call.bytesSent || undefined);
+  set(found, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
+  set(found, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
+  set(found, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
+  set(found, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
+  for (const [phase, durationMs] of Object.entries(call.phases)) {
+    found[PHASE_KEYS[phase as keyof Phases]] = durationMs;
+  }
+  span.updateName(`S3.${call.operation}`);
+  span.setAttributes(found);
+}
+
+const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {
+  dnsMs: `${attributes.ATTR_PHASE_PREFIX}dns_ms`,
+  connectMs: `${attributes.ATTR_PHASE_PREFIX}connect_ms`,
+  tlsMs: `${attributes.ATTR_PHASE_PREFIX}tls_ms`,
+  sendMs: `${attributes.ATTR_PHASE_PREFIX}send_ms`,
+  firstByteMs: `${attributes.ATTR_PHASE_PREFIX}first_byte_ms`,
+  bodyMs: `${attributes.ATTR_PHASE_PREFIX}body_ms`,
+};
+
+function set(found: Attributes, key: string, value: Attributes[string]): void {
+  if (value !== undefined) found[key] = value;
+}
+
+/** Ends the span of a run, a step or a call; one with a reason ends in error. */
+export function endSpan(
+  span: Span,
+  end: { reason?: Reason; message?: string } | undefined,
+  endTime: number,
+): void {
+  if (end?.reason !== undefined) {
+    span.setAttribute(attributes.ATTR_REASON, end.reason);
+    span.setAttribute(attributes.ATTR_ERROR_TYPE, end.reason);
+    span.setStatus({
+      code: SpanStatusCode.ERROR,
+      ...(end.message !== undefined && { message: end.message }),
+    });
+  }
+  span.end(endTime);
+}
+
+/** Source: W3C Trace Context, "traceparent Header". */
+export function traceparent(span: Span): string {
+  const { traceId, spanId, traceFlags } = span.spanContext();
+  return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;
+}

@@ -1,0 +1,87 @@
+import type { Span } from '@opentelemetry/api';
+
+import type { CallResult } from '../api/run.ts';
+import type { Body, Sink } from '../s3/body.ts';
+import { S3Error } from '../s3/s3-error.ts';
+import type { CallOptions, Outcome, TargetClient } from '../s3/target-client.ts';
+import { describeCall, traceparent } from './spans.ts';
+
+export interface TracedStoreOptions {
+  /** The bucket that all calls are about. */
+  readonly bucket: string;
+  readonly endpoint: URL;
+  readonly signal: AbortSignal;
+  readonly client: () => TargetClient;
+  /** Starts the span of one call, now. */
+  readonly startSpan: () => Span;
+  /** Ends it, now. */
+  readonly endSpan: (span: Span, call: CallResult | undefined) => void;
+  /** Gets each call's result, also that of one that failed. */
+  readonly calls: CallResult[];
+}
+
+/** The S3 calls of one step: each is a CLIENT span under the step's span, and stands in the step's result. */
+export class TracedStore {
+  readonly #options: TracedStoreOptions;
+
+  constructor(options: TracedStoreOptions) {
+    this.#options = options;
+  }
+
+  headBucket(): Promise<boolean> {
+    return this.#call((client, bucket, options) => client.headBucket(bucket, options));
+  }
+
+  createBucket(): Promise<void> {
+    return this.#call((client, bucket, options) => client.createBucket(bucket, options));
+  }
+
+  deleteBucket(): Promise<void> {
+    return this.#call((client, bucket, options) => client.deleteBucket(bucket, options));
+  }
+
+  listKeys(prefix: string): Promise<string[]> {
+    return this.#call((client, bucket, options) => client.listKeys(bucket, prefix, options));
+  }
+
+  putObject(key: string, body: Body): Promise<string | undefined> {
+    return this.#call((client, bucket, options) => client.putObject(bucket, key, body, options), key);
+  }
+
+  getObject(key: string, sink: Sink): Promise<void> {
+    return this.#call((client, bucket, options) => client.getObject(bucket, key, sink, options), key);
+  }
+
+  headObject(key: string): Promise<boolean> {
+    return this.#call((client, bucket, options) => client.headObject(bucket, key, options), key);
+  }
+
+  deleteObject(key: string, version?: string): Promise<void> {
+    return this.#call((client, bucket, options) => client.deleteObject(bucket, key, version, options), key);
+  }
+
+  async #call<T>(
+    make: (client: TargetClient, bucket: string, options: CallOptions) => Promise<Outcome<T>>,
+    key?: string,
+  ): Promise<T> {
+    const { bucket, endpoint, signal, client, startSpan, endSpan, calls } = this.#options;
+    signal.throwIfAborted();
+    const store = client();
+    const span = startSpan();
+    let call: CallResult | undefined;
+    try {
+      const outcome = await make(store, bucket, { signal, traceparent: traceparent(span) });
+      call = outcome.call;
+      return outcome.value;
+    } catch (error) {
+      if (error instanceof S3Error) call = error.call;
+      throw error;
+    } finally {
+      if (call !== undefined) {
+        calls.push(call);
+        describeCall(span, { endpoint, bucket, key, call });
+      }
+      endSpan(span, call);
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import type { Reason } from '../api/reasons.ts';
+import { PHASE_NAMES, type TransportError } from './transport.ts';
+
+export interface Fault {
+  readonly reason: Reason;
+  /** What happened, for the middle of a sentence. */
+  readonly message: string;
+  /** The store's own code. */
+  readonly code?: string | undefined;
+}
+
+/** Error codes of Node and of the system, by the reason they give. Sources: libuv, OpenSSL's X509_V_ERR names. */
+const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
+  ENOTFOUND: 'DNSFailed',
+  EAI_AGAIN: 'DNSFailed',
+  EAI_FAIL: 'DNSFailed',
+  EAI_NODATA: 'DNSFailed',
+  EAI_NONAME: 'DNSFailed',
+  ECONNREFUSED: 'ConnectionRefused',
+  EHOSTUNREACH: 'Unreachable',
+  ENETUNREACH: 'Unreachable',
+  EHOSTDOWN: 'Unreachable',
+  ENETDOWN: 'Unreachable',
+  EADDRNOTAVAIL: 'Unreachable',
+  EACCES: 'Unreachable',
+  EPERM: 'Unreachable',
+  ETIMEDOUT: 'Timeout',
+  ERR_SOCKET_CONNECTION_TIMEOUT: 'Timeout',
+  ECONNRESET: 'ConnectionLost',
+  ECONNABORTED: 'ConnectionLost',
+  EPIPE: 'ConnectionLost',
+  UNABLE_TO_GET_ISSUER_CERT: 'TLSUnknownAuthority',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'TLSUnknownAuthority',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'TLSUnknownAuthority',
+  SELF_SIGNED_CERT_IN_CHAIN: 'TLSUnknownAuthority',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'TLSUnknownAuthority',
+  CERT_UNTRUSTED: 'TLSUnknownAuthority',
+  CERT_SIGNATURE_FAILURE: 'TLSUnknownAuthority',
+  CERT_HAS_EXPIRED: 'TLSCertificateExpired',
+  CERT_NOT_YET_VALID: 'TLSCertificateNotYetValid',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'TLSHostnameMismatch',
+  EPROTO: 'TLSFailed',
+};
+
+/**
+ * Says why an exchange came to no answer.
+ *
+ * @param wasConnected an earlier call of the same run was answered: a store that now refuses connections went away.
+ */
+export function networkFault(error: TransportError, endpoint: URL, wasConnected: boolean): Fault {
+  const { cause, phase } = error;
+  const doing = `${PHASE_NAMES[phase]} ${endpoint.host}`;
+  if (isTimeout(cause)) return { reason: 'Timeout', message: `time ran out while ${doing}` };
+
+  const reason = reasonOfCode(codeOf(cause), phase) ?? 'ProberError';
+  if (reason === 'ConnectionRefused' && wasConnected) {
+    return {
+      reason: 'ConnectionLost',
+      message: `${endpoint.host} answered before, and now refuses connections`,
+    };
+  }
+  return { reason, message: `failed while ${doing}: ${describe(cause)}` };
+}
+
+function reasonOfCode(code: string, phase: TransportError['phase']): Reason | undefined {
+  if (code.startsWith('HPE_')) return 'NotS3';
+  if (code.startsWith('ERR_SSL_') || (code === 'ECONNRESET' && phase === 'tlsMs')) return 'TLSFailed';
+  return REASON_OF_CODE[code];
+}
+
+/** True when a deadline, and not a shutdown, broke the call off. */
+export function isTimeout(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === 'TimeoutError';
+}
+
+function codeOf(cause: unknown): string {
+  if (typeof cause === 'object' && cause !== null && 'code' in cause) return String(cause.code);
+  return '';
+}
+
+function describe(cause: unknown): string {
+  // Several addresses were tried: Node gathers their errors, and gives the whole the first one's code.
+  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return describe(cause.errors[0]);
+  if (!(cause instanceof Error)) return 'no error was given';
+  return oneLine(cause.message);
+}
+
+/** OpenSSL's messages carry addresses and source files of its own: `4087...:error:0A00010B:SSL routines:…:wrong version number:../deps/…`. */
+function oneLine(message: string): string {
+  const openssl = /:SSL routines:[^:]*:([^:]+):/.exec(message);
+  return (openssl?.[1] ?? message).replaceAll(/\s+/g, ' ').slice(0, 200).trim();
+}

@@ -1,0 +1,101 @@
+import { createHash, createHmac } from 'node:crypto';
+
+import type { Credentials } from '../api/run.ts';
+
+/** SHA-256 of no bytes, in hex. */
+export const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+
+export interface UnsignedRequest {
+  readonly method: string;
+  /** As it goes on the wire: `host` or `host:port`. */
+  readonly host: string;
+  /** Percent-encoded path, without a query. */
+  readonly path: string;
+  /** Percent-encoded query without the `?`; empty when there is none. */
+  readonly query: string;
+  /** Hex SHA-256 of the body, or `UNSIGNED-PAYLOAD`. */
+  readonly payloadSha256: string;
+}
+
+/**
+ * Signs S3 requests by AWS Signature Version 4, in the `Authorization` header. The signing key is derived once a day,
+ * not for each request. Only `host` and the `x-amz-*` headers made here are signed, so that a header that a proxy
+ * changes, or a `traceparent` added later, does not break the signature.
+ *
+ * Source: Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header".
+ */
+export class Signer {
+  readonly #credentials: Credentials;
+  readonly #region: string;
+  #day = '';
+  #key: Buffer = Buffer.alloc(0);
+
+  constructor(credentials: Credentials, region: string) {
+    this.#credentials = credentials;
+    this.#region = region;
+  }
+
+  /**
+   * @param nowMs wall time of the signature, ms since the epoch.
+   * @returns the headers to add to the request, `authorization` among them.
+   */
+  sign(request: UnsignedRequest, nowMs: number): Record<string, string> {
+    const timestamp = amzDate(nowMs);
+    const day = timestamp.slice(0, 8);
+    const scope = `${day}/${this.#region}/s3/aws4_request`;
+    const { accessKey, sessionToken } = this.#credentials;
+
+    const signed: Record<string, string> = {
+      'x-amz-content-sha256': request.payloadSha256,
+      'x-amz-date': timestamp,
+    };
+    if (sessionToken !== undefined) signed['x-amz-security-token'] = sessionToken;
+
+    let headerLines = `host:${request.host}\n`;
+    let headerNames = 'host';
+    for (const name in signed) {
+      headerLines += `${name}:${signed[name]}\n`;
+      headerNames += `;${name}`;
+    }
+    const canonicalRequest = `${request.method}\n${request.path}\n${canonicalQuery(request.query)}\n${headerLines}\n${headerNames}\n${request.payloadSha256}`;
+    const stringToSign = `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${sha256Hex(canonicalRequest)}`;
+    const signature = createHmac('sha256', this.#keyOf(day)).update(stringToSign).digest('hex');
+
+    signed['authorization'] =
+      `AWS4-HMAC-SHA256 Credential=${accessKey}/${scope}, SignedHeaders=${headerNames}, Signature=${signature}`;
+    return signed;
+  }
+
+  #keyOf(day: string): Buffer {
+    if (day !== this.#day) {
+      let key = hmac(`AWS4${this.#credentials.secretKey}`, day);
+      for (const part of [this.#region, 's3', 'aws4_request']) key = hmac(key, part);
+      this.#key = key;
+      this.#day = day;
+    }
+    return this.#key;
+  }
+}
+
+/** `20261122T190147Z`. */
+function amzDate(nowMs: number): string {
+  const iso = new Date(nowMs).toISOString();
+  return `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
+}
+
+function canonicalQuery(query: string): string {
+  if (query === '') return '';
+  return query
+    .split('&')
+    .map((pair) => (pair.includes('=') ? pair : `${pair}=`))
+    .toSorted()
+    .join('&');
+}
+
+function hmac(key: string | Buffer, text: string): Buffer {
+  return createHmac('sha256', key).update(text).digest();
+}
+
+export function sha256Hex(data: string | Buffer): string {
+  return createHash('sha256').update(data).digest('hex');
+}

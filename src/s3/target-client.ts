@@ -1,0 +1,334 @@
+import { EventEmitter } from 'node:events';
+import type http from 'node:http';
+
+import { Client } from 'minio';
+
+import type { CallResult, RunTarget } from '../api/run.ts';
+import type { Clock } from '../clock/clock.ts';
+import { answerFault, isForeign } from './answer-faults.ts';
+import { type Body, type Sink, TextSink } from './body.ts';
+import { checkCaBundle } from './ca-bundle.ts';
+import { type Fault, isTimeout, networkFault } from './network-faults.ts';
+import { S3Error } from './s3-error.ts';
+import { EMPTY_SHA256, sha256Hex, Signer } from './signer.ts';
+import { type Exchange, header, Transport, TransportError } from './transport.ts';
+
+/** Longest answer that is kept: S3's errors and listings are far shorter. */
+const MAX_TEXT_BYTES = 64 * 1_024;
+
+/** Region that S3 assumes when a bucket is made without one. */
+const DEFAULT_REGION = 'us-east-1';
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  /** W3C trace context of the call's span; goes out unsigned. */
+  readonly traceparent?: string;
+}
+
+export interface TargetClientDeps {
+  readonly clock: Clock;
+  /** For the `user-agent` header. */
+  readonly version: string;
+}
+
+/** What a call gave, with how it went. */
+export interface Outcome<T> {
+  readonly value: T;
+  readonly call: CallResult;
+}
+
+interface PendingCall {
+  readonly operation: string;
+  readonly kind: 'bucket' | 'object';
+  readonly options: CallOptions;
+  readonly body?: Body;
+  readonly sink?: Sink;
+  answer?: { exchange: Exchange; text: string };
+}
+
+/**
+ * The S3 calls of one run against one target: one at a time, over one connection, without retries, each with its
+ * phases. minio's client builds the requests; ours sign them, send them and read the answers.
+ *
+ * Every method throws {@link S3Error} and nothing else for what the store, the network or a signal did.
+ */
+export class TargetClient {
+  readonly #target: RunTarget;
+  readonly #endpoint: URL;
+  readonly #clock: Clock;
+  readonly #runStartMs: number;
+  readonly #transport: Transport;
+  readonly #signer: Signer;
+  readonly #client: Client;
+  /** The call under way: minio's seam for a transport has no room for it. */
+  #pending: PendingCall | undefined;
+  #wasConnected = false;
+
+  /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate. */
+  constructor(target: RunTarget, { clock, version }: TargetClientDeps) {
+    this.#target = target;
+    if (target.ca !== undefined) checkCaBundle(target.ca);
+    this.#endpoint = new URL(target.endpoint);
+    this.#clock = clock;
+    this.#runStartMs = clock.monotonicMs();
+    this.#transport = new Transport({
+      endpoint: this.#endpoint,
+      clock,
+      ...(target.ca !== undefined && { ca: target.ca }),
+    });
+    this.#signer = new Signer(target.credentials, target.region);
+    const secure = this.#endpoint.protocol === 'https:';
+    this.#client = new Client({
+      endPoint: this.#endpoint.hostname,
+      port: Number(this.#endpoint.port) || (secure ? 443 : 80),
+      useSSL: secure,
+      region: target.region,
+      pathStyle: true,
+      retryOptions: { disableRetry: true },
+      // Without keys minio signs nothing: it would derive the signing key anew for each request.
+      accessKey: '',
+      secretKey: '',
+      transport: { request: this.#request.bind(this) as unknown as typeof http.request },
+    });
+    this.#client.setAppInfo('storage-probe', version);
+  }
+
+  headBucket(bucket: string, options: CallOptions): Promise<Outcome<boolean>> {
+    return this.#call({ operation: 'HeadBucket', kind: 'bucket', options }, () =>
+      this.#client.bucketExists(bucket),
+    );
+  }
+
+  createBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
+    const { region } = this.#target;
+    return this.#call({ operation: 'CreateBucket', kind: 'bucket', options }, () =>
+      this.#client.makeBucket(bucket, region === DEFAULT_REGION ? '' : region),
+    );
+  }
+
+  /** Fails with reason `BucketConflict` and code `BucketNotEmpty` when something is in it. */
+  deleteBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
+    return this.#call({ operation: 'DeleteBucket', kind: 'bucket', options }, () =>
+      this.#client.removeBucket(bucket),
+    );
+  }
+
+  /** @returns the version that was made, in a bucket with versioning. */
+  putObject(
+    bucket: string,
+    key: string,
+    body: Body,
+    options: CallOptions,
+  ): Promise<Outcome<string | undefined>> {
+    const pending: PendingCall = { operation: 'PutObject', kind: 'object', options, body };
+    return this.#call(pending, async () => {
+      // minio's putObject reads the whole body into memory, and splits a large one.
+      const headers = { 'content-length': body.sizeBytes, 'content-type': 'application/octet-stream' };
+      const request = { method: 'PUT', bucketName: bucket, objectName: key, headers };
+      await this.#client.makeRequestStreamAsync(request, '', '', [200], '');
+      return versionOf(pending);
+    });
+  }
+
+  /** The object's bytes go to `sink` as they come. */
+  getObject(bucket: string, key: string, sink: Sink, options: CallOptions): Promise<Outcome<void>> {
+    return this.#call({ operation: 'GetObject', kind: 'object', options, sink }, async () => {
+      await this.#client.getObject(bucket, key);
+    });
+  }
+
+  /** @returns false when it is not there. */
+  headObject(bucket: string, key: string, options: CallOptions): Promise<Outcome<boolean>> {
+    return this.#call({ operation: 'HeadObject', kind: 'object', options }, async () => {
+      try {
+        await this.#client.statObject(bucket, key);
+        return true;
+      } catch (error) {
+        if (error instanceof S3Error && error.reason === 'ObjectMissing') return false;
+        throw error;
+      }
+    });
+  }
+
+  deleteObject(
+    bucket: string,
+    key: string,
+    version: string | undefined,
+    options: CallOptions,
+  ): Promise<Outcome<void>> {
+    return this.#call({ operation: 'DeleteObject', kind: 'object', options }, () =>
+      this.#client.removeObject(bucket, key, version === undefined ? {} : { versionId: version }),
+    );
+  }
+
+  /** The keys under a prefix, one page: at most 1,000, fewer when they are long. */
+  listKeys(bucket: string, prefix: string, options: CallOptions): Promise<Outcome<string[]>> {
+    const pending: PendingCall = { operation: 'ListObjectsV2', kind: 'bucket', options };
+    return this.#call(pending, async () => {
+      const query = `list-type=2&max-keys=100&prefix=${encodeURIComponent(prefix)}`;
+      await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query });
+      return Array.from(pending.answer?.text.matchAll(/<Key>([^<]+)<\/Key>/g) ?? [], ([, key]) => key ?? '');
+    });
+  }
+
+  /** Closes the connection. */
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #call<T>(pending: PendingCall, start: () => Promise<T>): Promise<Outcome<T>> {
+    this.#pending = pending;
+    try {
+      const value = await start();
+      return { value, call: this.#resultOf(pending) };
+    } finally {
+      this.#pending = undefined;
+    }
+  }
+
+  /** minio's seam: what it builds comes in, what it waits for goes out. */
+  #request(built: BuiltRequest, onResponse: (response: http.IncomingMessage) => void): EventEmitter {
+    const pending = this.#pending;
+    if (pending === undefined) throw new Error('no call is under way');
+    const outgoing = new OutgoingRequest((text) => {
+      this.#exchange(pending, built, text).then(
+        ({ exchange }) => {
+          onResponse(new ReadAnswer(exchange) as unknown as http.IncomingMessage);
+        },
+        (error: unknown) => outgoing.emit('error', error),
+      );
+    });
+    return outgoing;
+  }
+
+  async #exchange(
+    pending: PendingCall,
+    built: BuiltRequest,
+    text: string,
+  ): Promise<{ exchange: Exchange; text: string }> {
+    const { options } = pending;
+    const body = pending.body ?? textBody(text);
+    const [path = '/', query = ''] = built.path.split('?', 2);
+    const signedAtMs = this.#clock.now();
+    const { host = '' } = built.headers;
+    const payloadSha256 = body?.sha256 ?? EMPTY_SHA256;
+    const signature = this.#signer.sign(
+      { method: built.method, host, path, query, payloadSha256 },
+      signedAtMs,
+    );
+    const headers = { ...built.headers, ...signature };
+    if (options.traceparent !== undefined) headers['traceparent'] = options.traceparent;
+
+    const excerpt = new TextSink(MAX_TEXT_BYTES);
+    const request = {
+      method: built.method,
+      path: built.path,
+      headers,
+      ...(body !== undefined && { body }),
+      sinkFor: (status: number) => (status < 300 && pending.sink !== undefined ? pending.sink : excerpt),
+    };
+    const exchange = await this.#send(pending, request);
+    this.#wasConnected = true;
+    pending.answer = { exchange, text: this.#redacted(excerpt.text()) };
+    if ((exchange.status ?? 0) < 300 && !isForeign(exchange)) return pending.answer;
+
+    const fault = answerFault({ ...pending.answer, kind: pending.kind, signedAtMs });
+    throw this.#error(pending, exchange, fault);
+  }
+
+  async #send(pending: PendingCall, request: Parameters<Transport['send']>[0]): Promise<Exchange> {
+    try {
+      return await this.#transport.send(request, pending.options.signal);
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      const { signal } = pending.options;
+      const stopped = error.cause === signal.reason && !isTimeout(error.cause);
+      const fault: Fault = stopped
+        ? { reason: 'Cancelled', message: 'stopped before an answer came' }
+        : networkFault(error, this.#endpoint, this.#wasConnected);
+      throw this.#error(pending, error.exchange, fault, error.cause);
+    }
+  }
+
+  #error(pending: PendingCall, exchange: Exchange, fault: Fault, cause?: unknown): S3Error {
+    const message = `${pending.operation}: ${fault.message}`;
+    return new S3Error({ ...fault, message }, this.#describe(pending, exchange), cause);
+  }
+
+  #resultOf(pending: PendingCall): CallResult {
+    if (pending.answer === undefined) throw new Error(`${pending.operation} made no request`);
+    return this.#describe(pending, pending.answer.exchange);
+  }
+
+  #describe({ operation }: PendingCall, exchange: Exchange): CallResult {
+    const { startMs, endMs, headers: _, ...seen } = exchange;
+    const call: CallResult = {
+      operation,
+      startOffsetMs: startMs - this.#runStartMs,
+      durationMs: endMs - startMs,
+      ...seen,
+    };
+    const requestId = header(exchange, 'x-amz-request-id');
+    const hostId = header(exchange, 'x-amz-id-2');
+    const server = header(exchange, 'server');
+    if (requestId !== undefined) call.requestId = requestId;
+    if (hostId !== undefined) call.hostId = hostId;
+    if (server !== undefined) call.server = server;
+    return call;
+  }
+
+  /** A session token goes out with each request, and what answers may echo it. */
+  #redacted(text: string): string {
+    const { sessionToken } = this.#target.credentials;
+    return sessionToken === undefined ? text : text.replaceAll(sessionToken, '[redacted]');
+  }
+}
+
+/** What minio passes to `http.request`. */
+interface BuiltRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What minio does with an `http.ClientRequest`: it listens for `error`, and ends it with the body. */
+class OutgoingRequest extends EventEmitter {
+  readonly #send: (text: string) => void;
+
+  constructor(send: (text: string) => void) {
+    super();
+    this.#send = send;
+  }
+
+  end(text: string): void {
+    this.#send(text);
+  }
+}
+
+/** What minio does with an answer: it looks at status and headers, and drains a body that is read already. */
+class ReadAnswer extends EventEmitter {
+  readonly statusCode: number | undefined;
+  readonly headers: http.IncomingHttpHeaders;
+
+  constructor({ status, headers }: Exchange) {
+    super();
+    this.statusCode = status;
+    this.headers = headers;
+  }
+
+  override on(event: string, listener: () => void): this {
+    if (event === 'end') queueMicrotask(listener);
+    return this;
+  }
+}
+
+function textBody(text: string): Body | undefined {
+  if (text === '') return undefined;
+  const bytes = Buffer.from(text);
+  return { sizeBytes: bytes.length, sha256: sha256Hex(bytes), chunks: () => [bytes] };
+}
+
+function versionOf({ answer }: PendingCall): string | undefined {
+  const version = answer && header(answer.exchange, 'x-amz-version-id');
+  return version === 'null' ? undefined : version;
+}

@@ -1,0 +1,146 @@
+import { parseKeyPairsIntoRecord } from '@opentelemetry/core';
+import {
+  AlwaysOffSampler,
+  AlwaysOnSampler,
+  ParentBasedSampler,
+  type Sampler,
+  type SpanLimits,
+  TraceIdRatioBasedSampler,
+} from '@opentelemetry/sdk-trace';
+
+export const OTLP_PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const;
+export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number];
+
+/** What the `OTEL_*` variables ask for. Those of the OTLP exporters themselves are read by OpenTelemetry's own code. */
+export interface OtelSettings {
+  readonly disabled: boolean;
+  /** Of `OTEL_TRACES_EXPORTER`; absent when it is not set. */
+  readonly exporter?: string;
+  /** True when a variable names an OTLP endpoint. */
+  readonly hasOtlpEndpoint: boolean;
+  readonly protocol: OtlpProtocol;
+  readonly resourceAttributes: Readonly<Record<string, string>>;
+  readonly sampler: Sampler;
+  readonly limits: SpanLimits;
+  readonly batch: {
+    readonly scheduledDelayMillis: number;
+    readonly maxQueueSize: number;
+    readonly maxExportBatchSize: number;
+    readonly exportTimeoutMillis: number;
+  };
+  /** One line for each variable whose value was not taken. */
+  readonly warnings: readonly string[];
+}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the variables as the specification says: an empty one counts as unset, a bad one is warned of and ignored.
+ *
+ * Two differences: the protocol defaults to `grpc`, as the specification lets an SDK that always had it do, and
+ * `service.name` is the target's name, whatever `OTEL_SERVICE_NAME` says.
+ *
+ * Source: OpenTelemetry specification, "Environment Variable Specification".
+ */
+export function otelSettings(env: Env): OtelSettings {
+  const warnings: string[] = [];
+  const protocol =
+    text(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? text(env, 'OTEL_EXPORTER_OTLP_PROTOCOL');
+  const exporter = text(env, 'OTEL_TRACES_EXPORTER');
+  return {
+    disabled: text(env, 'OTEL_SDK_DISABLED')?.toLowerCase() === 'true',
+    ...(exporter !== undefined && { exporter }),
+    hasOtlpEndpoint:
+      (text(env, 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? text(env, 'OTEL_EXPORTER_OTLP_ENDPOINT')) !==
+      undefined,
+    protocol: oneOf('OTEL_EXPORTER_OTLP_PROTOCOL', protocol, OTLP_PROTOCOLS, 'grpc', warnings),
+    resourceAttributes: resourceAttributes(text(env, 'OTEL_RESOURCE_ATTRIBUTES')),
+    sampler: sampler(env, warnings),
+    limits: limits(env, warnings),
+    batch: {
+      scheduledDelayMillis: count(env, 'OTEL_BSP_SCHEDULE_DELAY', warnings) ?? 5_000,
+      maxQueueSize: count(env, 'OTEL_BSP_MAX_QUEUE_SIZE', warnings) ?? 2_048,
+      maxExportBatchSize: count(env, 'OTEL_BSP_MAX_EXPORT_BATCH_SIZE', warnings) ?? 512,
+      exportTimeoutMillis: count(env, 'OTEL_BSP_EXPORT_TIMEOUT', warnings) ?? 30_000,
+    },
+    warnings,
+  };
+}
+
+function resourceAttributes(pairs: string | undefined): Record<string, string> {
+  const attributes = parseKeyPairsIntoRecord(pairs);
+  delete attributes['service.name'];
+  return attributes;
+}
+
+const SAMPLERS = [
+  'always_on',
+  'always_off',
+  'traceidratio',
+  'parentbased_always_on',
+  'parentbased_always_off',
+  'parentbased_traceidratio',
+] as const;
+
+function sampler(env: Env, warnings: string[]): Sampler {
+  const name = oneOf(
+    'OTEL_TRACES_SAMPLER',
+    text(env, 'OTEL_TRACES_SAMPLER'),
+    SAMPLERS,
+    'parentbased_always_on',
+    warnings,
+  );
+  const root = rootSampler(name.replace('parentbased_', ''), env, warnings);
+  return name.startsWith('parentbased_') ? new ParentBasedSampler({ root }) : root;
+}
+
+function rootSampler(name: string, env: Env, warnings: string[]): Sampler {
+  if (name === 'always_off') return new AlwaysOffSampler();
+  if (name === 'always_on') return new AlwaysOnSampler();
+  const given = text(env, 'OTEL_TRACES_SAMPLER_ARG');
+  const ratio = given === undefined ? 1 : Number(given);
+  if (ratio >= 0 && ratio <= 1) return new TraceIdRatioBasedSampler(ratio);
+  warnings.push(`OTEL_TRACES_SAMPLER_ARG: "${given}" is ignored; accepted: a number from 0 to 1`);
+  return new AlwaysOnSampler();
+}
+
+function limits(env: Env, warnings: string[]): SpanLimits {
+  const found: SpanLimits = {};
+  const shared = count(env, 'OTEL_ATTRIBUTE_COUNT_LIMIT', warnings);
+  const attributes = count(env, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', warnings) ?? shared;
+  const valueLength =
+    count(env, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', warnings) ??
+    count(env, 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', warnings);
+  const events = count(env, 'OTEL_SPAN_EVENT_COUNT_LIMIT', warnings);
+  if (attributes !== undefined) found.attributeCountLimit = attributes;
+  if (valueLength !== undefined) found.attributeValueLengthLimit = valueLength;
+  if (events !== undefined) found.eventCountLimit = events;
+  return found;
+}
+
+function text(env: Env, name: string): string | undefined {
+  const value = env[name]?.trim();
+  return value === '' ? undefined : value;
+}
+
+function count(env: Env, name: string, warnings: string[]): number | undefined {
+  const value = text(env, name);
+  if (value === undefined) return undefined;
+  if (/^\d{1,9}$/.test(value) && Number(value) > 0) return Number(value);
+  warnings.push(`${name}: "${value}" is ignored; accepted: a whole number above 0`);
+  return undefined;
+}
+
+function oneOf<T extends string>(
+  name: string,
+  value: string | undefined,
+  accepted: readonly T[],
+  fallback: NoInfer<T>,
+  warnings: string[],
+): T {
+  if (value === undefined) return fallback;
+  const found = accepted.find((candidate) => candidate === value);
+  if (found !== undefined) return found;
+  warnings.push(`${name}: "${value}" is ignored; accepted: ${accepted.join(', ')}`);
+  return fallback;
+}
