@@ -45,7 +45,8 @@ async function main(): Promise<void> {
   } catch (error) {
     exitCode = tell(error);
   }
-  process.exitCode = exitCode;
+  // A look-up of a name, or a channel to a Collector that is away, cannot be cancelled: nothing waits for them.
+  process.stdout.write('', () => process.exit(exitCode));
 }
 
 /** The first signal asks for an orderly end, clean-up included; the second ends at once. */

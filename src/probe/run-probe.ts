@@ -142,7 +142,7 @@ class Run {
 
   /** On the first call, so that a bad CA bundle fails a step like anything else. */
   #connect(): TargetClient {
-    this.#client ??= new TargetClient(this.#request.target, this.#deps);
+    this.#client ??= new TargetClient(this.#request.target, { ...this.#deps, originMs: this.#startMs });
     return this.#client;
   }
 

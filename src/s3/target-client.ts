@@ -29,6 +29,8 @@ export interface TargetClientDeps {
   readonly clock: Clock;
   /** For the `user-agent` header. */
   readonly version: string;
+  /** Monotonic ms that the offsets of calls count from: the start of the run. */
+  readonly originMs: number;
 }
 
 /** What a call gave, with how it went. */
@@ -56,7 +58,7 @@ export class TargetClient {
   readonly #target: RunTarget;
   readonly #endpoint: URL;
   readonly #clock: Clock;
-  readonly #runStartMs: number;
+  readonly #originMs: number;
   readonly #transport: Transport;
   readonly #signer: Signer;
   readonly #client: Client;
@@ -65,12 +67,12 @@ export class TargetClient {
   #wasConnected = false;
 
   /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate. */
-  constructor(target: RunTarget, { clock, version }: TargetClientDeps) {
+  constructor(target: RunTarget, { clock, version, originMs }: TargetClientDeps) {
     this.#target = target;
     if (target.ca !== undefined) checkCaBundle(target.ca);
     this.#endpoint = new URL(target.endpoint);
     this.#clock = clock;
-    this.#runStartMs = clock.monotonicMs();
+    this.#originMs = originMs;
     this.#transport = new Transport({
       endpoint: this.#endpoint,
       clock,
@@ -264,7 +266,7 @@ export class TargetClient {
     const { startMs, endMs, headers: _, ...seen } = exchange;
     const call: CallResult = {
       operation,
-      startOffsetMs: startMs - this.#runStartMs,
+      startOffsetMs: startMs - this.#originMs,
       durationMs: endMs - startMs,
       ...seen,
     };

@@ -16,8 +16,8 @@ export interface OtelSettings {
   readonly disabled: boolean;
   /** Of `OTEL_TRACES_EXPORTER`; absent when it is not set. */
   readonly exporter?: string;
-  /** True when a variable names an OTLP endpoint. */
-  readonly hasOtlpEndpoint: boolean;
+  /** Where a variable says that spans go; absent when none does. */
+  readonly otlpEndpoint?: string;
   readonly protocol: OtlpProtocol;
   readonly resourceAttributes: Readonly<Record<string, string>>;
   readonly sampler: Sampler;
@@ -47,12 +47,12 @@ export function otelSettings(env: Env): OtelSettings {
   const protocol =
     text(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? text(env, 'OTEL_EXPORTER_OTLP_PROTOCOL');
   const exporter = text(env, 'OTEL_TRACES_EXPORTER');
+  const otlpEndpoint =
+    text(env, 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? text(env, 'OTEL_EXPORTER_OTLP_ENDPOINT');
   return {
     disabled: text(env, 'OTEL_SDK_DISABLED')?.toLowerCase() === 'true',
     ...(exporter !== undefined && { exporter }),
-    hasOtlpEndpoint:
-      (text(env, 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? text(env, 'OTEL_EXPORTER_OTLP_ENDPOINT')) !==
-      undefined,
+    ...(otlpEndpoint !== undefined && { otlpEndpoint }),
     protocol: oneOf('OTEL_EXPORTER_OTLP_PROTOCOL', protocol, OTLP_PROTOCOLS, 'grpc', warnings),
     resourceAttributes: resourceAttributes(text(env, 'OTEL_RESOURCE_ATTRIBUTES')),
     sampler: sampler(env, warnings),

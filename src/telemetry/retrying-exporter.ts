@@ -101,7 +101,8 @@ export class RetryingExporter implements SpanExporter {
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       const failure = await this.#attempt(spans, signal);
       if (failure === undefined) return true;
-      this.#lastError = oneLine(failure);
+      // An abort says less than the failure that it cut short.
+      if (!signal.aborted || this.#lastError === undefined) this.#lastError = oneLine(failure);
       const delayMs = this.#backoffMs(attempt);
       const ageMs = this.#clock.monotonicMs() - sinceMs;
       if (!isRetryable(failure) || ageMs + delayMs > this.#maxRetryMs) return false;
@@ -115,7 +116,7 @@ export class RetryingExporter implements SpanExporter {
   #attempt(spans: ReadableSpan[], signal: AbortSignal): Promise<Error | undefined> {
     return new Promise((resolve) => {
       const onAbort = (): void => {
-        resolve(new Error('stopped before the receiver answered'));
+        resolve(new Error('no answer within the time to flush'));
       };
       signal.addEventListener('abort', onAbort, { once: true });
       this.#exporter ??= this.#create();

@@ -55,7 +55,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   report.end();
 
   await tracing.shutdown(clock.timeout(flushTimeoutMs));
-  if (exporter instanceof RetryingExporter) tellDelivery(exporter, stderr);
+  if (exporter instanceof RetryingExporter) tellDelivery(exporter, settings, stderr);
   return exitCodeOf(verdicts);
 }
 
@@ -109,7 +109,7 @@ async function exporterFor(
   { clock, stderr, stdout }: CommandContext,
 ): Promise<ConsoleExporter | RetryingExporter | undefined> {
   if (settings.disabled) return undefined;
-  const name = flags.exporter ?? settings.exporter ?? (settings.hasOtlpEndpoint ? 'otlp' : 'none');
+  const name = flags.exporter ?? settings.exporter ?? (settings.otlpEndpoint !== undefined ? 'otlp' : 'none');
   switch (name) {
     case 'none':
       return undefined;
@@ -126,11 +126,12 @@ async function exporterFor(
   }
 }
 
-function tellDelivery(exporter: RetryingExporter, stderr: Output): void {
+function tellDelivery(exporter: RetryingExporter, { otlpEndpoint }: OtelSettings, stderr: Output): void {
   const { delivered, dropped, lastError } = exporter.counts;
   if (dropped === 0) return;
+  const where = otlpEndpoint === undefined ? '' : ` to ${URL.parse(otlpEndpoint)?.host ?? otlpEndpoint}`;
   stderr.write(
-    `storage-probe: ${dropped} of ${delivered + dropped} spans were not delivered: ${lastError}\n`,
+    `storage-probe: ${dropped} of ${delivered + dropped} spans were not delivered${where}: ${lastError}\n`,
   );
 }
 
