@@ -1,6 +1,9 @@
+import { parseDurationMs } from './duration.ts';
+import { parseBytes } from './quantity.ts';
 import type { BucketPlan } from './run.ts';
+import type { StorageProbe } from './storage-probe.ts';
 
-/** A reference to one or more keys of a Secret in the probe's own namespace. */
+/** One key of a Secret in the probe's own namespace. */
 export interface SecretKeyRef {
   readonly name: string;
   readonly key: string;
@@ -8,6 +11,7 @@ export interface SecretKeyRef {
 
 export interface TargetPlan {
   readonly name: string;
+  /** `http://host[:port]` or `https://host[:port]`, without a path. */
   readonly endpoint: string;
   readonly region: string;
   /** Name of the Secret with `accessKey`, `secretKey` and, optionally, `sessionToken`. */
@@ -30,4 +34,51 @@ export interface ProbePlan {
   readonly objectSizesBytes: readonly number[];
   readonly failureThreshold: number;
   readonly suspend: boolean;
+}
+
+const DEFAULT_TIMEOUT_MS = 20_000;
+
+/** What a checked StorageProbe asks for. */
+export function planProbe({ metadata, spec }: StorageProbe): ProbePlan {
+  const schedule = planSchedule(spec.schedule);
+  return {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    schedule,
+    timeoutMs: spec.timeout === undefined ? defaultTimeoutMs(schedule) : parseDurationMs(spec.timeout),
+    targets: spec.targets.map(planTarget),
+    bucket: planBucket(spec.bucket),
+    objectSizesBytes: spec.objects.map(({ size }) => parseBytes(size)),
+    failureThreshold: spec.failureThreshold,
+    suspend: spec.suspend,
+  };
+}
+
+function planSchedule({ interval, cron, timeZone = 'UTC' }: StorageProbe['spec']['schedule']): SchedulePlan {
+  if (interval !== undefined) return { intervalMs: parseDurationMs(interval) };
+  if (cron !== undefined) return { cron, timeZone };
+  throw new Error('a checked schedule has an interval or cron');
+}
+
+/** Not in the schema: a CRD's default cannot depend on another field. */
+function defaultTimeoutMs(schedule: SchedulePlan): number {
+  if (!('intervalMs' in schedule)) return DEFAULT_TIMEOUT_MS;
+  return Math.min(DEFAULT_TIMEOUT_MS, Math.floor(schedule.intervalMs * 0.8));
+}
+
+function planTarget(target: StorageProbe['spec']['targets'][number]): TargetPlan {
+  const ca = target.tls?.caSecretRef;
+  return {
+    name: target.name,
+    endpoint: target.endpoint.replace(/\/$/, ''),
+    region: target.region,
+    credentialsSecret: target.credentialsSecretRef.name,
+    ...(ca === undefined ? {} : { caSecret: ca }),
+  };
+}
+
+function planBucket({ mode, name }: StorageProbe['spec']['bucket']): BucketPlan {
+  if (mode === 'Ephemeral') return { mode };
+  if (name !== undefined) return { mode, name };
+  throw new Error('a checked bucket of mode Existing has a name');
 }

@@ -1,9 +1,9 @@
-import { createCipheriv, createHash } from 'node:crypto';
+import { createCipheriv, createHash, hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
 import type { Body, Sink } from '../s3/body.ts';
 
-const CHUNK_BYTES = 256 * 1_024;
+const CHUNK_BYTES = 64 * 1_024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** AES-256-CTR: 32 bytes of key, 16 of counter. */
 const SEED_BYTES = 48;
@@ -12,24 +12,31 @@ const SEED_BYTES = 48;
 export type RandomBytes = (bytes: number) => Buffer;
 
 /**
- * A random body that no store can compress or deduplicate: the key stream of a cipher under a random key. It is made
- * anew each time it is sent, so that a large object never stands in memory.
+ * A random body that no store can compress or deduplicate. A large one is made anew each time it is sent, so that it
+ * never stands in memory as a whole.
+ *
+ * @throws `signal.reason` when that aborts.
  */
 export async function createPayload(
   sizeBytes: number,
   randomBytes: RandomBytes,
   signal: AbortSignal,
 ): Promise<Body> {
-  const seed = randomBytes(SEED_BYTES);
-  const hash = createHash('sha256');
-  for (const chunk of keyStream(seed, sizeBytes)) {
-    hash.update(chunk);
-    // Hashing a large body takes a while; others want to run too.
-    if (sizeBytes > CHUNK_BYTES) await setImmediate(undefined, { signal });
+  if (sizeBytes <= CHUNK_BYTES) {
+    const bytes = randomBytes(sizeBytes);
+    return { sizeBytes, sha256: hash('sha256', bytes, 'hex'), chunks: () => [bytes] };
   }
-  return { sizeBytes, sha256: hash.digest('hex'), chunks: () => keyStream(seed, sizeBytes) };
+  const seed = randomBytes(SEED_BYTES);
+  const digest = createHash('sha256');
+  for (const chunk of keyStream(seed, sizeBytes)) {
+    digest.update(chunk);
+    // Hashing a large body takes a while; others want to run too.
+    await setImmediate(undefined, { signal });
+  }
+  return { sizeBytes, sha256: digest.digest('hex'), chunks: () => keyStream(seed, sizeBytes) };
 }
 
+/** The key stream of a cipher is random to all who lack the key, and cheap. */
 function* keyStream(seed: Buffer, sizeBytes: number): Generator<Buffer> {
   const cipher = createCipheriv('aes-256-ctr', seed.subarray(0, 32), seed.subarray(32));
   for (let left = sizeBytes; left > 0; left -= CHUNK_BYTES) {

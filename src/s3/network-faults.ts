@@ -1,5 +1,16 @@
 import type { Reason } from '../api/reasons.ts';
-import { PHASE_NAMES, type TransportError } from './transport.ts';
+import type { Phases } from '../api/run.ts';
+import type { TransportError } from './transport.ts';
+
+/** What goes on in each phase; the host follows. */
+const PHASE_NAMES = {
+  dnsMs: 'resolving the name of',
+  connectMs: 'connecting to',
+  tlsMs: 'shaking hands by TLS with',
+  sendMs: 'sending the request to',
+  firstByteMs: 'waiting for the first byte from',
+  bodyMs: 'reading the answer of',
+} as const satisfies Record<keyof Phases, string>;
 
 export interface Fault {
   readonly reason: Reason;
@@ -9,7 +20,7 @@ export interface Fault {
   readonly code?: string | undefined;
 }
 
-/** Error codes of Node and of the system, by the reason they give. Sources: libuv, OpenSSL's X509_V_ERR names. */
+/** Error codes of Node and of the system, by the reason they give. Sources: libuv, undici, OpenSSL's X509_V_ERR names. */
 const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
   ENOTFOUND: 'DNSFailed',
   EAI_AGAIN: 'DNSFailed',
@@ -29,6 +40,9 @@ const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
   ECONNRESET: 'ConnectionLost',
   ECONNABORTED: 'ConnectionLost',
   EPIPE: 'ConnectionLost',
+  UND_ERR_SOCKET: 'ConnectionLost',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'ConnectionLost',
+  UND_ERR_HEADERS_OVERFLOW: 'NotS3',
   UNABLE_TO_GET_ISSUER_CERT: 'TLSUnknownAuthority',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'TLSUnknownAuthority',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'TLSUnknownAuthority',

@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 
 import type { Credentials } from '../api/run.ts';
 
@@ -28,7 +28,7 @@ export class Signer {
   readonly #credentials: Credentials;
   readonly #region: string;
   #day = '';
-  #key: Buffer = Buffer.alloc(0);
+  #key: KeyObject | undefined;
 
   constructor(credentials: Credentials, region: string) {
     this.#credentials = credentials;
@@ -66,14 +66,13 @@ export class Signer {
     return signed;
   }
 
-  #keyOf(day: string): Buffer {
-    if (day !== this.#day) {
-      let key = hmac(`AWS4${this.#credentials.secretKey}`, day);
-      for (const part of [this.#region, 's3', 'aws4_request']) key = hmac(key, part);
-      this.#key = key;
-      this.#day = day;
-    }
-    return this.#key;
+  #keyOf(day: string): KeyObject {
+    if (this.#key !== undefined && day === this.#day) return this.#key;
+    let key = createSecretKey(`AWS4${this.#credentials.secretKey}`, 'utf8');
+    for (const part of [day, this.#region, 's3', 'aws4_request']) key = derive(key, part);
+    this.#key = key;
+    this.#day = day;
+    return key;
   }
 }
 
@@ -92,10 +91,11 @@ function canonicalQuery(query: string): string {
     .join('&');
 }
 
-function hmac(key: string | Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest();
+/** A key object: with a buffer for a key, each HMAC would make one anew. */
+function derive(key: KeyObject, part: string): KeyObject {
+  return createSecretKey(createHmac('sha256', key).update(part).digest());
 }
 
 export function sha256Hex(data: string | Buffer): string {
-  return createHash('sha256').update(data).digest('hex');
+  return hash('sha256', data, 'hex');
 }

@@ -73,11 +73,7 @@ export class TargetClient {
     this.#endpoint = new URL(target.endpoint);
     this.#clock = clock;
     this.#originMs = originMs;
-    this.#transport = new Transport({
-      endpoint: this.#endpoint,
-      clock,
-      ...(target.ca !== undefined && { ca: target.ca }),
-    });
+    this.#transport = new Transport({ endpoint: this.#endpoint, clock, ca: target.ca });
     this.#signer = new Signer(target.credentials, target.region);
     const secure = this.#endpoint.protocol === 'https:';
     this.#client = new Client({
@@ -125,7 +121,7 @@ export class TargetClient {
     const pending: PendingCall = { operation: 'PutObject', kind: 'object', options, body };
     return this.#call(pending, async () => {
       // minio's putObject reads the whole body into memory, and splits a large one.
-      const headers = { 'content-length': body.sizeBytes, 'content-type': 'application/octet-stream' };
+      const headers = { 'content-type': 'application/octet-stream' };
       const request = { method: 'PUT', bucketName: bucket, objectName: key, headers };
       await this.#client.makeRequestStreamAsync(request, '', '', [200], '');
       return versionOf(pending);
@@ -226,7 +222,7 @@ export class TargetClient {
       method: built.method,
       path: built.path,
       headers,
-      ...(body !== undefined && { body }),
+      body,
       sinkFor: (status: number) => (status < 300 && pending.sink !== undefined ? pending.sink : excerpt),
     };
     const exchange = await this.#send(pending, request);

@@ -1,7 +1,9 @@
-import http from 'node:http';
-import https from 'node:https';
-import { isIP, type Socket } from 'node:net';
-import { createSecureContext, TLSSocket } from 'node:tls';
+import type http from 'node:http';
+import net from 'node:net';
+import { Readable } from 'node:stream';
+import tls from 'node:tls';
+
+import { Client, type Dispatcher } from 'undici';
 
 import type { CallResult, Phases } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
@@ -11,8 +13,9 @@ export interface HttpRequest {
   readonly method: string;
   /** Percent-encoded path and query. */
   readonly path: string;
+  /** Without `content-length`, which comes from the body. */
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Body;
+  readonly body?: Body | undefined;
   /** Where the answer's body goes, once its status is known. */
   sinkFor(status: number): Sink;
 }
@@ -33,30 +36,14 @@ export interface Exchange
 export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly exchange: Exchange;
-  readonly phase: keyof typeof PHASE_NAMES;
+  readonly phase: keyof Phases;
 
-  constructor(cause: unknown, exchange: Exchange, phase: keyof typeof PHASE_NAMES) {
+  constructor(cause: unknown, exchange: Exchange, phase: keyof Phases) {
     super('HTTP exchange failed', { cause });
     this.exchange = exchange;
     this.phase = phase;
   }
 }
-
-/** What goes on in each phase; the host follows. */
-export const PHASE_NAMES = {
-  dnsMs: 'resolving the name of',
-  connectMs: 'connecting to',
-  tlsMs: 'shaking hands by TLS with',
-  sendMs: 'sending the request to',
-  firstByteMs: 'waiting for the first byte from',
-  bodyMs: 'reading the answer of',
-} as const satisfies Record<keyof Phases, string>;
-
-/**
- * Node's default of 250 ms gives up on every address of a store that is one slow continent away.
- * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
- */
-const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_000;
 
 /** The first value of a header of the answer. */
 export function header({ headers }: Pick<Exchange, 'headers'>, name: string): string | undefined {
@@ -64,44 +51,48 @@ export function header({ headers }: Pick<Exchange, 'headers'>, name: string): st
   return Array.isArray(value) ? value[0] : value;
 }
 
+/**
+ * Node's default of 250 ms gives up on every address of a store that is one slow continent away.
+ * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
+ */
+const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_000;
+
+const MAX_HEADER_BYTES = 16 * 1_024;
+
+/** A body up to this size goes out in one piece: it then shares a packet with its head. */
+const MAX_WHOLE_BODY_BYTES = 64 * 1_024;
+
+/** Made once: undici would make an error, with its stack, for each connection that is closed. */
+const CLOSED = new Error('the connection was closed on purpose');
+
+/** A run is shorter; the deadline is the caller's signal, and no other. */
+const KEEP_ALIVE_MS = 3_600_000;
+
 export interface TransportOptions {
   readonly endpoint: URL;
-  /** PEM; replaces the system's authorities. @throws by the constructor when it holds no certificate */
-  readonly ca?: string;
+  /** PEM; replaces the system's authorities. */
+  readonly ca?: string | undefined;
   readonly clock: Clock;
 }
 
 /**
  * Sends requests to one endpoint over one connection of its own, one at a time, and times their phases. No retries,
- * no redirects, no pool shared with others. The first request opens the connection; {@link close} closes it.
+ * no redirects, no pool shared with others. The first request opens the connection, one after a failure opens
+ * another; {@link close} closes it.
  */
 export class Transport {
   readonly #clock: Clock;
-  readonly #agent: http.Agent;
-  readonly #request: typeof http.request;
-  readonly #host: string;
-  readonly #port: string;
-  /** An IP address needs no look-up. */
-  readonly #startPhase: 'dnsMs' | 'connectMs';
+  readonly #endpoint: URL;
+  readonly #secureContext: tls.SecureContext | undefined;
+  #client: Client | undefined;
+  #socket: net.Socket | undefined;
+  /** The exchange under way: a connection that opens tells it when. */
+  #current: ExchangeHandler | undefined;
 
   constructor({ endpoint, ca, clock }: TransportOptions) {
     this.#clock = clock;
-    const agentOptions: https.AgentOptions = {
-      keepAlive: true,
-      maxSockets: 1,
-      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_TIMEOUT_MS,
-    };
-    if (endpoint.protocol === 'https:') {
-      if (ca !== undefined) agentOptions.secureContext = createSecureContext({ ca });
-      this.#agent = new https.Agent(agentOptions);
-      this.#request = https.request;
-    } else {
-      this.#agent = new http.Agent(agentOptions);
-      this.#request = http.request;
-    }
-    this.#host = endpoint.hostname.replace(/^\[(.*)\]$/, '$1');
-    this.#port = endpoint.port;
-    this.#startPhase = isIP(this.#host) === 0 ? 'dnsMs' : 'connectMs';
+    this.#endpoint = endpoint;
+    if (ca !== undefined) this.#secureContext = tls.createSecureContext({ ca });
   }
 
   /**
@@ -109,168 +100,236 @@ export class Transport {
    * @throws {TransportError} when no complete answer came.
    */
   send(request: HttpRequest, signal: AbortSignal): Promise<Exchange> {
-    const timer = new ExchangeTimer(this.#clock);
-    const exchange = timer.exchange;
-    if (signal.aborted) return Promise.reject(new TransportError(signal.reason, exchange, 'sendMs'));
-
     return new Promise((resolve, reject) => {
-      const outgoing = this.#request({
-        agent: this.#agent,
-        host: this.#host,
-        port: this.#port,
-        method: request.method,
-        path: request.path,
-        headers: request.headers,
+      const handler = new ExchangeHandler(request, this.#clock, {
+        succeed: (exchange, reusable) => {
+          signal.removeEventListener('abort', onAbort);
+          if (!reusable) this.close();
+          resolve(exchange);
+        },
+        fail: (error) => {
+          signal.removeEventListener('abort', onAbort);
+          this.close();
+          reject(error);
+        },
       });
-      const onAbort = (): void => {
-        fail(signal.reason);
-      };
-      let settled = false;
-      function settle(): boolean {
-        if (settled) return false;
-        settled = true;
-        signal.removeEventListener('abort', onAbort);
-        return true;
+      function onAbort(): void {
+        handler.fail(signal.reason);
       }
-      function fail(cause: unknown): void {
-        if (!settle()) return;
-        outgoing.destroy();
-        reject(new TransportError(cause, exchange, timer.stop()));
-      }
-      function succeed(): void {
-        if (!settle()) return;
-        // An answer that came before the whole request was sent leaves the connection unusable.
-        if (!outgoing.writableFinished) outgoing.destroy();
-        timer.stop();
-        resolve(exchange);
-      }
-
+      if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
-      outgoing.on('error', fail);
-      outgoing.once('socket', (socket) => {
-        timer.watch(socket, outgoing.reusedSocket, this.#startPhase);
-      });
-      outgoing.once('finish', () => {
-        timer.sent();
-      });
-      outgoing.once('response', (response) => {
-        timer.answered(response);
-        const sink = request.sinkFor(exchange.status ?? 0);
-        response.on('error', fail);
-        response.on('end', succeed);
-        response.on('data', (chunk: Buffer) => {
-          exchange.bytesReceived += chunk.length;
-          if (sink.write(chunk)) return;
-          outgoing.destroy();
-          succeed();
-        });
-      });
-      sendBody(outgoing, request.body, exchange).catch(fail);
+      this.#dispatch(request, handler);
     });
   }
 
+  /** Closes the connection; the next request opens another. */
   close(): void {
-    this.#agent.destroy();
+    const client = this.#client;
+    this.#client = undefined;
+    // A client that is destroyed while it connects leaves its socket to the system's own, long time-out.
+    this.#socket?.destroy();
+    this.#socket = undefined;
+    void client?.destroy(CLOSED).catch(() => undefined);
   }
-}
 
-async function sendBody(
-  outgoing: http.ClientRequest,
-  body: Body | undefined,
-  exchange: Exchange,
-): Promise<void> {
-  if (body !== undefined) {
-    for (const chunk of body.chunks()) {
-      exchange.bytesSent += chunk.length;
-      // The last chunk goes with end(): a small body then shares a packet with its head.
-      if (exchange.bytesSent === body.sizeBytes) return void outgoing.end(chunk);
-      if (!outgoing.write(chunk)) await drained(outgoing);
-      if (outgoing.destroyed) return;
-    }
-  }
-  outgoing.end();
-}
-
-function drained(outgoing: http.ClientRequest): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      outgoing.off('drain', done);
-      outgoing.off('close', done);
-      resolve();
+  #dispatch({ method, path, headers, body }: HttpRequest, handler: ExchangeHandler): void {
+    this.#current = handler;
+    this.#client ??= this.#makeClient();
+    const options: Dispatcher.DispatchOptions = {
+      method,
+      path,
+      headers: body === undefined ? headers : { ...headers, 'content-length': `${body.sizeBytes}` },
+      body: body === undefined ? null : handler.outgoing(body),
+      // Else undici closes the connection after each HEAD.
+      reset: false,
     };
-    outgoing.on('drain', done);
-    outgoing.on('close', done);
-  });
+    this.#client.dispatch(options, handler);
+  }
+
+  #makeClient(): Client {
+    return new Client(this.#endpoint.origin, {
+      connect: (_options, done) => {
+        this.#connect(done);
+      },
+      pipelining: 1,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    });
+  }
+
+  #connect(
+    done: (...result: [error: null, socket: net.Socket] | [error: Error, socket: null]) => void,
+  ): void {
+    const { hostname, port, protocol } = this.#endpoint;
+    const host = hostname.replace(/^\[(.*)\]$/, '$1');
+    const handler = this.#current;
+    handler?.connecting(net.isIP(host) === 0);
+    const secure = protocol === 'https:';
+    const options = {
+      host,
+      port: Number(port) || (secure ? 443 : 80),
+      noDelay: true,
+      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_TIMEOUT_MS,
+    };
+    const socket = secure ? tls.connect({ ...options, ...this.#tlsOptions(host) }) : net.connect(options);
+    this.#socket = socket;
+    const onError = (error: Error): void => {
+      done(error, null);
+    };
+    socket.once('error', onError);
+    socket.once('lookup', (error: Error | null) => {
+      if (error === null) handler?.resolved();
+    });
+    socket.once('connect', () => {
+      handler?.connected(socket);
+    });
+    socket.once(secure ? 'secureConnect' : 'connect', () => {
+      socket.off('error', onError);
+      if (socket instanceof tls.TLSSocket) handler?.secured(socket);
+      done(null, socket);
+    });
+  }
+
+  #tlsOptions(host: string): tls.ConnectionOptions {
+    return {
+      ALPNProtocols: ['http/1.1'],
+      ...(net.isIP(host) === 0 && { servername: host }),
+      ...(this.#secureContext !== undefined && { secureContext: this.#secureContext }),
+    };
+  }
 }
 
-/** Turns the events of a socket and a request into phases: each lasts from the one before it to its own end. */
-class ExchangeTimer {
-  readonly exchange: Exchange;
-  readonly #clock: Clock;
-  #phase: keyof Phases | undefined;
-  #phaseStartMs: number;
+interface Outcome {
+  readonly succeed: (exchange: Exchange, connectionIsReusable: boolean) => void;
+  readonly fail: (error: TransportError) => void;
+}
 
-  constructor(clock: Clock) {
+/** Follows one exchange from event to event, and turns them into phases: each lasts from the end of the one before. */
+class ExchangeHandler implements Dispatcher.DispatchHandler {
+  readonly #request: HttpRequest;
+  readonly #clock: Clock;
+  readonly #outcome: Outcome;
+  readonly #exchange: Exchange;
+  #sink: Sink | undefined;
+  #phase: keyof Phases = 'sendMs';
+  #phaseStartMs: number;
+  #isSent = false;
+  #isSettled = false;
+
+  constructor(request: HttpRequest, clock: Clock, outcome: Outcome) {
+    this.#request = request;
     this.#clock = clock;
+    this.#outcome = outcome;
     const startMs = clock.monotonicMs();
     this.#phaseStartMs = startMs;
-    this.exchange = {
+    this.#exchange = {
       startMs,
       endMs: startMs,
       phases: {},
       bytesSent: 0,
       bytesReceived: 0,
-      reusedConnection: false,
+      reusedConnection: true,
       headers: {},
     };
   }
 
-  watch(socket: Socket, reused: boolean, startPhase: 'dnsMs' | 'connectMs'): void {
-    if (reused) {
-      this.exchange.reusedConnection = true;
-      this.exchange.remoteAddress = socket.remoteAddress ?? '';
-      this.#phase = 'sendMs';
-      return;
-    }
-    this.#phase = startPhase;
-    socket.once('lookup', (error: Error | null) => {
-      if (error === null) this.#next('connectMs');
-    });
-    socket.once('connect', () => {
-      this.exchange.remoteAddress = socket.remoteAddress ?? '';
-      this.#next(socket instanceof TLSSocket ? 'tlsMs' : 'sendMs');
-    });
-    if (!(socket instanceof TLSSocket)) return;
-    socket.once('secureConnect', () => {
-      this.exchange.tlsProtocol = socket.getProtocol() ?? '';
-      const certificate = socket.getPeerX509Certificate();
-      if (certificate !== undefined)
-        this.exchange.certificateNotAfter = certificate.validToDate.toISOString();
-      this.#next('sendMs');
-    });
+  /** The body on its way out. */
+  outgoing(body: Body): Buffer | Readable {
+    if (body.sizeBytes > MAX_WHOLE_BODY_BYTES)
+      return Readable.from(this.#counted(body), { objectMode: false });
+    this.#exchange.bytesSent = body.sizeBytes;
+    return Buffer.concat([...body.chunks()], body.sizeBytes);
   }
 
-  sent(): void {
+  connecting(byName: boolean): void {
+    this.#exchange.reusedConnection = false;
+    this.#phase = byName ? 'dnsMs' : 'connectMs';
+  }
+
+  resolved(): void {
+    this.#next('connectMs');
+  }
+
+  connected(socket: net.Socket): void {
+    this.#exchange.remoteAddress = socket.remoteAddress ?? '';
+    this.#next(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
+  }
+
+  secured(socket: tls.TLSSocket): void {
+    this.#exchange.tlsProtocol = socket.getProtocol() ?? '';
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate !== undefined) {
+      this.#exchange.certificateNotAfter = certificate.validToDate.toISOString();
+    }
+    this.#next('sendMs');
+  }
+
+  onRequestStart(): void {
+    // undici takes a handler without it for one of its older kind.
+  }
+
+  /** undici calls it once the last byte is handed to the kernel, or waits for it. */
+  onRequestSent(): void {
+    this.#isSent = true;
     if (this.#phase === 'sendMs') this.#next('firstByteMs');
   }
 
-  answered(response: http.IncomingMessage): void {
-    this.exchange.status = response.statusCode ?? 0;
-    this.exchange.headers = response.headers;
+  onResponseStart(_controller: unknown, status: number, headers: http.IncomingHttpHeaders): void {
+    // 1xx: the answer is still to come.
+    if (status < 200) return;
+    this.#exchange.status = status;
+    this.#exchange.headers = headers;
+    this.#sink = this.#request.sinkFor(status);
     this.#next('bodyMs');
   }
 
-  /** @returns the phase that was under way. */
-  stop(): keyof Phases {
-    const phase = this.#phase ?? 'connectMs';
-    this.#next(phase);
-    this.exchange.endMs = this.#phaseStartMs;
-    return phase;
+  onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.#exchange.bytesReceived += chunk.length;
+    if (this.#sink?.write(chunk) === false) this.#succeed(false);
+  }
+
+  onResponseEnd(): void {
+    // A connection whose request was not sent to its end cannot take another.
+    this.#succeed(this.#isSent);
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    this.fail(error);
+  }
+
+  fail(cause: unknown): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    const phase = this.#phase;
+    this.#end();
+    this.#outcome.fail(new TransportError(cause, this.#exchange, phase));
+  }
+
+  #succeed(connectionIsReusable: boolean): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    this.#end();
+    this.#outcome.succeed(this.#exchange, connectionIsReusable);
+  }
+
+  *#counted(body: Body): Generator<Uint8Array> {
+    for (const chunk of body.chunks()) {
+      this.#exchange.bytesSent += chunk.length;
+      yield chunk;
+    }
+  }
+
+  #end(): void {
+    this.#next(this.#phase);
+    this.#exchange.endMs = this.#phaseStartMs;
   }
 
   #next(phase: keyof Phases): void {
     const nowMs = this.#clock.monotonicMs();
-    if (this.#phase !== undefined) this.exchange.phases[this.#phase] = nowMs - this.#phaseStartMs;
+    this.#exchange.phases[this.#phase] = nowMs - this.#phaseStartMs;
     this.#phase = phase;
     this.#phaseStartMs = nowMs;
   }

@@ -44,13 +44,16 @@ export class Tracing {
     this.#tracers.delete(target);
   }
 
+  /** Ends with all spans so far delivered, or when `deadline` aborts. */
+  async flush(deadline: AbortSignal): Promise<void> {
+    await this.#processor?.forceFlush();
+    await Promise.race([this.#exporter?.forceFlush?.(), aborted(deadline)]);
+  }
+
   /** Ends with all spans delivered or, at the latest when `deadline` aborts, given up. */
   async shutdown(deadline: AbortSignal): Promise<void> {
-    const exporter = this.#exporter;
-    if (exporter === undefined) return;
-    await this.#processor?.forceFlush();
-    await Promise.race([exporter.forceFlush?.(), aborted(deadline)]);
-    await exporter.shutdown();
+    await this.flush(deadline);
+    await this.#exporter?.shutdown();
   }
 
   #makeTracer(target: string): Tracer {

@@ -1,0 +1,71 @@
+import { NotAcceptedError } from './not-accepted.ts';
+import { didYouMean } from './suggest.ts';
+
+/** What Go's `time.ParseDuration` takes, without a sign. */
+export const DURATION_PATTERN = /^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$/;
+
+/** Go counts nanoseconds in 63 bits. */
+const MAX_MS = 2 ** 63 / 1e6;
+
+const MS_PER_UNIT: Record<string, number> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3, // micro sign, U+00B5
+  μs: 1e-3, // Greek mu, U+03BC
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Units that people write and Go does not know, in a unit that it knows. */
+const MEANT: readonly { words: readonly string[]; factor: number; unit: string }[] = [
+  { words: ['msec', 'msecs', 'millisecond', 'milliseconds'], factor: 1, unit: 'ms' },
+  { words: ['', 's', 'sec', 'secs', 'second', 'seconds'], factor: 1, unit: 's' },
+  { words: ['m', 'min', 'mins', 'minute', 'minutes'], factor: 1, unit: 'm' },
+  { words: ['h', 'hr', 'hrs', 'hour', 'hours'], factor: 1, unit: 'h' },
+  { words: ['d', 'day', 'days'], factor: 24, unit: 'h' },
+  { words: ['w', 'week', 'weeks'], factor: 7 * 24, unit: 'h' },
+];
+
+/**
+ * Milliseconds of a Kubernetes duration (`metav1.Duration`), for example 90000 for `1m30s`; rounded to whole ones.
+ *
+ * @throws {NotAcceptedError} if it is no duration, negative, or beyond the 292 years that Go can count.
+ */
+export function parseDurationMs(text: string): number {
+  if (!DURATION_PATTERN.test(text)) throw new NotAcceptedError(`is not a duration${hint(text)}`);
+  let ms = 0;
+  for (const [, number = '', unit = ''] of text.matchAll(/([0-9.]+)([a-zµμ]+)/g)) {
+    ms += Number(number) * (MS_PER_UNIT[unit] ?? Number.NaN);
+  }
+  if (ms > MAX_MS) throw new NotAcceptedError('is too long');
+  return Math.round(ms);
+}
+
+/** Whole milliseconds as Kubernetes writes a duration: 90000 is `1m30s`, 3600000 is `1h0m0s`, 500 is `500ms`. */
+export function formatDuration(ms: number): string {
+  if (!Number.isSafeInteger(ms) || ms < 0)
+    throw new RangeError(`${ms} is not a whole number of milliseconds`);
+  if (ms === 0) return '0s';
+  if (ms < 1_000) return `${ms}ms`;
+
+  const hours = Math.floor(ms / 3_600_000);
+  const minutes = Math.floor(ms / 60_000) % 60;
+  const seconds = `${(ms % 60_000) / 1_000}s`;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
+  if (minutes > 0) return `${minutes}m${seconds}`;
+  return seconds;
+}
+
+/** The duration that the writer of `30`, `30 sec` or `1d` most likely meant. */
+export function meantDuration(text: string): string | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?) *([a-z]*)$/i.exec(text);
+  if (match === null) return undefined;
+  const meant = MEANT.find(({ words }) => words.includes((match[2] ?? '').toLowerCase()));
+  return meant && `${Number(match[1]) * meant.factor}${meant.unit}`;
+}
+
+function hint(text: string): string {
+  return text.startsWith('-') ? ': it is negative' : didYouMean(meantDuration(text));
+}

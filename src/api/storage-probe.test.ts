@@ -1,0 +1,271 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { check } from './check.ts';
+import { formatProblem } from './problem.ts';
+import { StorageProbe } from './storage-probe.ts';
+
+const TARGET = { name: 'a', endpoint: 'http://a:9000', credentialsSecretRef: { name: 'a-keys' } };
+
+function probe(
+  spec: Record<string, unknown>,
+  metadata: Record<string, unknown> = {},
+): Record<string, unknown> {
+  return {
+    apiVersion: 'storageprobe.dev/v1alpha1',
+    kind: 'StorageProbe',
+    metadata: { name: 'my-minio', ...metadata },
+    spec: { targets: [TARGET], ...spec },
+  };
+}
+
+/** The problems' lines without what is accepted. */
+function faults(value: unknown): string[] {
+  const checked = check(StorageProbe, value);
+  if (!('problems' in checked)) return [];
+  return checked.problems.map((problem) => formatProblem(problem).replace(/; accepted: .*/, ''));
+}
+
+describe('what it accepts', () => {
+  it.each([
+    { name: 'the least that works', value: probe({}) },
+    { name: 'any other metadata', value: probe({}, { uid: 'x', labels: { a: 'b' }, managedFields: [] }) },
+    { name: 'null as absent', value: { ...probe({ schedule: null, timeout: null }), status: null } },
+    { name: 'a status', value: { ...probe({}), status: { conditions: [] } } },
+    { name: 'the shortest interval', value: probe({ schedule: { interval: '1s' } }) },
+    { name: 'the longest interval', value: probe({ schedule: { interval: '24h' } }) },
+    { name: 'cron with names', value: probe({ schedule: { cron: '0 4 1-7 JAN,JUL MON-FRI/2' } }) },
+    { name: 'a long timeout with cron', value: probe({ schedule: { cron: '0 4 * * *' }, timeout: '1h' }) },
+    { name: 'tls without a CA', value: probe({ targets: [{ ...TARGET, tls: {} }] }) },
+    { name: 'an existing bucket', value: probe({ bucket: { mode: 'Existing', name: 'my.canary-1' } }) },
+    { name: 'an empty object', value: probe({ objects: [{ size: '0' }] }) },
+    { name: 'the largest object', value: probe({ objects: [{ size: '256Mi' }] }) },
+    {
+      name: 'as many targets as can be',
+      value: probe({ targets: Array.from({ length: 64 }, (_, index) => ({ ...TARGET, name: `a${index}` })) }),
+    },
+  ])('$name', ({ value }) => {
+    expect(faults(value)).toStrictEqual([]);
+  });
+
+  it.each([
+    'http://my-minio:9000',
+    'https://my-minio.storage.svc',
+    'https://S3.Example.com:443/',
+    'http://my_minio:9000',
+    'http://3scale-minio:9000',
+    'http://10.0.0.1:9000',
+    'http://[::1]:9000',
+  ])('endpoint %s', (endpoint) => {
+    expect(faults(probe({ targets: [{ ...TARGET, endpoint }] }))).toStrictEqual([]);
+  });
+});
+
+describe('what it refuses', () => {
+  it.each([
+    ['my-minio:9000', '"my-minio:9000" has no scheme (did you mean http://my-minio:9000?)'],
+    ['10.0.0.1:9000', '"10.0.0.1:9000" has no scheme (did you mean http://10.0.0.1:9000?)'],
+    ['my minio', '"my minio" has no scheme'],
+    ['ftp://my-minio', '"ftp://my-minio" is neither http:// nor https://'],
+    ['http://my-minio/bucket', '"http://my-minio/bucket" has a path'],
+    ['http://my-minio:9000?token=x', 'the value (not shown) has a query or fragment'],
+    ['http://', '"http://" is not an endpoint'],
+    ['http://256.0.0.1', '"http://256.0.0.1" is not an endpoint'],
+    ['http://[:::1]', '"http://[:::1]" has a host or port that cannot exist'],
+    ['http://my-minio:99999', '"http://my-minio:99999" has a host or port that cannot exist'],
+    [
+      'http://user:hunter2@my-minio:9000',
+      'the value (not shown) holds credentials, which belong in the Secret of credentialsSecretRef',
+    ],
+    [
+      'user:hunter2@my-minio:9000',
+      'the value (not shown) holds credentials, which belong in the Secret of credentialsSecretRef',
+    ],
+  ])('endpoint %s', (endpoint, fault) => {
+    expect(faults(probe({ targets: [{ ...TARGET, endpoint }] }))).toStrictEqual([
+      `spec.targets[0].endpoint: ${fault}`,
+    ]);
+  });
+
+  it.each([
+    ['my-Canary', '"my-Canary" is not a bucket name'],
+    ['my..canary', '"my..canary" is not a bucket name'],
+    ['-canary', '"-canary" is not a bucket name'],
+    ['my', '"my" is shorter than 3 characters'],
+    ['10.0.0.1', '"10.0.0.1" looks like an IP address'],
+    ['a'.repeat(64), `"${'a'.repeat(60)}…" is longer than 63 characters`],
+  ])('bucket name %s', (name, fault) => {
+    expect(faults(probe({ bucket: { mode: 'Existing', name } }))).toStrictEqual([
+      `spec.bucket.name: ${fault}`,
+    ]);
+  });
+
+  it.each([
+    {
+      name: 'an interval below the bounds',
+      spec: { schedule: { interval: '999ms' } },
+      fault: 'schedule.interval: "999ms" is less than 1s',
+    },
+    {
+      name: 'an interval above the bounds',
+      spec: { schedule: { interval: '24h1s' } },
+      fault: 'schedule.interval: "24h1s" is more than 24h',
+    },
+    {
+      name: 'cron with seconds',
+      spec: { schedule: { cron: '0 * * * * *' } },
+      fault: 'schedule.cron: "0 * * * * *" has 6 fields, not 5',
+    },
+    {
+      name: 'a cron macro',
+      spec: { schedule: { cron: '@hourly' } },
+      fault: 'schedule.cron: "@hourly" has 1 field, not 5',
+    },
+    {
+      name: 'cron in words',
+      spec: { schedule: { cron: 'a ? # L W' } },
+      fault: 'schedule.cron: "a ? # L W" is not a cron expression',
+    },
+    {
+      name: 'an unknown time zone',
+      spec: { schedule: { cron: '* * * * *', timeZone: 'Europe/Berln' } },
+      fault: 'schedule.timeZone: "Europe/Berln" is not a known time zone (did you mean Europe/Berlin?)',
+    },
+    {
+      name: 'a time zone with an interval',
+      spec: { schedule: { interval: '30s', timeZone: 'UTC' } },
+      fault: 'schedule.timeZone: "UTC" has no meaning for an interval',
+    },
+    {
+      name: 'an empty schedule',
+      spec: { schedule: {} },
+      fault: 'schedule: needs exactly one of interval and cron',
+    },
+    {
+      name: 'a timeout above the default interval',
+      spec: { timeout: '2m' },
+      fault: 'timeout: "2m" is not less than schedule.interval',
+    },
+    { name: 'no objects', spec: { objects: [] }, fault: 'objects: has 0 entries' },
+    {
+      name: 'too many objects',
+      spec: { objects: Array.from({ length: 9 }, () => ({ size: '1' })) },
+      fault: 'objects: has 9 entries',
+    },
+    {
+      name: 'too large an object',
+      spec: { objects: [{ size: '257Mi' }] },
+      fault: 'objects[0].size: "257Mi" is more than 256Mi',
+    },
+    { name: 'a null in a list', spec: { objects: [null] }, fault: 'objects[0]: is empty' },
+    {
+      name: 'a size as a number',
+      spec: { objects: [{ size: 1024 }] },
+      fault: 'objects[0].size: 1024 is a number (did you mean "1024"?)',
+    },
+    {
+      name: 'text for a whole number',
+      spec: { failureThreshold: '2' },
+      fault: 'failureThreshold: "2" is text',
+    },
+    {
+      name: 'a fraction',
+      spec: { failureThreshold: 1.5 },
+      fault: 'failureThreshold: 1.5 is not a whole number',
+    },
+    { name: 'a threshold of 0', spec: { failureThreshold: 0 }, fault: 'failureThreshold: 0 is too small' },
+    {
+      name: 'a threshold of 101',
+      spec: { failureThreshold: 101 },
+      fault: 'failureThreshold: 101 is too large',
+    },
+    { name: 'text for a boolean', spec: { suspend: 'yes' }, fault: 'suspend: "yes" is text' },
+    {
+      name: 'a mode in lower case',
+      spec: { bucket: { mode: 'ephemeral' } },
+      fault: 'bucket.mode: "ephemeral" is not known (did you mean Ephemeral?)',
+    },
+    {
+      name: 'credentials as text',
+      spec: { targets: [{ ...TARGET, credentialsSecretRef: 'minioadmin' }] },
+      fault: 'targets[0].credentialsSecretRef: the value (not shown) is text',
+    },
+    {
+      name: 'a Secret name that may be a secret',
+      spec: { targets: [{ ...TARGET, credentialsSecretRef: { name: 'wJalr/UtnFEMI' } }] },
+      fault: 'targets[0].credentialsSecretRef.name: the value (not shown) is not a name of a Secret',
+    },
+    {
+      name: 'credentials beside the endpoint',
+      spec: { targets: [{ ...TARGET, secretKey: 'hunter2' }] },
+      fault: 'targets[0].secretKey: unknown field',
+    },
+  ])('$name', ({ spec, fault }) => {
+    expect(faults(probe(spec))).toStrictEqual([`spec.${fault}`]);
+  });
+
+  it('tells of a broken rule also when another field is wrong', () => {
+    expect(faults(probe({ timeout: '2m', suspend: 'yes', bucket: { mode: 'Existing' } }))).toStrictEqual([
+      'spec.bucket.name: is missing, and mode Existing needs it',
+      'spec.suspend: "yes" is text',
+      'spec.timeout: "2m" is not less than schedule.interval',
+    ]);
+  });
+});
+
+describe('what a CRD can express', () => {
+  const json = z.toJSONSchema(StorageProbe.shape.spec, {
+    target: 'openapi-3.0',
+    io: 'input',
+    reused: 'inline',
+    unrepresentable: 'throw',
+  });
+  const nodes = [...nodesOf('spec', json)];
+
+  it('has no unions', () => {
+    const unions = nodes.filter(({ node }) => 'anyOf' in node || 'oneOf' in node || 'allOf' in node);
+    expect(unions.map(({ path }) => path)).toStrictEqual([]);
+  });
+
+  it('bounds every text and list', () => {
+    const unbounded = nodes.filter(
+      ({ node: { type, maxLength, enum: values, maxItems } }) =>
+        (type === 'string' && maxLength === undefined && values === undefined) ||
+        (type === 'array' && maxItems === undefined),
+    );
+    expect(unbounded.map(({ path }) => path)).toStrictEqual([]);
+  });
+
+  it('describes every field', () => {
+    const silent = nodes.filter(
+      ({ path, node }) => node['description'] === undefined && !path.endsWith('[]'),
+    );
+    expect(silent.map(({ path }) => path)).toStrictEqual([]);
+  });
+
+  it('has patterns without look-around, which RE2 lacks', () => {
+    const refused = nodes.filter(({ node: { pattern = '' } }) => /\(\?[=!<]/.test(pattern));
+    expect(refused.map(({ path }) => path)).toStrictEqual([]);
+  });
+
+  it('has defaults that it accepts', () => {
+    const checked = check(StorageProbe, probe({}));
+    if ('problems' in checked) throw new Error('the least that works is refused');
+    expect(faults(checked.value)).toStrictEqual([]);
+  });
+});
+
+interface JsonNode extends Record<string, unknown> {
+  type?: unknown;
+  maxLength?: unknown;
+  maxItems?: unknown;
+  enum?: unknown;
+  pattern?: string;
+}
+
+function* nodesOf(path: string, node: JsonNode): Generator<{ path: string; node: JsonNode }> {
+  yield { path, node };
+  for (const [name, child] of Object.entries(node['properties'] ?? {})) {
+    yield* nodesOf(`${path}.${name}`, child as JsonNode);
+  }
+  if (node['items'] !== undefined) yield* nodesOf(`${path}[]`, node['items'] as JsonNode);
+}

@@ -1,0 +1,953 @@
+import dns from 'node:dns';
+import { once } from 'node:events';
+import type http from 'node:http';
+import type net from 'node:net';
+import { nextTick } from 'node:process';
+import { promisify } from 'node:util';
+
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+
+import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { bodyOf, closedPort, serveHttp, serveTcp } from '../../test/support/http-server.ts';
+import { ReasonedError, REASONS, type Reason } from '../api/reasons.ts';
+import type { CallResult, Credentials, Phases } from '../api/run.ts';
+import { systemClock } from '../clock/system-clock.ts';
+import type { Body, Sink } from './body.ts';
+import { S3Error } from './s3-error.ts';
+import { sha256Hex } from './signer.ts';
+import { TargetClient } from './target-client.ts';
+
+const CREDENTIALS: Credentials = { accessKey: 'the-access-key', secretKey: 'the-secret-key' };
+const SESSION_TOKEN = 'IQoJb3JpZ2luX2VjEBYaCXVzLWVhc3QtMSJ+/=';
+const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+const NEVER = new AbortController().signal;
+
+interface ClientOptions {
+  readonly region?: string;
+  readonly sessionToken?: string;
+  readonly ca?: string;
+}
+
+function clientOf(
+  { url }: { readonly url: string },
+  { region = 'us-east-1', sessionToken, ca }: ClientOptions = {},
+): TargetClient {
+  const credentials = { ...CREDENTIALS, ...(sessionToken !== undefined && { sessionToken }) };
+  const target = { name: 'my-minio', endpoint: url, region, credentials, ...(ca !== undefined && { ca }) };
+  const client = new TargetClient(target, {
+    clock: systemClock,
+    version: '1.2.3',
+    originMs: systemClock.monotonicMs(),
+  });
+  onTestFinished(() => {
+    client.close();
+  });
+  return client;
+}
+
+function bodyOfSize(sizeBytes: number): Body {
+  const bytes = Buffer.alloc(sizeBytes, 'x');
+  const chunkBytes = 64 * 1_024;
+  return {
+    sizeBytes,
+    sha256: sha256Hex(bytes),
+    *chunks() {
+      for (let start = 0; start < sizeBytes; start += chunkBytes) {
+        yield bytes.subarray(start, start + chunkBytes);
+      }
+    },
+  };
+}
+
+/** Keeps all of an answer, up to a limit. */
+class KeepingSink implements Sink {
+  readonly chunks: Buffer[] = [];
+  readonly #maxBytes: number;
+
+  constructor(maxBytes = Infinity) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): Buffer {
+    return Buffer.concat(this.chunks);
+  }
+
+  write(chunk: Buffer): boolean {
+    this.chunks.push(chunk);
+    return this.bytes.length <= this.#maxBytes;
+  }
+}
+
+/** The error of a call that must fail. */
+async function failureOf(call: Promise<unknown>): Promise<S3Error> {
+  const outcome = await call.then(
+    () => new Error('it did not fail'),
+    (error: unknown) => error,
+  );
+  if (!(outcome instanceof S3Error)) throw new Error('not an S3Error', { cause: outcome });
+  expect(outcome.call).toMatchObject({ reason: outcome.reason, message: outcome.message });
+  return outcome;
+}
+
+function durationOf(phases: Phases): number {
+  return Object.values(phases).reduce((sum: number, ms: number) => sum + ms, 0);
+}
+
+function errorXml(code: string, rest = ''): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code>${rest}</Error>`;
+}
+
+interface Answer {
+  readonly status?: number;
+  readonly headers?: http.OutgoingHttpHeaders;
+  readonly text?: string;
+}
+
+/** Answers every request alike. */
+function always({ status = 200, headers = {}, text = '' }: Answer) {
+  return (request: http.IncomingMessage, response: http.ServerResponse): void => {
+    request.resume();
+    response.writeHead(status, headers).end(text);
+  };
+}
+
+/** Writes for as long as somebody reads. */
+function writeForEver(response: http.ServerResponse): void {
+  const chunk = Buffer.alloc(16 * 1_024, 'x');
+  const write = (): void => {
+    while (response.write(chunk));
+  };
+  response.on('drain', write);
+  write();
+}
+
+describe('a call as it went', () => {
+  it('has all phases on a new connection, none of connecting on the next, and they add up', async () => {
+    const server = await serveHttp((request, response) => {
+      void bodyOf(request).then((body) => response.end(body));
+    });
+    const client = clientOf(server);
+    const { call: first } = await client.putObject('bucket', 'key', bodyOfSize(300_000), { signal: NEVER });
+    const { call: second } = await client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER });
+
+    expect(Object.keys(first.phases)).toEqual(['connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
+    expect(first.reusedConnection).toBe(false);
+    expect(Object.keys(second.phases)).toEqual(['sendMs', 'firstByteMs', 'bodyMs']);
+    expect(second.reusedConnection).toBe(true);
+    expect(server.connections).toHaveLength(1);
+    for (const { phases, durationMs } of [first, second]) {
+      expect(Object.values(phases).every((ms: number) => ms >= 0)).toBe(true);
+      expect(durationOf(phases)).toBeCloseTo(durationMs, 6);
+    }
+    expect(first.startOffsetMs).toBeGreaterThanOrEqual(0);
+    expect(second.startOffsetMs).toBeGreaterThanOrEqual(first.startOffsetMs + first.durationMs);
+  });
+
+  it('has a look-up when the endpoint has a name', async () => {
+    const server = await serveHttp(always({}));
+    const client = clientOf({ url: `http://localhost:${server.port}` });
+    const { call } = await client.headBucket('bucket', { signal: NEVER });
+    expect(Object.keys(call.phases)).toEqual(['dnsMs', 'connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
+    expect(durationOf(call.phases)).toBeCloseTo(call.durationMs, 6);
+  });
+
+  it('has what the answer says of itself', async () => {
+    const headers = { 'x-amz-request-id': '17F0', 'x-amz-id-2': 'node-a', server: 'MinIO' };
+    const server = await serveHttp(always({ headers, text: 'hello' }));
+    const sink = new KeepingSink();
+    const { call } = await clientOf(server).getObject('bucket', 'key', sink, { signal: NEVER });
+    expect(call).toMatchObject({
+      operation: 'GetObject',
+      status: 200,
+      requestId: '17F0',
+      hostId: 'node-a',
+      server: 'MinIO',
+      remoteAddress: '127.0.0.1',
+      bytesSent: 0,
+      bytesReceived: 5,
+    } satisfies Partial<CallResult>);
+    expect(sink.bytes.toString()).toBe('hello');
+  });
+
+  it.each([0, 1, 65_536, 65_537, 1_000_000])('sends a body of %d bytes as it is', async (sizeBytes) => {
+    let received = Buffer.alloc(0);
+    const server = await serveHttp((request, response) => {
+      void bodyOf(request).then((body) => {
+        received = body;
+        response.end();
+      });
+    });
+    const body = bodyOfSize(sizeBytes);
+    const { call } = await clientOf(server).putObject('bucket', 'key', body, { signal: NEVER });
+    expect(call.bytesSent).toBe(sizeBytes);
+    expect(received.length).toBe(sizeBytes);
+    expect(sha256Hex(received)).toBe(body.sha256);
+    expect(server.headers[0]).toMatchObject({
+      'content-length': `${sizeBytes}`,
+      'x-amz-content-sha256': body.sha256,
+    });
+  });
+
+  it.each([
+    { name: 'in chunks', head: 'transfer-encoding: chunked', body: '3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n' },
+    { name: 'with a length', head: 'content-length: 5', body: 'hello' },
+    { name: 'up to the end of the connection', head: 'connection: close', body: 'hello', end: true },
+  ])('reads an answer $name', async ({ head, body, end }) => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => {
+        socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n\r\n${body}`);
+        if (end === true) socket.end();
+      });
+    });
+    const sink = new KeepingSink();
+    await clientOf(server).getObject('bucket', 'key', sink, { signal: NEVER });
+    expect(sink.bytes.toString()).toBe('hello');
+  });
+
+  it('waits through 1xx for the answer', async () => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => {
+        socket.write('HTTP/1.1 100 Continue\r\n\r\n');
+        socket.write('HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n');
+        socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+      });
+    });
+    const { call } = await clientOf(server).putObject('bucket', 'key', bodyOfSize(9), { signal: NEVER });
+    expect(call).toMatchObject({ status: 200 });
+    expect(durationOf(call.phases)).toBeCloseTo(call.durationMs, 6);
+  });
+
+  it('opens a new connection when the store closes the old one after its answer', async () => {
+    const server = await serveHttp(always({ headers: { connection: 'close' } }));
+    const client = clientOf(server);
+    await client.headBucket('bucket', { signal: NEVER });
+    const { call } = await client.headBucket('bucket', { signal: NEVER });
+    expect(call.reusedConnection).toBe(false);
+    expect(server.requests).toHaveLength(2);
+  });
+});
+
+describe('what goes out', () => {
+  it('carries the trace context outside the signature, and says who it is', async () => {
+    const server = await serveHttp(always({}));
+    await clientOf(server).headBucket('bucket', { signal: NEVER, traceparent: TRACEPARENT });
+    const [headers] = server.headers;
+    expect(headers).toMatchObject({
+      traceparent: TRACEPARENT,
+      'user-agent': expect.stringContaining('storage-probe/1.2.3') as string,
+    });
+    expect(headers?.authorization).toContain('SignedHeaders=host;x-amz-content-sha256;x-amz-date,');
+  });
+
+  it('signs a session token', async () => {
+    const server = await serveHttp(always({}));
+    await clientOf(server, { sessionToken: SESSION_TOKEN }).headBucket('bucket', { signal: NEVER });
+    expect(server.headers[0]).toMatchObject({
+      'x-amz-security-token': SESSION_TOKEN,
+      authorization: expect.stringContaining('x-amz-security-token,') as string,
+    });
+  });
+
+  it.each([
+    { region: 'us-east-1', want: '' },
+    { region: 'eu-central-1', want: '<LocationConstraint>eu-central-1</LocationConstraint>' },
+  ])('names the region of a new bucket: $region', async ({ region, want }) => {
+    let received = '';
+    const server = await serveHttp((request, response) => {
+      void bodyOf(request).then((body) => {
+        received = body.toString();
+        response.end();
+      });
+    });
+    await clientOf(server, { region }).createBucket('bucket', { signal: NEVER });
+    expect(received).toContain(want);
+    if (want === '') expect(received).toBe('');
+    expect(server.headers[0]?.['x-amz-content-sha256']).toBe(sha256Hex(received));
+  });
+
+  it('asks for exactly what is wanted', async () => {
+    const server = await serveHttp((request, response) => {
+      request.resume();
+      response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
+    });
+    const client = clientOf(server);
+    const signal = { signal: NEVER };
+    await client.headBucket('bucket', signal);
+    await client.createBucket('bucket', signal);
+    await client.putObject('bucket', 'a/b c+d', bodyOfSize(1), signal);
+    await client.getObject('bucket', 'a/b c+d', new KeepingSink(), signal);
+    await client.headObject('bucket', 'a/b c+d', signal);
+    await client.deleteObject('bucket', 'key', undefined, signal);
+    await client.deleteObject('bucket', 'key', 'v=1', signal);
+    await client.listKeys('bucket', 'a/b', signal);
+    await client.deleteBucket('bucket', signal);
+    expect(server.requests).toEqual([
+      'HEAD /bucket',
+      'PUT /bucket',
+      'PUT /bucket/a/b%20c%2Bd',
+      'GET /bucket/a/b%20c%2Bd',
+      'HEAD /bucket/a/b%20c%2Bd',
+      'DELETE /bucket/key',
+      'DELETE /bucket/key?versionId=v%3D1',
+      'GET /bucket?list-type=2&max-keys=100&prefix=a%2Fb',
+      'DELETE /bucket',
+    ]);
+  });
+
+  it.each([
+    { name: 'made', header: { 'x-amz-version-id': 'v1' }, want: 'v1' },
+    { name: 'not kept', header: { 'x-amz-version-id': 'null' }, want: undefined },
+    { name: 'not spoken of', header: {}, want: undefined },
+  ])('tells the version that was $name', async ({ header, want }) => {
+    const server = await serveHttp(always({ headers: header }));
+    const { value } = await clientOf(server).putObject('b-1', 'key', bodyOfSize(1), { signal: NEVER });
+    expect(value).toBe(want);
+  });
+
+  it('reads the keys of a listing', async () => {
+    const text = '<ListBucketResult><Contents><Key>a/1</Key></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>';
+    const server = await serveHttp(always({ text }));
+    const { value } = await clientOf(server).listKeys('bucket', 'a/', { signal: NEVER });
+    expect(value).toEqual(['a/1', 'a/2']);
+  });
+});
+
+describe('what is not there', () => {
+  it.each([
+    { name: 'a bare 404', answer: { status: 404 } },
+    { name: "MinIO's", answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } } },
+  ])('is no failure for a bucket: $name', async ({ answer }) => {
+    const server = await serveHttp(always(answer));
+    const { value, call } = await clientOf(server).headBucket('bucket', { signal: NEVER });
+    expect(value).toBe(false);
+    expect(call).toMatchObject({ operation: 'HeadBucket', status: 404 });
+    expect(call).not.toHaveProperty('reason');
+  });
+
+  it.each([
+    { name: 'a bare 404', answer: { status: 404 } },
+    { name: "MinIO's", answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchKey' } } },
+  ])('is no failure for an object: $name', async ({ answer }) => {
+    const server = await serveHttp(always(answer));
+    const { value, call } = await clientOf(server).headObject('bucket', 'key', { signal: NEVER });
+    expect(value).toBe(false);
+    expect(call).toMatchObject({ operation: 'HeadObject', status: 404 });
+    expect(call).not.toHaveProperty('reason');
+  });
+
+  it('is a missing bucket when MinIO says so of an object', async () => {
+    const server = await serveHttp(
+      always({ status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } }),
+    );
+    const error = await failureOf(clientOf(server).headObject('bucket', 'key', { signal: NEVER }));
+    expect(error.reason).toBe('BucketMissing');
+  });
+});
+
+describe('stopping', () => {
+  const TIMED_OUT = new DOMException('time is up', 'TimeoutError');
+  const STOPPED = new DOMException('stop', 'AbortError');
+
+  /** Starts a call, aborts it in a phase of its life, and gives the error and the socket of the server. */
+  const PHASES: Record<
+    keyof Phases,
+    (abort: () => void) => Promise<{ url: string; sink?: Sink; sizeBytes?: number; afterStart?: () => void }>
+  > = {
+    // What the kernel answers comes in a later turn of the event loop than these ticks.
+    async dnsMs(abort) {
+      const port = await closedPort();
+      return { url: `http://localhost:${port}`, afterStart: () => void afterTicks().then(abort) };
+    },
+    async connectMs(abort) {
+      const { url } = await serveTcp(() => undefined);
+      return { url, afterStart: () => void afterTicks().then(abort) };
+    },
+    async tlsMs(abort) {
+      const { port } = await serveTcp((socket) => socket.once('data', abort));
+      return { url: `https://127.0.0.1:${port}` };
+    },
+    async sendMs(abort) {
+      const { url } = await serveTcp((socket) => {
+        socket.once('data', () => {
+          socket.pause();
+          abort();
+        });
+      });
+      return { url, sizeBytes: 64 * 1_024 * 1_024 };
+    },
+    async firstByteMs(abort) {
+      const { url } = await serveHttp((request) => void bodyOf(request).then(abort));
+      return { url };
+    },
+    async bodyMs(abort) {
+      const { url } = await serveHttp((_request, response) => {
+        response.writeHead(200, { 'content-length': 100 }).write('hello');
+      });
+      return {
+        url,
+        sink: {
+          write: () => {
+            abort();
+            return true;
+          },
+        },
+      };
+    },
+  };
+
+  async function afterTicks(): Promise<void> {
+    for (let tick = 0; tick < 5; tick += 1) await promisify(nextTick)();
+  }
+
+  const cases = Object.keys(PHASES).flatMap((phase) => [
+    { phase: phase as keyof Phases, by: TIMED_OUT, reason: 'Timeout' },
+    { phase: phase as keyof Phases, by: STOPPED, reason: 'Cancelled' },
+    { phase: phase as keyof Phases, by: new Error('shutting down'), reason: 'Cancelled' },
+  ]);
+  it.each(cases)('breaks off at once in $phase: $reason', async ({ phase, by, reason }) => {
+    const stop = new AbortController();
+    const { url, sink, sizeBytes, afterStart } = await PHASES[phase](() => {
+      stop.abort(by);
+    });
+    const client = clientOf({ url });
+    const signal = { signal: stop.signal };
+    const call =
+      sink === undefined
+        ? client.putObject('bucket', 'key', bodyOfSize(sizeBytes ?? 10), signal)
+        : client.getObject('bucket', 'key', sink, signal);
+    afterStart?.();
+    const error = await failureOf(call);
+    expect(error.reason).toBe(reason);
+    expect(error.cause).toBe(by);
+    expect(Object.keys(error.call.phases).at(-1)).toBe(phase);
+    expect(durationOf(error.call.phases)).toBeCloseTo(error.call.durationMs, 6);
+    // Its listener is gone: a run makes many calls under one signal.
+    expect(error.call.status).toBe(phase === 'bodyMs' ? 200 : undefined);
+  });
+
+  it.each([
+    { by: TIMED_OUT, reason: 'Timeout' },
+    { by: STOPPED, reason: 'Cancelled' },
+  ])('sends nothing when it is stopped already: $reason', async ({ by, reason }) => {
+    const server = await serveHttp(always({}));
+    const error = await failureOf(
+      clientOf(server).headBucket('bucket', { signal: AbortSignal.abort(by) }),
+    );
+    expect(error.reason).toBe(reason);
+    expect(server.connections).toHaveLength(0);
+  });
+
+  it('closes the connection, and the next call opens another', async () => {
+    const stop = new AbortController();
+    const closed = Promise.withResolvers<void>();
+    const server = await serveHttp((request, response) => {
+      if (server.requests.length > 1) return void response.end();
+      request.socket.on('close', closed.resolve);
+      stop.abort();
+    });
+    const client = clientOf(server);
+    await failureOf(client.headBucket('bucket', { signal: stop.signal }));
+    await closed.promise;
+    const { call } = await client.headBucket('bucket', { signal: NEVER });
+    expect(call).toMatchObject({ status: 200, reusedConnection: false });
+  });
+
+  it('leaves nothing behind at the signal', async () => {
+    const server = await serveHttp(always({}));
+    const client = clientOf(server);
+    const { signal } = new AbortController();
+    const add = vi.spyOn(signal, 'addEventListener');
+    const remove = vi.spyOn(signal, 'removeEventListener');
+    for (let call = 0; call < 3; call += 1) await client.headBucket('bucket', { signal });
+    await failureOf(clientOf({ url: `http://127.0.0.1:${await closedPort()}` }).headBucket('b-1', { signal }));
+    expect(remove.mock.calls.length).toBe(add.mock.calls.length);
+  });
+
+  it('ends the connection when it is closed', async () => {
+    const server = await serveHttp(always({}));
+    const client = clientOf(server);
+    await client.headBucket('bucket', { signal: NEVER });
+    client.close();
+    await once(server.connections[0] as net.Socket, 'close');
+  });
+});
+
+describe('a store that goes on and on', () => {
+  it.each([
+    { name: 'a listing', status: 200, call: 'list' },
+    { name: 'an error', status: 500, call: 'list' },
+    { name: "an object's error", status: 403, call: 'get' },
+    { name: 'an object', status: 200, call: 'get' },
+  ])('is broken off: $name without end', async ({ status, call }) => {
+    const closed = Promise.withResolvers<void>();
+    const server = await serveHttp((request, response) => {
+      request.socket.on('close', closed.resolve);
+      response.writeHead(status);
+      writeForEver(response);
+    });
+    const client = clientOf(server);
+    const sink = new KeepingSink(100_000);
+    await (
+      call === 'list'
+        ? client.listKeys('bucket', 'a/', { signal: NEVER })
+        : client.getObject('bucket', 'key', sink, { signal: NEVER })
+    ).catch((error: unknown) => {
+      expect(error).toBeInstanceOf(S3Error);
+      expect(status).not.toBe(200);
+    });
+    await closed.promise;
+    expect(sink.bytes.length).toBeLessThan(1_000_000);
+  });
+
+  it('is not S3 when its headers are huge', async () => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => socket.write(`HTTP/1.1 200 OK\r\n${'x-filler: y\r\n'.repeat(10_000)}\r\n`));
+    });
+    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('NotS3');
+  });
+});
+
+describe('a connection that fails', () => {
+  it('was refused', async () => {
+    const port = await closedPort();
+    const error = await failureOf(
+      clientOf({ url: `http://127.0.0.1:${port}` }).headBucket('bucket', { signal: NEVER }),
+    );
+    expect(error.reason).toBe('ConnectionRefused');
+    expect(error.message).toContain(`127.0.0.1:${port}`);
+    expect(Object.keys(error.call.phases)).toEqual(['connectMs']);
+  });
+
+  it.each(['ENOTFOUND', 'EAI_AGAIN'])('has a name that does not resolve: %s', async (code) => {
+    const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((...args: unknown[]) => {
+      const done = args.at(-1) as (error: Error) => void;
+      queueMicrotask(() => {
+        done(Object.assign(new Error(`getaddrinfo ${code} my-minio`), { code }));
+      });
+    }) as never);
+    onTestFinished(() => {
+      lookup.mockRestore();
+    });
+    const error = await failureOf(
+      clientOf({ url: 'http://my-minio:9000' }).headBucket('bucket', { signal: NEVER }),
+    );
+    expect(error.reason).toBe('DNSFailed');
+    expect(error.message).toContain('my-minio');
+    expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
+  });
+
+  it.each([
+    { name: 'closed before the answer', answer: '', phase: 'firstByteMs' },
+    {
+      name: 'closed in the head of the answer',
+      answer: 'HTTP/1.1 200 OK\r\ncontent-le',
+      phase: 'firstByteMs',
+    },
+    {
+      name: 'closed in the body of the answer',
+      answer: 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello',
+      phase: 'bodyMs',
+    },
+    {
+      name: 'closed between two chunks',
+      answer: 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n',
+      phase: 'bodyMs',
+    },
+  ])('was $name', async ({ answer, phase }) => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => socket.end(answer));
+    });
+    const error = await failureOf(
+      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+    );
+    expect(error.reason).toBe('ConnectionLost');
+    expect(Object.keys(error.call.phases).at(-1)).toBe(phase);
+    expect(server.connections).toHaveLength(1);
+  });
+
+  it('was reset while a body went out', async () => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    const error = await failureOf(
+      clientOf(server).putObject('bucket', 'key', bodyOfSize(64 * 1_024 * 1_024), { signal: NEVER }),
+    );
+    expect(error.reason).toBe('ConnectionLost');
+    expect(Object.keys(error.call.phases).at(-1)).toBe('sendMs');
+  });
+
+  it('was lost when the store answered before, and now refuses', async () => {
+    const server = await serveHttp(always({ headers: { connection: 'close' } }));
+    const client = clientOf(server);
+    await client.headBucket('bucket', { signal: NEVER });
+    await server.stop();
+    const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('ConnectionLost');
+  });
+
+  it.each([
+    { name: 'SSH', answer: 'SSH-2.0-OpenSSH_9.9\r\n' },
+    { name: 'binary', answer: Buffer.from([0, 1, 2, 255, 254, 13, 10, 13, 10]) },
+    { name: 'a TLS alert', answer: Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46]) },
+    { name: 'two lengths', answer: 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nhi' },
+  ])('speaks no HTTP: $name', async ({ answer }) => {
+    const server = await serveTcp((socket) => {
+      socket.once('data', () => socket.write(answer));
+    });
+    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('NotS3');
+    expect(error.message).toMatch(/^HeadBucket: \P{C}+$/u);
+  });
+});
+
+describe('an answer before the request is sent', () => {
+  it('is read, and the next call opens another connection', async () => {
+    const server = await serveHttp((request, response) => {
+      if (request.method === 'PUT') response.writeHead(403).end(errorXml('AccessDenied'));
+      else response.end();
+    });
+    const client = clientOf(server);
+    const error = await failureOf(
+      client.putObject('bucket', 'key', bodyOfSize(64 * 1_024 * 1_024), { signal: NEVER }),
+    );
+    expect(error).toMatchObject({ reason: 'AccessDenied', code: 'AccessDenied' });
+    expect(error.call.bytesSent).toBeLessThan(64 * 1_024 * 1_024);
+    const { call } = await client.headBucket('bucket', { signal: NEVER });
+    expect(call).toMatchObject({ status: 200, reusedConnection: false });
+  });
+});
+
+describe('an answer that is an error', () => {
+  const SIGNED_AT = Date.now();
+  const cases: readonly (Answer & { name: string; want: Reason; message?: RegExp })[] = [
+    ...(
+      [
+        ['InvalidAccessKeyId', 403, 'InvalidAccessKey'],
+        ['SignatureDoesNotMatch', 403, 'SignatureMismatch'],
+        ['RequestTimeTooSkewed', 403, 'ClockSkew'],
+        ['ExpiredToken', 400, 'CredentialsExpired'],
+        ['InvalidTokenId', 403, 'CredentialsExpired'],
+        ['AccessDenied', 403, 'AccessDenied'],
+        ['AuthorizationHeaderMalformed', 400, 'RegionMismatch'],
+        ['PermanentRedirect', 301, 'Redirected'],
+        ['NoSuchBucket', 404, 'BucketMissing'],
+        ['NoSuchKey', 404, 'ObjectMissing'],
+        ['BucketAlreadyExists', 409, 'BucketConflict'],
+        ['BucketAlreadyOwnedByYou', 409, 'BucketConflict'],
+        ['BucketNotEmpty', 409, 'BucketConflict'],
+        ['BadDigest', 400, 'ContentMismatch'],
+        ['XAmzContentSHA256Mismatch', 400, 'ContentMismatch'],
+        ['SlowDown', 503, 'SlowDown'],
+        ['SlowDownRead', 503, 'QuorumLost'],
+        ['SlowDownWrite', 503, 'QuorumLost'],
+        ['XMinioStorageFull', 507, 'StorageFull'],
+        ['XMinioServerNotInitialized', 503, 'ServerNotReady'],
+        ['InternalError', 500, 'ServerError'],
+        ['ServiceUnavailable', 503, 'ServerError'],
+        ['SomethingNew', 400, 'RequestRejected'],
+        ['SomethingNew', 409, 'RequestRejected'],
+        ['SomethingNew', 403, 'AccessDenied'],
+        ['SomethingNew', 503, 'ServerError'],
+        ['SomethingNew', 507, 'StorageFull'],
+        ['SomethingNew', 429, 'SlowDown'],
+      ] as const
+    ).map(([code, status, want]) => ({
+      name: `${status} ${code}`,
+      status,
+      text: errorXml(code, '<Message>It is so.</Message>'),
+      headers: { 'x-amz-request-id': '17F0' },
+      want,
+      ...(want !== 'Redirected' &&
+        want !== 'ClockSkew' && {
+          message: new RegExp(`^GetObject: ${status} ${code} It is so\\. \\(request id 17F0\\)$`),
+        }),
+    })),
+    {
+      name: 'a login page',
+      headers: { 'content-type': 'text/html; charset=utf-8' },
+      text: '<html><head><title>Sign in</title></head></html>',
+      want: 'NotS3',
+      message: /text\/html/,
+    },
+    {
+      name: "a proxy's page",
+      status: 502,
+      headers: { 'content-type': 'text/html', server: 'nginx' },
+      text: '<html>\r\n<head><title>502 Bad Gateway</title></head></html>',
+      want: 'NotS3',
+      message: /nginx.*"502 Bad Gateway"/,
+    },
+    {
+      name: 'plain text',
+      status: 400,
+      headers: { 'content-type': 'text/plain' },
+      text: 'Client sent an HTTP request to an HTTPS server.\n',
+      want: 'NotS3',
+      message: /"Client sent an HTTP request to an HTTPS server\."/,
+    },
+    { name: 'an empty 400 of some server', status: 400, want: 'NotS3' },
+    {
+      name: 'an empty 400 of a store',
+      status: 400,
+      headers: { 'x-amz-request-id': '17F0' },
+      want: 'RequestRejected',
+    },
+    { name: 'an empty 403', status: 403, want: 'AccessDenied' },
+    { name: 'an empty 503', status: 503, want: 'ServerError' },
+    {
+      name: 'a redirect',
+      status: 307,
+      headers: { location: 'https://elsewhere.example/bucket' },
+      want: 'Redirected',
+      message: /to https:\/\/elsewhere\.example\/bucket$/,
+    },
+    {
+      name: 'a redirect in XML',
+      status: 301,
+      text: errorXml('PermanentRedirect', '<Endpoint>bucket.s3.eu-west-1.amazonaws.com</Endpoint>'),
+      want: 'Redirected',
+      message: /to bucket\.s3\.eu-west-1\.amazonaws\.com$/,
+    },
+    {
+      name: 'the other region',
+      status: 400,
+      text: errorXml('AuthorizationHeaderMalformed', '<Region>eu-west-1</Region>'),
+      want: 'RegionMismatch',
+      message: /the store is in region eu-west-1/,
+    },
+    {
+      name: 'a clock ahead',
+      status: 403,
+      headers: { date: new Date(SIGNED_AT + 3_600_000).toUTCString() },
+      text: errorXml('RequestTimeTooSkewed'),
+      want: 'ClockSkew',
+      message: /the store's clock is (3[56]\d\d) s ahead of the prober's/,
+    },
+    {
+      name: 'a clock behind',
+      status: 403,
+      headers: { date: new Date(SIGNED_AT - 3_600_000).toUTCString() },
+      text: errorXml('RequestTimeTooSkewed'),
+      want: 'ClockSkew',
+      message: /the store's clock is (36\d\d) s behind the prober's/,
+    },
+  ];
+
+  it.each(cases)('has a reason: $name → $want', async ({ want, message, ...answer }) => {
+    const server = await serveHttp(always(answer));
+    const error = await failureOf(
+      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+    );
+    expect(error.reason).toBe(want);
+    expect(error.message).toMatch(message ?? /./);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([
+    { name: "with MinIO's header", code: 'AccessDenied', want: 'AccessDenied' },
+    { name: 'with the code of a wrong key', code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
+    { name: 'with nothing', code: undefined, want: 'AccessDenied' },
+  ])('has a reason without a body too: HEAD 403 $name', async ({ code, want }) => {
+    const headers = { 'x-amz-request-id': '17F0', ...(code !== undefined && { 'x-minio-error-code': code }) };
+    const server = await serveHttp(always({ status: 403, headers }));
+    const client = clientOf(server);
+    for (const call of [
+      client.headBucket('bucket', { signal: NEVER }),
+      client.headObject('bucket', 'key', { signal: NEVER }).catch(Promise.reject.bind(Promise)),
+    ]) {
+      void call.catch(() => undefined);
+    }
+    const other = clientOf(server);
+    expect((await failureOf(other.headBucket('bucket', { signal: NEVER }))).reason).toBe(want);
+    expect((await failureOf(other.headObject('bucket', 'key', { signal: NEVER }))).reason).toBe(want);
+  });
+
+  it.each([408, 429, 499, 500, 502, 503, 504, 520])('is asked for once: %d', async (status) => {
+    const server = await serveHttp(always({ status, text: errorXml('SlowDown') }));
+    const client = clientOf(server);
+    await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    await failureOf(client.putObject('bucket', 'key', bodyOfSize(1), { signal: NEVER }));
+    await failureOf(client.deleteObject('bucket', 'key', undefined, { signal: NEVER }));
+    expect(server.requests).toHaveLength(3);
+  });
+
+  it.each([201, 202, 203, 204, 206])('is none with status %d', async (status) => {
+    const server = await serveHttp(always({ status, headers: { 'x-amz-request-id': '17F0' } }));
+    const client = clientOf(server);
+    const signal = { signal: NEVER };
+    for (const call of [
+      () => client.headBucket('bucket', signal),
+      () => client.createBucket('bucket', signal),
+      () => client.putObject('bucket', 'key', bodyOfSize(1), signal),
+      () => client.headObject('bucket', 'key', signal),
+      () => client.deleteObject('bucket', 'key', undefined, signal),
+      () => client.deleteBucket('bucket', signal),
+    ]) {
+      const outcome = await call().then(
+        (done) => done.call.status,
+        (error: unknown) => (error instanceof S3Error ? status : error),
+      );
+      expect(outcome).toBe(status);
+    }
+  });
+
+  it('is one printable line, whatever the store writes', async () => {
+    let answer: Answer = {};
+    const server = await serveHttp((request, response) => {
+      always(answer)(request, response);
+    });
+    const client = clientOf(server);
+    const foreign = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 3_000 }),
+      fc.constantFrom('constructor', '__proto__', 'toString', 'a\nb', '\u001B[31mred', '\u202Eevil', '<', '&amp;'),
+    );
+    const status = fc.constantFrom(301, 307, 400, 403, 404, 409, 429, 500, 503, 507);
+    const type = fc.constantFrom('text/html', 'application/xml', 'text/plain');
+    await fc.assert(
+      fc.asyncProperty(
+        status,
+        foreign,
+        foreign,
+        foreign,
+        type,
+        fc.boolean(),
+        async (code, name, message, region, contentType, isXml) => {
+          answer = {
+            status: code,
+            headers: { 'content-type': contentType },
+            text: isXml
+              ? errorXml(name, `<Message>${message}</Message><Region>${region}</Region>`)
+              : `<title>${message}</title>`,
+          };
+          const call = client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER });
+          const error = await failureOf(call);
+          expect(Object.keys(REASONS)).toContain(error.reason);
+          expect(error.message).toMatch(/^[^\p{Cc}\p{Cf}\u2028\u2029]{1,600}$/u);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('is bounded, whatever its headers', async () => {
+    const long = 'x'.repeat(4_000);
+    const server = await serveHttp(
+      always({ status: 403, headers: { 'x-minio-error-code': long, 'x-amz-request-id': long } }),
+    );
+    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: NEVER }));
+    expect(error.message.length).toBeLessThan(1_000);
+  });
+});
+
+describe('the session token', () => {
+  const echoes: readonly (Answer & { name: string })[] = [
+    { name: 'the message', status: 400, text: errorXml('InvalidToken', `<Message>${SESSION_TOKEN}</Message>`) },
+    { name: 'the code', status: 400, text: errorXml(SESSION_TOKEN) },
+    { name: 'a page', status: 400, text: `<title>${SESSION_TOKEN}</title>` },
+    { name: 'a redirect', status: 307, headers: { location: `http://elsewhere/?token=${SESSION_TOKEN}` } },
+    { name: 'the description', status: 403, headers: { 'x-minio-error-desc': SESSION_TOKEN } },
+    { name: 'the request id', status: 403, headers: { 'x-amz-request-id': SESSION_TOKEN } },
+    { name: 'the server header', status: 502, headers: { server: SESSION_TOKEN }, text: 'no' },
+    { name: 'the content type', status: 502, headers: { 'content-type': SESSION_TOKEN }, text: 'no' },
+  ];
+
+  it.each(echoes)('never comes back in an error: $name', async (answer) => {
+    const server = await serveHttp(always(answer));
+    const client = clientOf(server, { sessionToken: SESSION_TOKEN });
+    const error = await failureOf(
+      client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+    );
+    expect(JSON.stringify([error.message, error.code, error.call])).not.toContain(SESSION_TOKEN);
+  });
+});
+
+describe('TLS', () => {
+  it('is a phase, and tells of the certificate', async () => {
+    const authority = await makeAuthority();
+    const notAfter = new Date(Date.now() + 86_400_000);
+    const server = await serveHttp(always({}), { tls: await authority.issue({ notAfter }) });
+    const client = clientOf(server, { ca: authority.certificate });
+    const { call } = await client.headBucket('bucket', { signal: NEVER });
+    expect(Object.keys(call.phases)).toEqual(['connectMs', 'tlsMs', 'sendMs', 'firstByteMs', 'bodyMs']);
+    expect(call.tlsProtocol).toBe('TLSv1.3');
+    expect(call.certificateNotAfter).toBe(new Date(Math.floor(+notAfter / 1_000) * 1_000).toISOString());
+    expect(durationOf(call.phases)).toBeCloseTo(call.durationMs, 6);
+  });
+
+  const DAY_MS = 86_400_000;
+  const days = (count: number): Date => new Date(Date.now() + count * DAY_MS);
+  it.each([
+    { name: 'of somebody else', leaf: {}, trusted: false, want: 'TLSUnknownAuthority' },
+    {
+      name: 'that is over',
+      leaf: { notBefore: days(-2), notAfter: days(-1) },
+      trusted: true,
+      want: 'TLSCertificateExpired',
+    },
+    {
+      name: 'that is to come',
+      leaf: { notBefore: days(1), notAfter: days(2) },
+      trusted: true,
+      want: 'TLSCertificateNotYetValid',
+    },
+    { name: 'for another host', leaf: { hosts: ['other'] }, trusted: true, want: 'TLSHostnameMismatch' },
+  ])('refuses a certificate $name', async ({ leaf, trusted, want }) => {
+    const authority = await makeAuthority();
+    const server = await serveHttp(always({}), { tls: await authority.issue(leaf) });
+    const client = clientOf(server, trusted ? { ca: authority.certificate } : {});
+    const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe(want);
+    expect(Object.keys(error.call.phases).at(-1)).toBe('tlsMs');
+    expect(server.requests).toHaveLength(0);
+  });
+
+  it('fails on a plain port', async () => {
+    const { port } = await serveHttp(always({}));
+    const client = clientOf({ url: `https://127.0.0.1:${port}` });
+    const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('TLSFailed');
+    expect(error.message).toMatch(/^HeadBucket: failed while shaking hands by TLS with \P{C}{1,300}$/u);
+  });
+
+  it('fails when the server hangs up', async () => {
+    const { port } = await serveTcp((socket) => {
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    const client = clientOf({ url: `https://127.0.0.1:${port}` });
+    const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('TLSFailed');
+  });
+});
+
+describe('a CA bundle', () => {
+  it.each([
+    { name: 'is empty', ca: '', want: 'the CA bundle holds no certificate in PEM form' },
+    { name: 'is a key', ca: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', want: /no certif/ },
+    {
+      name: 'is broken',
+      ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+      want: 'certificate 1 of the CA bundle cannot be read',
+    },
+  ])('is refused when it $name', ({ ca, want }) => {
+    const make = (): TargetClient => clientOf({ url: 'https://my-minio:9000' }, { ca });
+    expect(make).toThrow(ReasonedError);
+    expect(make).toThrow(want);
+    expect(make).toThrow(expect.objectContaining({ reason: 'SecretInvalid' }) as Error);
+  });
+
+  it('may hold several certificates, and text between them', async () => {
+    const [first, second] = await Promise.all([makeAuthority('first'), makeAuthority('second')]);
+    const server = await serveHttp(always({}), { tls: await second.issue() });
+    const ca = `# first\n${first.certificate}\n\n# second\r\n${second.certificate.replaceAll('\n', '\r\n')}`;
+    const { call } = await clientOf(server, { ca }).headBucket('bucket', { signal: NEVER });
+    expect(call.status).toBe(200);
+  });
+
+  it('names the certificate that cannot be read', async () => {
+    const { certificate } = await makeAuthority();
+    const ca = `${certificate}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`;
+    expect(() => clientOf({ url: 'https://my-minio:9000' }, { ca })).toThrow('certificate 2 of the CA bundle');
+  });
+});

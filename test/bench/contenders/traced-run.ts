@@ -1,0 +1,60 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+
+import type { RunRequest } from '../../../src/api/run.ts';
+import { systemClock } from '../../../src/clock/system-clock.ts';
+import { runProbe } from '../../../src/probe/run-probe.ts';
+import { otelSettings } from '../../../src/telemetry/otel-env.ts';
+import { otlpExporterFactory } from '../../../src/telemetry/otlp-exporter.ts';
+import { RetryingExporter } from '../../../src/telemetry/retrying-exporter.ts';
+import { Tracing } from '../../../src/telemetry/tracing.ts';
+import { serve } from './serve.ts';
+import { OBJECT_BYTES, readSettings } from './settings.ts';
+
+const FLUSH_TIMEOUT_MS = 10_000;
+
+const settings = readSettings();
+process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = settings.otlpEndpoint;
+const otel = otelSettings(process.env);
+const exporter = new RetryingExporter({
+  create: await otlpExporterFactory(otel.protocol),
+  clock: systemClock,
+  random: Math.random,
+});
+const tracing = new Tracing({ exporter, settings: otel, version: 'bench' });
+
+const request: Omit<RunRequest, 'runId'> = {
+  probe: { namespace: '', name: 'bench' },
+  owner: 'bench',
+  target: {
+    name: 'storage-probe-bench',
+    endpoint: settings.endpoint,
+    region: settings.region,
+    credentials: { accessKey: settings.accessKey, secretKey: settings.secretKey },
+  },
+  bucket: { mode: 'Ephemeral' },
+  objectSizesBytes: [OBJECT_BYTES],
+  timeoutMs: 20_000,
+  cleanUpTimeoutMs: 10_000,
+};
+const stopping = new AbortController();
+
+async function run(): Promise<void> {
+  const deps = {
+    clock: systemClock,
+    randomBytes,
+    tracer: tracing.tracerFor(request.target.name),
+    version: 'bench',
+  };
+  const result = await runProbe({ ...request, runId: randomUUID() }, deps, stopping.signal);
+  if (result.verdict !== 'Passed')
+    throw new Error(`${result.failedStep}: ${result.reason}: ${result.message}`);
+}
+
+async function flush(): Promise<void> {
+  await tracing.flush(systemClock.timeout(FLUSH_TIMEOUT_MS));
+  const { dropped, lastError } = exporter.counts;
+  if (dropped > 0) throw new Error(`${dropped} spans were dropped: ${lastError}`);
+}
+
+await serve(settings.warmUpRuns, run, flush);
+await tracing.shutdown(systemClock.timeout(FLUSH_TIMEOUT_MS));
