@@ -119,7 +119,7 @@ describe('wrong fields', () => {
     {
       name: 'a wrong unit',
       text: `${LEAST}  objects:\n    - size: 4KB\n`,
-      line: 'my.yaml:11: spec.objects[0].size: "4KB" is not a size (did you mean 4Ki or 4k?); accepted: a number of bytes up to 256Mi with an optional suffix Ki, Mi, Gi, k, M, G, for example 4Ki',
+      line: 'my.yaml:11: spec.objects[0].size: "4KB" is not a size (did you mean 4Ki or 4k?); accepted: a number of bytes up to 1Gi with an optional suffix Ki, Mi, Gi, k, M, G, for example 4Ki',
     },
     {
       name: 'a number without a unit',

@@ -8,7 +8,7 @@ export interface Credentials {
   readonly sessionToken?: string;
 }
 
-/** Whose run it is. Namespace is empty for a run from a laptop without one. */
+/** Whose run it is. */
 export interface ProbeRef {
   readonly namespace: string;
   readonly name: string;

@@ -38,7 +38,7 @@ describe('what it accepts', () => {
     { name: 'tls without a CA', value: probe({ targets: [{ ...TARGET, tls: {} }] }) },
     { name: 'an existing bucket', value: probe({ bucket: { mode: 'Existing', name: 'my.canary-1' } }) },
     { name: 'an empty object', value: probe({ objects: [{ size: '0' }] }) },
-    { name: 'the largest object', value: probe({ objects: [{ size: '256Mi' }] }) },
+    { name: 'the largest object', value: probe({ objects: [{ size: '1Gi' }] }) },
     {
       name: 'as many targets as can be',
       value: probe({ targets: Array.from({ length: 64 }, (_, index) => ({ ...TARGET, name: `a${index}` })) }),
@@ -153,8 +153,8 @@ describe('what it refuses', () => {
     },
     {
       name: 'too large an object',
-      spec: { objects: [{ size: '257Mi' }] },
-      fault: 'objects[0].size: "257Mi" is more than 256Mi',
+      spec: { objects: [{ size: '1025Mi' }] },
+      fault: 'objects[0].size: "1025Mi" is more than 1Gi',
     },
     { name: 'a null in a list', spec: { objects: [null] }, fault: 'objects[0]: is empty' },
     {

@@ -61,7 +61,6 @@ export interface Answer {
   readonly exchange: Exchange;
   /** Start of the body; empty for HEAD. */
   readonly text: string;
-  readonly kind: 'bucket' | 'object';
   /** Wall time at which the request was signed, ms since the epoch. */
   readonly signedAtMs: number;
 }
@@ -76,16 +75,9 @@ export function isForeign(exchange: Exchange): boolean {
 export function answerFault(answer: Answer): Fault {
   const { exchange, text } = answer;
   const status = exchange.status ?? 0;
-  const code = codeOf(answer);
+  const code = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
   const reason = reasonOf(answer, code);
   return { reason, code, message: [`${status}`, code, detailOf(answer, reason)].filter(Boolean).join(' ') };
-
-  function codeOf({ kind }: Answer): string | undefined {
-    const said = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
-    if (said !== undefined || status !== 404 || text !== '') return said;
-    // HEAD has no body to give a code in.
-    return kind === 'bucket' ? 'NoSuchBucket' : 'NoSuchKey';
-  }
 }
 
 function reasonOf({ exchange, text }: Answer, code: string | undefined): Reason {

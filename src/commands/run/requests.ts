@@ -2,7 +2,7 @@ import { resourceId } from '../../api/documents.ts';
 import { parseDurationMs } from '../../api/duration.ts';
 import { planProbe, type ProbePlan, type TargetPlan } from '../../api/plan.ts';
 import { check } from '../../api/check.ts';
-import { formatPath, formatProblem } from '../../api/problem.ts';
+import { formatPath, formatProblem, showText } from '../../api/problem.ts';
 import type { Credentials, RunRequest } from '../../api/run.ts';
 import { API_VERSION, KIND, StorageProbe } from '../../api/storage-probe.ts';
 import { type CommandContext, InputError } from '../context.ts';
@@ -190,6 +190,8 @@ export function durationFlag(flag: string, text: string): number {
   try {
     return parseDurationMs(text);
   } catch (error) {
-    throw new InputError(`${flag}: ${error instanceof Error ? error.message : ''}`);
+    throw new InputError(
+      `${flag}: ${showText(text)} ${error instanceof Error ? error.message : ''}; accepted: for example 30s or 1m30s`,
+    );
   }
 }

@@ -1,0 +1,112 @@
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { getBinary } from './binary.ts';
+
+let dir: string;
+let env: { PATH: string; XDG_CACHE_HOME: string; [name: string]: string };
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'storage-probe-binary-'));
+  env = { PATH: join(dir, 'path'), XDG_CACHE_HOME: join(dir, 'cache') };
+});
+
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+async function program(path: string, lines = ''): Promise<string> {
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, `#!/bin/sh\n${lines}\n`);
+  await chmod(path, 0o755);
+  return path;
+}
+
+/** A `go` on PATH that writes what it is told to build, and counts its builds in a file. */
+async function fakeGo(lines = ''): Promise<void> {
+  await program(
+    join(env.PATH, 'go'),
+    `
+    [ "$1" = build ] || exit 0
+    echo build >> '${dir}/builds'
+    ${lines}
+    while [ "$1" != -o ]; do shift; done
+    echo '#!/bin/sh' > "$2"
+    /bin/chmod +x "$2"`,
+  );
+}
+
+async function builds(): Promise<number> {
+  return (await readFile(join(dir, 'builds'), 'utf8')).trim().split('\n').length;
+}
+
+describe('getBinary', () => {
+  it('takes the program that the variable names before the one on PATH', async () => {
+    await program(join(env.PATH, 'minio'));
+    env['STORAGE_PROBE_MINIO'] = await program(join(dir, 'mine'));
+    expect(await getBinary('minio', { env })).toBe(join(dir, 'mine'));
+  });
+
+  it('refuses a variable that names no program', async () => {
+    env['STORAGE_PROBE_MINIO'] = join(dir, 'nothing');
+    await expect(getBinary('minio', { env })).rejects.toThrow(/STORAGE_PROBE_MINIO is set to .*nothing/);
+  });
+
+  it('takes the program on PATH', async () => {
+    const onPath = await program(join(env.PATH, 'jaeger'));
+    expect(await getBinary('jaeger', { env })).toBe(onPath);
+  });
+
+  it('passes over another program that is called mc, too', async () => {
+    await program(join(dir, 'commander/mc'), 'echo GNU Midnight Commander 4.8.29');
+    const client = await program(join(dir, 'minio/mc'), "echo 'Copyright (c) 2015-2025 MinIO, Inc.'");
+    env.PATH = `${join(dir, 'commander')}:${join(dir, 'minio')}`;
+    expect(await getBinary('mc', { env })).toBe(client);
+  });
+
+  it('builds once, and then finds what it built', async () => {
+    await fakeGo();
+    const lines: string[] = [];
+    const first = await getBinary('minio', { env, progress: (line) => lines.push(line) });
+    expect(await getBinary('minio', { env })).toBe(first);
+    expect(first.startsWith(env.XDG_CACHE_HOME)).toBe(true);
+    expect(await builds()).toBe(1);
+    expect(lines).toEqual([
+      'building MinIO 2026-02-12 from source, 4–6 min the first time',
+      expect.stringMatching(/^built MinIO 2026-02-12 in \d+ s$/),
+    ]);
+  });
+
+  it('builds once for all that want it at the same time', async () => {
+    await fakeGo();
+    const wanted = Array.from({ length: 3 }, () => getBinary('minio', { env }));
+    expect(new Set(await Promise.all(wanted)).size).toBe(1);
+    expect(await builds()).toBe(1);
+  });
+
+  it('tells the end of the log when a build fails, and leaves nothing half done', async () => {
+    await fakeGo("echo 'no space left on device' >&2; exit 1");
+    const error: unknown = await getBinary('minio', { env }).catch((reason: unknown) => reason);
+    expect(String(error)).toMatch(/Building MinIO 2026-02-12 failed.*\n {2}no space left on device$/);
+    const log = /The log is (\S+)/.exec(String(error))?.[1] ?? '';
+    expect(await readFile(log, 'utf8')).toContain('no space left on device');
+    expect(await readdir(dirname(log))).toEqual(['minio.log']);
+  });
+
+  it('stops a build when asked', async () => {
+    await fakeGo('exec /bin/sleep 60');
+    const stopping = new AbortController();
+    const building = getBinary('minio', {
+      env,
+      signal: stopping.signal,
+      progress: () => stopping.abort(),
+    });
+    await expect(building).rejects.toThrow(stopping.signal.reason);
+  });
+
+  it('tells the ways out when there is no Go', async () => {
+    await expect(getBinary('minio', { env })).rejects.toThrow(
+      /install Go .*minio.*STORAGE_PROBE_MINIO.*quay\.io\/minio/,
+    );
+  });
+});

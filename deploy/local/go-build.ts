@@ -1,0 +1,159 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { chmod, cp, mkdir, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { promisify } from 'node:util';
+import { z } from 'zod';
+
+import { spawnChild, untilEnded } from './child.ts';
+import type { Server } from './servers.ts';
+
+/** Takes one line about long work under way. */
+export type Progress = (line: string) => void;
+
+export interface GoBuild {
+  readonly name: string;
+  readonly server: Server;
+  /** Where the program goes; it appears there whole or not at all. What Go prints goes to `<binary>.log`. */
+  readonly binary: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal | undefined;
+  readonly progress: Progress;
+}
+
+/** Longest silence of {@link Progress}. */
+export const BEAT_MS = 10_000;
+const TAIL_LINES = 12;
+
+/** Different for whatever leads to a different program. */
+export async function recipeHash(name: string, server: Server): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(moduleFolder(name), file)));
+  hash.update(JSON.stringify([process.platform, process.arch, buildArguments(server, name)]));
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** @throws Error with the end of the log, or with the ways out when there is no Go. */
+export async function goBuild({ name, server, binary, env, signal, progress }: GoBuild): Promise<void> {
+  await requireGo(name, server, env);
+  const { title } = server;
+  const startedMs = performance.now();
+  const work = `${binary}.work`;
+  const built = join(work, 'built');
+  const source = join(work, 'source');
+  const log = createWriteStream(`${binary}.log`);
+  const tail: string[] = [];
+  let modules = 0;
+  let packages = 0;
+
+  function onLine(line: string): void {
+    log.write(`${line}\n`);
+    tail.push(line);
+    if (tail.length > TAIL_LINES) tail.shift();
+    if (line.startsWith('go: downloading ')) modules++;
+    else if (/^[\w./-]+$/.test(line)) packages++;
+  }
+  const go = (args: readonly string[], cwd: string): Promise<string> =>
+    runGo(args, { cwd, env: { ...env, GOTMPDIR: work }, signal, onLine });
+
+  progress(`building ${title} from source, ${server.takes} the first time`);
+  const beat = setInterval(() => {
+    const elapsed = formatElapsed(performance.now() - startedMs);
+    progress(`building ${title}: ${elapsed}, ${modules} modules downloaded, ${packages} packages compiled`);
+  }, BEAT_MS);
+  try {
+    await rm(work, { recursive: true, force: true });
+    await mkdir(work);
+    let folder = moduleFolder(name);
+    if (server.inModule !== undefined) {
+      await copyModule(await go(['mod', 'download', '-json', server.inModule], folder), source);
+      folder = source;
+    }
+    await go(buildArguments(server, built), folder);
+    await rename(built, binary);
+  } catch (error) {
+    signal?.throwIfAborted();
+    const why = error instanceof Error ? error.message : String(error);
+    const lines = [`Building ${title} failed: ${why} The log is ${binary}.log and ends so:`, ...tail];
+    throw new Error(lines.join('\n  '), { cause: error });
+  } finally {
+    clearInterval(beat);
+    log.end();
+    await rm(work, { recursive: true, force: true });
+  }
+  progress(`built ${title} in ${formatElapsed(performance.now() - startedMs)}`);
+}
+
+function moduleFolder(name: string): string {
+  return join(import.meta.dirname, name);
+}
+
+function buildArguments(server: Server, output: string): string[] {
+  const { ldflags, package: mainPackage } = server;
+  return ['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, '-o', output, mainPackage];
+}
+
+interface GoOptions {
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal | undefined;
+  readonly onLine: (line: string) => void;
+}
+
+/** Returns what Go printed on stdout. */
+async function runGo(args: readonly string[], { cwd, env, signal, onLine }: GoOptions): Promise<string> {
+  signal?.throwIfAborted();
+  const stdout: string[] = [];
+  const child = await spawnChild('go', args, {
+    cwd,
+    env: { ...env, CGO_ENABLED: '0', GOWORK: 'off' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  eachLine(child.process.stdout, (line) => {
+    stdout.push(line);
+    onLine(line);
+  });
+  eachLine(child.process.stderr, onLine);
+  const { code } = await untilEnded(child, signal);
+  if (code !== 0) throw new Error(`go ${args[0]} ended with exit code ${code}.`);
+  return stdout.join('\n');
+}
+
+function eachLine(input: Readable | null, onLine: (line: string) => void): void {
+  if (input !== null) createInterface({ input }).on('line', onLine);
+}
+
+/** Copies a module out of Go's module cache, where nothing can be built. */
+async function copyModule(downloaded: string, target: string): Promise<void> {
+  const { Dir } = z.object({ Dir: z.string() }).parse(JSON.parse(downloaded));
+  await cp(Dir, target, { recursive: true });
+  // Folders are read-only there; so they would be here, and could not be removed again.
+  await chmod(target, 0o755);
+  for (const entry of await readdir(target, { recursive: true, withFileTypes: true })) {
+    if (entry.isDirectory()) await chmod(join(entry.parentPath, entry.name), 0o755);
+  }
+}
+
+async function requireGo(
+  name: string,
+  { title, variable, image }: Server,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  try {
+    await promisify(execFile)('go', ['version'], { env });
+  } catch (error) {
+    throw new Error(
+      `${title} is not on this machine, and neither is Go to build it: install Go (https://go.dev/dl), ` +
+        `or put the program on PATH as ${name}, or set ${variable} to its path. The image ${image} holds it, too.`,
+      { cause: error },
+    );
+  }
+}
+
+function formatElapsed(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}

@@ -1,0 +1,95 @@
+import { join } from 'node:path';
+
+import { getBinary } from './binary.ts';
+import type { Progress } from './go-build.ts';
+import { startServer, type RunningServer } from './running-server.ts';
+
+const CONFIGURATIONS = join(import.meta.dirname, 'jaeger');
+
+export interface JaegerOptions {
+  /** Holds the log; made if missing. */
+  readonly dir: string;
+  /** Gives up the start, and a build before it. */
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Progress | undefined;
+  /** Default: free ones. */
+  readonly queryPort?: number | undefined;
+  readonly otlpGrpcPort?: number | undefined;
+}
+
+export interface Jaeger extends RunningServer {
+  /** Page and API: `<queryUrl>/trace/<id>`, `<queryUrl>/api/traces/<id>`. */
+  readonly queryUrl: string;
+  readonly otlpGrpcUrl: string;
+}
+
+/** Jaeger as the backend, with its traces in memory. */
+export async function startJaeger(options: JaegerOptions): Promise<Jaeger> {
+  const { dir, signal, progress } = options;
+  return startServer({
+    name: 'Jaeger',
+    binary: await getBinary('jaeger', { signal, progress }),
+    logFile: join(dir, 'jaeger.log'),
+    signal,
+    async command(choosePort) {
+      const query = await choosePort(options.queryPort);
+      const otlpGrpc = await choosePort(options.otlpGrpcPort);
+      const health = await choosePort();
+      return {
+        args: ['--config', join(CONFIGURATIONS, 'backend.yaml')],
+        env: { QUERY_PORT: `${query}`, OTLP_GRPC_PORT: `${otlpGrpc}`, HEALTH_PORT: `${health}` },
+        healthUrls: [`${localUrl(health)}/status`],
+        addresses: { queryUrl: localUrl(query), otlpGrpcUrl: localUrl(otlpGrpc) },
+      };
+    },
+  });
+}
+
+export interface CollectorOptions {
+  /** Holds the log; made if missing. */
+  readonly dir: string;
+  /** Where traces go: `otlpGrpcUrl` of the backend. */
+  readonly backendUrl: string;
+  /** Gives up the start, and a build before it. */
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Progress | undefined;
+  /** Default: free ones. */
+  readonly otlpGrpcPort?: number | undefined;
+  readonly otlpHttpPort?: number | undefined;
+}
+
+export interface Collector extends RunningServer {
+  readonly otlpGrpcUrl: string;
+  readonly otlpHttpUrl: string;
+}
+
+/** Jaeger as the OpenTelemetry Collector. A trace stands in the backend about 2 s after its first span came. */
+export async function startCollector(options: CollectorOptions): Promise<Collector> {
+  const { dir, backendUrl, signal, progress } = options;
+  return startServer({
+    name: 'Collector',
+    binary: await getBinary('jaeger', { signal, progress }),
+    logFile: join(dir, 'collector.log'),
+    signal,
+    async command(choosePort) {
+      const otlpGrpc = await choosePort(options.otlpGrpcPort);
+      const otlpHttp = await choosePort(options.otlpHttpPort);
+      const health = await choosePort();
+      return {
+        args: ['--config', join(CONFIGURATIONS, 'collector.yaml')],
+        env: {
+          BACKEND_OTLP: backendUrl,
+          OTLP_GRPC_PORT: `${otlpGrpc}`,
+          OTLP_HTTP_PORT: `${otlpHttp}`,
+          HEALTH_PORT: `${health}`,
+        },
+        healthUrls: [`${localUrl(health)}/status`],
+        addresses: { otlpGrpcUrl: localUrl(otlpGrpc), otlpHttpUrl: localUrl(otlpHttp) },
+      };
+    },
+  });
+}
+
+function localUrl(port: number): string {
+  return `http://127.0.0.1:${port}`;
+}

@@ -1,0 +1,153 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { getBinary } from './binary.ts';
+import type { Progress } from './go-build.ts';
+import { startServer, type RunningServer } from './running-server.ts';
+
+const MC_TIMEOUT_MS = 30_000;
+
+export interface MinioOptions {
+  /** Holds data, certificates and log; made if missing. Start again with the same folder to find the data again. */
+  readonly dir: string;
+  /** Gives up the start, and a build before it. */
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Progress | undefined;
+  /** Default: a free one. */
+  readonly port?: number | undefined;
+  /** Default: random. */
+  readonly rootUser?: string | undefined;
+  /** Default: random. */
+  readonly rootPassword?: string | undefined;
+  /** PEM; with it the server speaks HTTPS only. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  /** For MinIO itself, for example `MINIO_…` or `GOMAXPROCS`. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface Minio extends RunningServer {
+  readonly url: string;
+  readonly port: number;
+  readonly consoleUrl: string;
+  readonly rootUser: string;
+  readonly rootPassword: string;
+}
+
+export async function startMinio(options: MinioOptions): Promise<Minio> {
+  const { dir, signal, progress, tls } = options;
+  const binary = await getBinary('minio', { signal, progress });
+  const rootUser = options.rootUser ?? randomName('root');
+  const rootPassword = options.rootPassword ?? randomSecret();
+  const data = join(dir, 'data');
+  // Given even when empty: the default is the user's own `~/.minio/certs`.
+  const certificates = join(dir, 'certs');
+  await mkdir(data, { recursive: true });
+  await mkdir(certificates, { recursive: true });
+  if (tls !== undefined) {
+    await writeFile(join(certificates, 'public.crt'), tls.cert);
+    await writeFile(join(certificates, 'private.key'), tls.key, { mode: 0o600 });
+  }
+  const scheme = tls === undefined ? 'http' : 'https';
+  return startServer({
+    name: 'MinIO',
+    binary,
+    logFile: join(dir, 'minio.log'),
+    signal,
+    async command(choosePort) {
+      const port = await choosePort(options.port);
+      const consolePort = await choosePort();
+      const url = `${scheme}://127.0.0.1:${port}`;
+      return {
+        args: [
+          'server',
+          `--address=127.0.0.1:${port}`,
+          `--console-address=127.0.0.1:${consolePort}`,
+          `--certs-dir=${certificates}`,
+          data,
+        ],
+        env: {
+          MINIO_ROOT_USER: rootUser,
+          MINIO_ROOT_PASSWORD: rootPassword,
+          MINIO_UPDATE: 'off',
+          ...options.env,
+        },
+        healthUrls: [`${url}/minio/health/live`, `${url}/minio/health/cluster`],
+        addresses: { url, port, consoleUrl: `${scheme}://127.0.0.1:${consolePort}`, rootUser, rootPassword },
+      };
+    },
+  });
+}
+
+export interface MinioUser {
+  readonly accessKey: string;
+  readonly secretKey: string;
+}
+
+/** Makes a user with random keys that may do what a policy file (JSON) allows, and nothing else. */
+export async function makeMinioUser(
+  minio: Minio,
+  policyFile: string,
+  options: McOptions = {},
+): Promise<MinioUser> {
+  const user = { accessKey: randomName('probe'), secretKey: randomSecret() };
+  const input = `${user.accessKey}\n${user.secretKey}\n`;
+  await runMc(minio, ['admin', 'user', 'add', 'local'], { ...options, input });
+  await runMc(minio, ['admin', 'policy', 'create', 'local', user.accessKey, policyFile], options);
+  await runMc(
+    minio,
+    ['admin', 'policy', 'attach', 'local', user.accessKey, '--user', user.accessKey],
+    options,
+  );
+  return user;
+}
+
+export interface McOptions {
+  /** What mc reads on stdin: secrets go here, since arguments can be read by every process. */
+  readonly input?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Progress | undefined;
+}
+
+/**
+ * Runs MinIO's client as root of a server whose alias is `local`, and returns what it printed.
+ *
+ * @throws Error with what mc printed when it fails.
+ */
+export async function runMc(minio: Minio, args: readonly string[], options: McOptions = {}): Promise<string> {
+  const { input = '', signal, progress } = options;
+  const binary = await getBinary('mc', { signal, progress });
+  const alias = new URL(minio.url);
+  alias.username = minio.rootUser;
+  alias.password = minio.rootPassword;
+  // Without a folder of its own, mc would read and write the user's `~/.mc`.
+  const folder = await mkdtemp(join(tmpdir(), 'storage-probe-mc-'));
+  try {
+    // The server is ours; its certificate may be of any kind.
+    const running = promisify(execFile)(binary, ['--config-dir', folder, '--insecure', ...args], {
+      env: { MC_HOST_local: alias.href, HOME: folder },
+      signal,
+      timeout: MC_TIMEOUT_MS,
+    });
+    running.child.stdin?.end(input);
+    return (await running).stdout;
+  } catch (error) {
+    signal?.throwIfAborted();
+    const said = error instanceof Error && 'stderr' in error ? error.stderr : error;
+    throw new Error(`mc ${args.slice(0, 3).join(' ')} failed: ${String(said).trim()}`, { cause: error });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function randomName(prefix: string): string {
+  return `${prefix}-${randomBytes(5).toString('hex')}`;
+}
+
+/** MinIO takes 8 to 40 characters. */
+function randomSecret(): string {
+  return randomBytes(20).toString('hex');
+}
