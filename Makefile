@@ -10,7 +10,7 @@ help: ## Say what there is to make
 setup: node_modules/.package-lock.json ## Install what the lock file says
 
 node_modules/.package-lock.json: package.json package-lock.json
-	npm ci --no-fund --no-audit
+	npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
 build: setup ## Bundle the program into dist/

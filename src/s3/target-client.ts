@@ -16,6 +16,8 @@ import { type Exchange, header, Transport, TransportError } from './transport.ts
 /** Longest answer that is kept: S3's errors and listings are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
 
+const NOT_FOUND = 404;
+
 /** Region that S3 assumes when a bucket is made without one. */
 const DEFAULT_REGION = 'us-east-1';
 
@@ -41,10 +43,11 @@ export interface Outcome<T> {
 
 interface PendingCall {
   readonly operation: string;
-  readonly kind: 'bucket' | 'object';
   readonly options: CallOptions;
   readonly body?: Body;
   readonly sink?: Sink;
+  /** 404 is an answer, not a fault. */
+  readonly mayBeAbsent?: boolean;
   answer?: { exchange: Exchange; text: string };
 }
 
@@ -92,23 +95,19 @@ export class TargetClient {
   }
 
   headBucket(bucket: string, options: CallOptions): Promise<Outcome<boolean>> {
-    return this.#call({ operation: 'HeadBucket', kind: 'bucket', options }, () =>
-      this.#client.bucketExists(bucket),
-    );
+    return this.#exists({ operation: 'HeadBucket', options }, () => this.#client.bucketExists(bucket));
   }
 
   createBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
     const { region } = this.#target;
-    return this.#call({ operation: 'CreateBucket', kind: 'bucket', options }, () =>
+    return this.#call({ operation: 'CreateBucket', options }, () =>
       this.#client.makeBucket(bucket, region === DEFAULT_REGION ? '' : region),
     );
   }
 
   /** Fails with reason `BucketConflict` and code `BucketNotEmpty` when something is in it. */
   deleteBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
-    return this.#call({ operation: 'DeleteBucket', kind: 'bucket', options }, () =>
-      this.#client.removeBucket(bucket),
-    );
+    return this.#call({ operation: 'DeleteBucket', options }, () => this.#client.removeBucket(bucket));
   }
 
   /** @returns the version that was made, in a bucket with versioning. */
@@ -118,7 +117,7 @@ export class TargetClient {
     body: Body,
     options: CallOptions,
   ): Promise<Outcome<string | undefined>> {
-    const pending: PendingCall = { operation: 'PutObject', kind: 'object', options, body };
+    const pending: PendingCall = { operation: 'PutObject', options, body };
     return this.#call(pending, async () => {
       // minio's putObject reads the whole body into memory, and splits a large one.
       const headers = { 'content-type': 'application/octet-stream' };
@@ -130,22 +129,14 @@ export class TargetClient {
 
   /** The object's bytes go to `sink` as they come. */
   getObject(bucket: string, key: string, sink: Sink, options: CallOptions): Promise<Outcome<void>> {
-    return this.#call({ operation: 'GetObject', kind: 'object', options, sink }, async () => {
+    return this.#call({ operation: 'GetObject', options, sink }, async () => {
       await this.#client.getObject(bucket, key);
     });
   }
 
   /** @returns false when it is not there. */
   headObject(bucket: string, key: string, options: CallOptions): Promise<Outcome<boolean>> {
-    return this.#call({ operation: 'HeadObject', kind: 'object', options }, async () => {
-      try {
-        await this.#client.statObject(bucket, key);
-        return true;
-      } catch (error) {
-        if (error instanceof S3Error && error.reason === 'ObjectMissing') return false;
-        throw error;
-      }
-    });
+    return this.#exists({ operation: 'HeadObject', options }, () => this.#client.statObject(bucket, key));
   }
 
   deleteObject(
@@ -154,14 +145,14 @@ export class TargetClient {
     version: string | undefined,
     options: CallOptions,
   ): Promise<Outcome<void>> {
-    return this.#call({ operation: 'DeleteObject', kind: 'object', options }, () =>
+    return this.#call({ operation: 'DeleteObject', options }, () =>
       this.#client.removeObject(bucket, key, version === undefined ? {} : { versionId: version }),
     );
   }
 
   /** The keys under a prefix, one page: at most 1,000, fewer when they are long. */
   listKeys(bucket: string, prefix: string, options: CallOptions): Promise<Outcome<string[]>> {
-    const pending: PendingCall = { operation: 'ListObjectsV2', kind: 'bucket', options };
+    const pending: PendingCall = { operation: 'ListObjectsV2', options };
     return this.#call(pending, async () => {
       const query = `list-type=2&max-keys=100&prefix=${encodeURIComponent(prefix)}`;
       await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query });
@@ -172,6 +163,12 @@ export class TargetClient {
   /** Closes the connection. */
   close(): void {
     this.#transport.close();
+  }
+
+  async #exists(pending: PendingCall, start: () => Promise<unknown>): Promise<Outcome<boolean>> {
+    const asked: PendingCall = { ...pending, mayBeAbsent: true };
+    const { call } = await this.#call(asked, start);
+    return { value: call.status !== NOT_FOUND, call };
   }
 
   async #call<T>(pending: PendingCall, start: () => Promise<T>): Promise<Outcome<T>> {
@@ -228,9 +225,11 @@ export class TargetClient {
     const exchange = await this.#send(pending, request);
     this.#wasConnected = true;
     pending.answer = { exchange, text: this.#redacted(excerpt.text()) };
-    if ((exchange.status ?? 0) < 300 && !isForeign(exchange)) return pending.answer;
+    const { status = 0 } = exchange;
+    const isExpected = status < 300 || (status === NOT_FOUND && pending.mayBeAbsent === true);
+    if (isExpected && !isForeign(exchange)) return pending.answer;
 
-    const fault = answerFault({ ...pending.answer, kind: pending.kind, signedAtMs });
+    const fault = answerFault({ ...pending.answer, signedAtMs });
     throw this.#error(pending, exchange, fault);
   }
 
@@ -305,12 +304,13 @@ class OutgoingRequest extends EventEmitter {
 
 /** What minio does with an answer: it looks at status and headers, and drains a body that is read already. */
 class ReadAnswer extends EventEmitter {
-  readonly statusCode: number | undefined;
+  readonly statusCode: number;
   readonly headers: http.IncomingHttpHeaders;
 
-  constructor({ status, headers }: Exchange) {
+  constructor({ status = 0, headers }: Exchange) {
     super();
-    this.statusCode = status;
+    // An absence that was asked for is no error: minio would make one, only for us to catch it.
+    this.statusCode = status === NOT_FOUND ? 200 : status;
     this.headers = headers;
   }
 

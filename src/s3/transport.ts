@@ -124,12 +124,11 @@ export class Transport {
 
   /** Closes the connection; the next request opens another. */
   close(): void {
-    const client = this.#client;
+    void this.#client?.destroy(CLOSED).catch(() => undefined);
     this.#client = undefined;
     // A client that is destroyed while it connects leaves its socket to the system's own, long time-out.
     this.#socket?.destroy();
     this.#socket = undefined;
-    void client?.destroy(CLOSED).catch(() => undefined);
   }
 
   #dispatch({ method, path, headers, body }: HttpRequest, handler: ExchangeHandler): void {
