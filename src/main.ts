@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 
 import packageJson from '../package.json' with { type: 'json' };

@@ -122,11 +122,6 @@ export const REASONS = {
     means: 'The store took the removal of the object, and still serves it.',
     fix: 'Check object locks, versioning and replication of the bucket, and caches between.',
   },
-  BucketNotRemoved: {
-    verdict: 'Failed',
-    means: "The probe's own bucket could not be removed.",
-    fix: 'See the message; the next run finds the bucket again and tries once more.',
-  },
   SlowDown: {
     verdict: 'Failed',
     means: 'The store asks its clients to send less.',
