@@ -13,6 +13,9 @@ export default defineConfig({
           globalSetup: ['test/integration/servers.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          // Most of the time is spent waiting for other processes.
+          maxWorkers: 4,
+          sequence: { shuffle: true },
         },
       },
     ],

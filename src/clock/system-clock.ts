@@ -1,11 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Clock } from './clock.ts';
+import { makeDeadline } from './deadline.ts';
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
-  timeout: (ms) => AbortSignal.timeout(ms),
+  deadline: (ms, earlier) =>
+    makeDeadline((fire) => {
+      const timer = setTimeout(fire, ms).unref();
+      return () => {
+        clearTimeout(timer);
+      };
+    }, earlier),
   async sleep(ms, signal) {
     try {
       await delay(ms, undefined, { signal });

@@ -8,6 +8,7 @@ import { readFile } from './sources.ts';
 
 /** `accessKey=…,secretKey=…`: a comma separates only where a key follows, since secrets have commas too. */
 const LITERAL_SEPARATOR = /,(?=(?:accessKey|secretKey|sessionToken)=)/;
+const LITERAL = /^(?:accessKey|secretKey|sessionToken)=/;
 const SECRET_FORMS =
   'NAME=FILE (lines accessKey=… and secretKey=…, or a CA bundle), NAME=FOLDER (a file for each key), NAME=accessKey=…,secretKey=…';
 
@@ -32,9 +33,7 @@ export async function readGivenSecrets(given: readonly string[]): Promise<Map<st
 }
 
 async function readGivenSecret(name: string, source: string): Promise<GivenSecret> {
-  if (source.startsWith('accessKey=') || source.startsWith('secretKey=')) {
-    return keysOf(name, source.split(LITERAL_SEPARATOR));
-  }
+  if (LITERAL.test(source)) return keysOf(name, source.split(LITERAL_SEPARATOR));
   const found = await stat(source).catch(() => undefined);
   if (found?.isDirectory() === true) {
     const values = new Map<string, string>();
@@ -64,25 +63,41 @@ function keysOf(name: string, lines: readonly string[]): GivenSecret {
   return (key) => values.get(key);
 }
 
-/** Finds one key of a Secret. */
+/** Finds one key of a Secret; an empty value is none. */
 export type SecretLookup = (namespace: string, name: string, key: string) => string | undefined;
 
-/** What the command line gives goes before what the files hold. */
+/** A Secret that the command line gives stands in for the one in the files: keys of two are never mixed. */
 export function lookupIn(
   given: ReadonlyMap<string, GivenSecret>,
   documents: ReadonlyMap<string, SecretValues>,
 ): SecretLookup {
   return (namespace, name, key) => {
-    const value = given.get(name)?.(key) ?? documents.get(`${namespace}/${name}`)?.[key];
-    return value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : value;
+    const secret = given.get(name);
+    const value = secret === undefined ? documents.get(`${namespace}/${name}`)?.[key] : secret(key);
+    return (value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : value) || undefined;
   };
 }
 
-/** Credentials by the usual variables of AWS's and MinIO's tools; undefined when neither key is set. */
-export function credentialsFromEnv(env: CommandContext['env']): Credentials | undefined {
-  const accessKey = env['AWS_ACCESS_KEY_ID'] || env['MINIO_ACCESS_KEY'] || env['MINIO_ROOT_USER'];
-  const secretKey = env['AWS_SECRET_ACCESS_KEY'] || env['MINIO_SECRET_KEY'] || env['MINIO_ROOT_PASSWORD'];
-  const sessionToken = env['AWS_SESSION_TOKEN'];
-  if (!accessKey || !secretKey) return undefined;
-  return { accessKey, secretKey, ...(sessionToken && { sessionToken }) };
+/** Of AWS's and MinIO's tools, by who asks first. */
+const KEY_VARIABLES = [
+  { access: 'AWS_ACCESS_KEY_ID', secret: 'AWS_SECRET_ACCESS_KEY', token: 'AWS_SESSION_TOKEN' },
+  { access: 'MINIO_ACCESS_KEY', secret: 'MINIO_SECRET_KEY' },
+  { access: 'MINIO_ROOT_USER', secret: 'MINIO_ROOT_PASSWORD' },
+];
+
+/**
+ * Credentials by the usual variables: the first pair that is whole, with what `given` already gives of it. A session
+ * token belongs to the access key beside it, and goes with no other.
+ */
+export function credentialsFromEnv(
+  env: CommandContext['env'],
+  given: { readonly accessKey?: string; readonly secretKey?: string } = {},
+): Credentials | undefined {
+  for (const { access, secret, token } of KEY_VARIABLES) {
+    const accessKey = given.accessKey || env[access];
+    const secretKey = given.secretKey || env[secret];
+    const sessionToken = given.accessKey || token === undefined ? undefined : env[token];
+    if (accessKey && secretKey) return { accessKey, secretKey, ...(sessionToken && { sessionToken }) };
+  }
+  return undefined;
 }

@@ -37,9 +37,11 @@ async function filesOf(name: string): Promise<string[]> {
   return files.map((file) => join(name, file));
 }
 
-/** @throws {InputError} when it cannot be read. */
+/** @throws {InputError} when it cannot be read, or is too large. */
 export async function readFile(name: string): Promise<string> {
-  return readBounded(createReadStream(name)).catch(asInputError(name));
+  const text = await readBounded(createReadStream(name)).catch(asInputError(name));
+  if (Buffer.byteLength(text) <= MAX_FILE_BYTES) return text;
+  throw new InputError(`${name}: is too large; accepted: at most 1 MiB`);
 }
 
 /** One byte more than is accepted is enough to be refused, however large the rest, or endless. */

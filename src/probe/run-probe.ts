@@ -3,6 +3,7 @@ import { ROOT_CONTEXT, type Span, trace, type Tracer } from '@opentelemetry/api'
 import { ReasonedError, REASONS, type Verdict } from '../api/reasons.ts';
 import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
+import type { Deadline } from '../clock/deadline.ts';
 import { TargetClient } from '../s3/target-client.ts';
 import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
 import { ephemeralBucket } from './names.ts';
@@ -47,7 +48,7 @@ export async function runProbe(
 class Run {
   readonly #request: RunRequest;
   readonly #deps: ProbeDeps;
-  readonly #runSignal: AbortSignal;
+  readonly #deadline: Deadline;
   readonly #bucket: string;
   readonly #endpoint: URL;
   readonly #root: Span;
@@ -55,13 +56,13 @@ class Run {
   readonly #startEpochMs: number;
   readonly #made: Made = { bucket: false, payloads: [], objects: [] };
   readonly #steps: StepResult[] = [];
-  #cleanUpSignal: AbortSignal | undefined;
+  #cleanUpDeadline: Deadline | undefined;
   #client: TargetClient | undefined;
 
   constructor(request: RunRequest, deps: ProbeDeps, signal: AbortSignal) {
     this.#request = request;
     this.#deps = deps;
-    this.#runSignal = AbortSignal.any([signal, deps.clock.timeout(request.timeoutMs)]);
+    this.#deadline = deps.clock.deadline(request.timeoutMs, signal);
     this.#bucket = request.bucket.mode === 'Existing' ? request.bucket.name : ephemeralBucket(request);
     this.#endpoint = new URL(request.target.endpoint);
     this.#startMs = deps.clock.monotonicMs();
@@ -84,6 +85,8 @@ class Run {
 
   close(): void {
     this.#client?.close();
+    this.#deadline[Symbol.dispose]();
+    this.#cleanUpDeadline?.[Symbol.dispose]();
   }
 
   async #runStep(step: Step, isCleanUp: boolean): Promise<StepResult> {
@@ -101,9 +104,9 @@ class Run {
     try {
       await act(isCleanUp);
     } catch (error) {
-      Object.assign(result, { outcome: 'failed' }, reasonOf(error));
-      // Broken off in the middle of removing: what is left is removed now, and the step has failed all the same.
-      if (!isCleanUp && this.#runSignal.aborted && step.isOwed?.(this.#made) === true) {
+      Object.assign(result, { outcome: 'failed' }, reasonOf(error, this.#signalOf(isCleanUp)));
+      // A removal that failed, or was broken off, is tried once more; the step has failed all the same.
+      if (!isCleanUp && step.isOwed?.(this.#made) === true) {
         await act(true).catch(() => undefined);
       }
     }
@@ -115,7 +118,7 @@ class Run {
 
   #context(step: Span, calls: CallResult[], isCleanUp: boolean): StepContext {
     const { tracer, randomBytes } = this.#deps;
-    const signal = isCleanUp ? this.#cleanUpDeadline() : this.#runSignal;
+    const signal = this.#signalOf(isCleanUp);
     return {
       request: this.#request,
       bucket: this.#bucket,
@@ -178,9 +181,11 @@ class Run {
     return this.#made.bucket ? [this.#bucket, ...left] : left;
   }
 
-  #cleanUpDeadline(): AbortSignal {
-    this.#cleanUpSignal ??= this.#deps.clock.timeout(this.#request.cleanUpTimeoutMs);
-    return this.#cleanUpSignal;
+  /** Its time starts with the first clean-up. */
+  #signalOf(isCleanUp: boolean): AbortSignal {
+    if (!isCleanUp) return this.#deadline.signal;
+    this.#cleanUpDeadline ??= this.#deps.clock.deadline(this.#request.cleanUpTimeoutMs);
+    return this.#cleanUpDeadline.signal;
   }
 
   #elapsedMs(): number {
@@ -201,10 +206,13 @@ function verdictOf(failed: StepResult | undefined): Verdict {
   return failed.reason === undefined ? 'Unknown' : REASONS[failed.reason].verdict;
 }
 
-function reasonOf(error: unknown): Pick<StepResult, 'reason' | 'message'> {
+function reasonOf(error: unknown, signal: AbortSignal): Pick<StepResult, 'reason' | 'message'> {
   if (error instanceof ReasonedError) return { reason: error.reason, message: error.message };
   const { name, message } = error instanceof Error ? error : new Error(String(error));
-  if (name === 'TimeoutError') return { reason: 'Timeout', message: 'time ran out between two calls' };
-  if (name === 'AbortError') return { reason: 'Cancelled', message: 'stopped between two calls' };
+  if (signal.aborted && error === signal.reason) {
+    return name === 'TimeoutError'
+      ? { reason: 'Timeout', message: 'time ran out between two calls' }
+      : { reason: 'Cancelled', message: 'stopped between two calls' };
+  }
   return { reason: 'ProberError', message: message.replaceAll(/\s+/g, ' ').slice(0, 200) };
 }

@@ -2,6 +2,7 @@ import { ReasonedError } from '../api/reasons.ts';
 import type { FunctionName, RunRequest } from '../api/run.ts';
 import type { Body } from '../s3/body.ts';
 import { S3Error } from '../s3/s3-error.ts';
+import type { ObjectVersion } from '../s3/target-client.ts';
 import { keyPrefix, objectKey } from './names.ts';
 import { ComparingSink, createPayload, type RandomBytes } from './payload.ts';
 import type { TracedStore } from './traced-store.ts';
@@ -41,8 +42,8 @@ export interface Made {
 interface MadeObject {
   readonly key: string;
   readonly body: Body;
-  /** In a bucket with versioning. */
-  version?: string;
+  /** Unknown while the store has not answered that it took the object. */
+  version?: ObjectVersion;
 }
 
 /** The workflow. Names, order and events are those of the talk's script, to the letter. */
@@ -95,8 +96,7 @@ async function addObjects({ request, made, store, event }: StepContext): Promise
     const object: MadeObject = { key: objectKey(request, index, body.sizeBytes), body };
     made.objects.push(object);
     try {
-      const version = await store.putObject(object.key, body);
-      if (version !== undefined) object.version = version;
+      object.version = await store.putObject(object.key, body);
     } catch (error) {
       if (wasNotMade(error)) made.objects.pop();
       throw error;
@@ -118,20 +118,26 @@ async function fetchObjects({ bucket, made, store, event }: StepContext): Promis
 
 async function removeObjects({ bucket, made, store, event }: StepContext): Promise<void> {
   for (let object = made.objects[0]; object !== undefined; object = made.objects[0]) {
-    const { key, version } = object;
-    await store.deleteObject(key, version);
-    const isThere = await store.headObject(key);
-    if (isThere)
-      throw new ReasonedError('ObjectNotRemoved', `${bucket}/${key} is still served after its removal`);
+    await removeObject(object, bucket, store);
     made.objects.shift();
   }
   event('Test object has been removed from bucket.');
 }
 
+async function removeObject({ key, version }: MadeObject, bucket: string, store: TracedStore): Promise<void> {
+  const found = version ?? (await store.headObject(key));
+  if (found === undefined) return;
+  await store.deleteObject(key, found);
+  const left = await store.headObject(key);
+  if (left !== undefined) {
+    throw new ReasonedError('ObjectNotRemoved', `${bucket}/${key} is still served after its removal`);
+  }
+}
+
 async function removeBucket({ request, bucket, made, isCleanUp, store, event }: StepContext): Promise<void> {
   const exists = await store.headBucket();
   if (!exists) {
-    made.bucket = false;
+    forget(made);
     if (isCleanUp) return;
     throw new ReasonedError('BucketMissing', `bucket ${bucket} has vanished in the middle of the run`);
   }
@@ -144,17 +150,27 @@ async function removeBucket({ request, bucket, made, isCleanUp, store, event }: 
     await removeStrays(store, keyPrefix(request));
     await store.deleteBucket();
   }
+  forget(made);
+}
+
+/** No bucket, no objects. */
+function forget(made: Made): void {
   made.bucket = false;
+  made.objects = [];
 }
 
 /** Objects that an earlier run of this prober left when it was killed; never anybody else's. */
 async function removeStrays(store: TracedStore, prefix: string): Promise<void> {
-  for (const key of await store.listKeys(prefix)) await store.deleteObject(key);
+  for (const key of await store.listKeys(prefix)) {
+    // Some stores list more than they are asked for.
+    if (key.startsWith(prefix)) await store.deleteObject(key, { id: undefined });
+  }
 }
 
 /** The store said no, or was never asked. Anything else leaves open whether it did what it was asked to. */
 function wasNotMade(error: unknown): boolean {
   if (!(error instanceof S3Error)) return true;
   const { status, phases } = error.call;
-  return status === undefined ? phases.sendMs === undefined : status < 500;
+  // A 2xx that is an error was broken off in its body.
+  return status === undefined ? phases.sendMs === undefined : status >= 300 && status < 500;
 }

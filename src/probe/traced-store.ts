@@ -3,7 +3,7 @@ import type { Span } from '@opentelemetry/api';
 import type { CallResult } from '../api/run.ts';
 import type { Body, Sink } from '../s3/body.ts';
 import { S3Error } from '../s3/s3-error.ts';
-import type { CallOptions, Outcome, TargetClient } from '../s3/target-client.ts';
+import type { CallOptions, ObjectVersion, Outcome, TargetClient } from '../s3/target-client.ts';
 import { describeCall, traceparent } from './spans.ts';
 
 export interface TracedStoreOptions {
@@ -44,7 +44,7 @@ export class TracedStore {
     return this.#call((client, bucket, options) => client.listKeys(bucket, prefix, options));
   }
 
-  putObject(key: string, body: Body): Promise<string | undefined> {
+  putObject(key: string, body: Body): Promise<ObjectVersion> {
     return this.#call((client, bucket, options) => client.putObject(bucket, key, body, options), key);
   }
 
@@ -52,11 +52,12 @@ export class TracedStore {
     return this.#call((client, bucket, options) => client.getObject(bucket, key, sink, options), key);
   }
 
-  headObject(key: string): Promise<boolean> {
+  /** @returns undefined when it is not there. */
+  headObject(key: string): Promise<ObjectVersion | undefined> {
     return this.#call((client, bucket, options) => client.headObject(bucket, key, options), key);
   }
 
-  deleteObject(key: string, version?: string): Promise<void> {
+  deleteObject(key: string, version: ObjectVersion): Promise<void> {
     return this.#call((client, bucket, options) => client.deleteObject(bucket, key, version, options), key);
   }
 

@@ -5,56 +5,61 @@ import { type Exchange, header } from './transport.ts';
 /** Longest piece of an answer that is repeated in a message, in characters. */
 const MAX_EXCERPT = 160;
 
+/** Source: Amazon S3 API Reference, "Error responses": `RequestTimeTooSkewed`. */
+const MAX_SKEW_MS = 15 * 60 * 1_000;
+
 /**
  * The codes of S3 and MinIO, by the reason they give. Sources: Amazon S3 API Reference, "Error responses"; MinIO
  * `cmd/api-errors.go`, where `SlowDownRead` and `SlowDownWrite` stand for a lost quorum.
  */
-const REASON_OF_S3_CODE: Readonly<Record<string, Reason>> = {
-  InvalidAccessKeyId: 'InvalidAccessKey',
-  XMinioInvalidAccessKeyId: 'InvalidAccessKey',
-  SignatureDoesNotMatch: 'SignatureMismatch',
-  RequestTimeTooSkewed: 'ClockSkew',
-  RequestExpired: 'ClockSkew',
-  ExpiredToken: 'CredentialsExpired',
-  InvalidToken: 'CredentialsExpired',
-  InvalidTokenId: 'CredentialsExpired',
-  TokenRefreshRequired: 'CredentialsExpired',
-  AccessDenied: 'AccessDenied',
-  AllAccessDisabled: 'AccessDenied',
-  AccountProblem: 'AccessDenied',
-  UnauthorizedAccess: 'AccessDenied',
-  AuthorizationHeaderMalformed: 'RegionMismatch',
-  IllegalLocationConstraintException: 'RegionMismatch',
-  InvalidRegion: 'RegionMismatch',
-  InvalidLocationConstraint: 'RegionMismatch',
-  PermanentRedirect: 'Redirected',
-  TemporaryRedirect: 'Redirected',
-  NoSuchBucket: 'BucketMissing',
-  NoSuchKey: 'ObjectMissing',
-  NoSuchVersion: 'ObjectMissing',
-  BucketAlreadyExists: 'BucketConflict',
-  BucketAlreadyOwnedByYou: 'BucketConflict',
-  BucketNotEmpty: 'BucketConflict',
-  BadDigest: 'ContentMismatch',
-  XAmzContentSHA256Mismatch: 'ContentMismatch',
-  IncompleteBody: 'ContentMismatch',
-  SlowDown: 'SlowDown',
-  ServerBusy: 'SlowDown',
-  TooManyRequests: 'SlowDown',
-  RequestLimitExceeded: 'SlowDown',
-  Throttling: 'SlowDown',
-  ThrottlingException: 'SlowDown',
-  SlowDownRead: 'QuorumLost',
-  SlowDownWrite: 'QuorumLost',
-  XMinioStorageFull: 'StorageFull',
-  XMinioAdminBucketQuotaExceeded: 'StorageFull',
-  QuotaExceeded: 'StorageFull',
-  XMinioServerNotInitialized: 'ServerNotReady',
-  XMinioIAMNotInitialized: 'ServerNotReady',
-  XMinioBucketMetadataNotInitialized: 'ServerNotReady',
-  InternalError: 'ServerError',
-  ServiceUnavailable: 'ServerError',
-};
+const REASON_OF_S3_CODE: ReadonlyMap<string, Reason> = new Map(
+  Object.entries<Reason>({
+    InvalidAccessKeyId: 'InvalidAccessKey',
+    XMinioInvalidAccessKeyId: 'InvalidAccessKey',
+    SignatureDoesNotMatch: 'SignatureMismatch',
+    RequestTimeTooSkewed: 'ClockSkew',
+    RequestExpired: 'ClockSkew',
+    ExpiredToken: 'CredentialsExpired',
+    InvalidToken: 'CredentialsExpired',
+    InvalidTokenId: 'CredentialsExpired',
+    TokenRefreshRequired: 'CredentialsExpired',
+    AccessDenied: 'AccessDenied',
+    AllAccessDisabled: 'AccessDenied',
+    AccountProblem: 'AccessDenied',
+    UnauthorizedAccess: 'AccessDenied',
+    AuthorizationHeaderMalformed: 'RegionMismatch',
+    IllegalLocationConstraintException: 'RegionMismatch',
+    InvalidRegion: 'RegionMismatch',
+    InvalidLocationConstraint: 'RegionMismatch',
+    PermanentRedirect: 'Redirected',
+    TemporaryRedirect: 'Redirected',
+    NoSuchBucket: 'BucketMissing',
+    NoSuchKey: 'ObjectMissing',
+    NoSuchVersion: 'ObjectMissing',
+    BucketAlreadyExists: 'BucketConflict',
+    BucketAlreadyOwnedByYou: 'BucketConflict',
+    BucketNotEmpty: 'BucketConflict',
+    BadDigest: 'ContentMismatch',
+    XAmzContentSHA256Mismatch: 'ContentMismatch',
+    IncompleteBody: 'ContentMismatch',
+    SlowDown: 'SlowDown',
+    ServerBusy: 'SlowDown',
+    TooManyRequests: 'SlowDown',
+    RequestLimitExceeded: 'SlowDown',
+    Throttling: 'SlowDown',
+    ThrottlingException: 'SlowDown',
+    SlowDownRead: 'QuorumLost',
+    SlowDownWrite: 'QuorumLost',
+    XMinioStorageFull: 'StorageFull',
+    XMinioAdminBucketQuotaExceeded: 'StorageFull',
+    QuotaExceeded: 'StorageFull',
+    XMinioServerNotInitialized: 'ServerNotReady',
+    XMinioIAMNotInitialized: 'ServerNotReady',
+    XMinioBucketMetadataNotInitialized: 'ServerNotReady',
+    InternalError: 'ServerError',
+    ServiceUnavailable: 'ServerError',
+  }),
+);
 
 /** An answer that is not the one hoped for. */
 export interface Answer {
@@ -77,17 +82,23 @@ export function answerFault(answer: Answer): Fault {
   const status = exchange.status ?? 0;
   const code = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
   const reason = reasonOf(answer, code);
-  return { reason, code, message: [`${status}`, code, detailOf(answer, reason)].filter(Boolean).join(' ') };
+  return {
+    reason,
+    code,
+    message: [`${status}`, printable(code ?? ''), detailOf(answer, reason)].filter(Boolean).join(' '),
+  };
 }
 
-function reasonOf({ exchange, text }: Answer, code: string | undefined): Reason {
+function reasonOf({ exchange, text, signedAtMs }: Answer, code: string | undefined): Reason {
   const status = exchange.status ?? 0;
-  const known = code === undefined ? undefined : REASON_OF_S3_CODE[code];
+  const known = code === undefined ? undefined : REASON_OF_S3_CODE.get(code);
   if (known !== undefined) return known;
   if (status >= 300 && status < 400) return 'Redirected';
   if (code === undefined && (text !== '' || isForeign(exchange))) return 'NotS3';
   if (code === undefined && status === 400 && header(exchange, 'x-amz-request-id') === undefined)
     return 'NotS3';
+  // MinIO answers a skewed HEAD without a body, and without a code in a header.
+  if (status === 403 && Math.abs(skewMs(exchange, signedAtMs)) > MAX_SKEW_MS) return 'ClockSkew';
   if (status === 507) return 'StorageFull';
   if (status === 429) return 'SlowDown';
   if (status >= 500) return 'ServerError';
@@ -97,7 +108,7 @@ function reasonOf({ exchange, text }: Answer, code: string | undefined): Reason 
 
 function detailOf({ exchange, text, signedAtMs }: Answer, reason: Reason): string {
   const requestId = header(exchange, 'x-amz-request-id');
-  const suffix = requestId === undefined ? '' : ` (request id ${requestId})`;
+  const suffix = requestId === undefined ? '' : ` (request id ${printable(requestId)})`;
   if (reason === 'ClockSkew') return `${skewOf(exchange, signedAtMs)}${suffix}`;
   if (reason === 'Redirected')
     return `to ${printable(header(exchange, 'location') ?? element(text, 'Endpoint') ?? 'nowhere')}`;
@@ -111,10 +122,14 @@ function detailOf({ exchange, text, signedAtMs }: Answer, reason: Reason): strin
 }
 
 function skewOf(exchange: Exchange, signedAtMs: number): string {
-  const theirs = Date.parse(header(exchange, 'date') ?? '');
-  if (Number.isNaN(theirs)) return 'the clocks differ';
-  const seconds = Math.round((theirs - signedAtMs) / 1_000);
+  const seconds = Math.round(skewMs(exchange, signedAtMs) / 1_000);
+  if (Number.isNaN(seconds)) return 'the clocks differ';
   return `the store's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the prober's`;
+}
+
+/** The store's clock minus ours; not a number where the answer has no date. */
+function skewMs(exchange: Exchange, signedAtMs: number): number {
+  return Date.parse(header(exchange, 'date') ?? '') - signedAtMs;
 }
 
 function notS3(exchange: Exchange, text: string): string {

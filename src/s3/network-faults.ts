@@ -66,7 +66,7 @@ export function networkFault(error: TransportError, endpoint: URL, wasConnected:
   const doing = `${PHASE_NAMES[phase]} ${endpoint.host}`;
   if (isTimeout(cause)) return { reason: 'Timeout', message: `time ran out while ${doing}` };
 
-  const reason = reasonOfCode(codeOf(cause), phase) ?? 'ProberError';
+  const reason = isNoHttp(cause) ? 'NotS3' : (reasonOfCode(codeOf(cause), phase) ?? 'ProberError');
   if (reason === 'ConnectionRefused' && wasConnected) {
     return {
       reason: 'ConnectionLost',
@@ -77,9 +77,13 @@ export function networkFault(error: TransportError, endpoint: URL, wasConnected:
 }
 
 function reasonOfCode(code: string, phase: TransportError['phase']): Reason | undefined {
-  if (code.startsWith('HPE_')) return 'NotS3';
   if (code.startsWith('ERR_SSL_') || (code === 'ECONNRESET' && phase === 'tlsMs')) return 'TLSFailed';
   return REASON_OF_CODE[code];
+}
+
+/** undici's parser gives no code. */
+function isNoHttp(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === 'HTTPParserError';
 }
 
 /** True when a deadline, and not a shutdown, broke the call off. */

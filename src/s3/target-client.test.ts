@@ -22,6 +22,8 @@ const CREDENTIALS: Credentials = { accessKey: 'the-access-key', secretKey: 'the-
 const SESSION_TOKEN = 'IQoJb3JpZ2luX2VjEBYaCXVzLWVhc3QtMSJ+/=';
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const NEVER = new AbortController().signal;
+/** More than the kernel takes off our hands. */
+const LARGE_BYTES = 32 * 1_024 * 1_024;
 
 interface ClientOptions {
   readonly region?: string;
@@ -122,10 +124,15 @@ function writeForEver(response: http.ServerResponse): void {
   write();
 }
 
+/** What the kernel answers comes in a later turn of the event loop. */
+async function afterTicks(): Promise<void> {
+  for (let tick = 0; tick < 5; tick += 1) await promisify(nextTick)();
+}
+
 describe('a call as it went', () => {
   it('has all phases on a new connection, none of connecting on the next, and they add up', async () => {
     const server = await serveHttp((request, response) => {
-      void bodyOf(request).then((body) => response.end(body));
+      void bodyOf(request).then(() => response.end('hello'));
     });
     const client = clientOf(server);
     const { call: first } = await client.putObject('bucket', 'key', bodyOfSize(300_000), { signal: NEVER });
@@ -171,7 +178,7 @@ describe('a call as it went', () => {
   });
 
   it.each([0, 1, 65_536, 65_537, 1_000_000])('sends a body of %d bytes as it is', async (sizeBytes) => {
-    let received = Buffer.alloc(0);
+    let received: Buffer = Buffer.alloc(0);
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then((body) => {
         received = body;
@@ -208,7 +215,7 @@ describe('a call as it went', () => {
   it('waits through 1xx for the answer', async () => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => {
-        socket.write('HTTP/1.1 100 Continue\r\n\r\n');
+        socket.write('HTTP/1.1 102 Processing\r\n\r\n');
         socket.write('HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n');
         socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
       });
@@ -250,8 +257,8 @@ describe('what goes out', () => {
   });
 
   it.each([
-    { region: 'us-east-1', want: '' },
-    { region: 'eu-central-1', want: '<LocationConstraint>eu-central-1</LocationConstraint>' },
+    { region: 'us-east-1', want: /^$/ },
+    { region: 'eu-central-1', want: /<LocationConstraint>eu-central-1<\/LocationConstraint>/ },
   ])('names the region of a new bucket: $region', async ({ region, want }) => {
     let received = '';
     const server = await serveHttp((request, response) => {
@@ -261,8 +268,7 @@ describe('what goes out', () => {
       });
     });
     await clientOf(server, { region }).createBucket('bucket', { signal: NEVER });
-    expect(received).toContain(want);
-    if (want === '') expect(received).toBe('');
+    expect(received).toMatch(want);
     expect(server.headers[0]?.['x-amz-content-sha256']).toBe(sha256Hex(received));
   });
 
@@ -278,8 +284,8 @@ describe('what goes out', () => {
     await client.putObject('bucket', 'a/b c+d', bodyOfSize(1), signal);
     await client.getObject('bucket', 'a/b c+d', new KeepingSink(), signal);
     await client.headObject('bucket', 'a/b c+d', signal);
-    await client.deleteObject('bucket', 'key', undefined, signal);
-    await client.deleteObject('bucket', 'key', 'v=1', signal);
+    await client.deleteObject('bucket', 'key', { id: undefined }, signal);
+    await client.deleteObject('bucket', 'key', { id: 'v=1' }, signal);
     await client.listKeys('bucket', 'a/b', signal);
     await client.deleteBucket('bucket', signal);
     expect(server.requests).toEqual([
@@ -301,12 +307,15 @@ describe('what goes out', () => {
     { name: 'not spoken of', header: {}, want: undefined },
   ])('tells the version that was $name', async ({ header, want }) => {
     const server = await serveHttp(always({ headers: header }));
-    const { value } = await clientOf(server).putObject('b-1', 'key', bodyOfSize(1), { signal: NEVER });
-    expect(value).toBe(want);
+    const client = clientOf(server);
+    const put = await client.putObject('bucket', 'key', bodyOfSize(1), { signal: NEVER });
+    const head = await client.headObject('bucket', 'key', { signal: NEVER });
+    expect([put.value, head.value]).toEqual([{ id: want }, { id: want }]);
   });
 
   it('reads the keys of a listing', async () => {
-    const text = '<ListBucketResult><Contents><Key>a/1</Key></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>';
+    const text =
+      '<ListBucketResult><Contents><Key>a/1</Key></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>';
     const server = await serveHttp(always({ text }));
     const { value } = await clientOf(server).listKeys('bucket', 'a/', { signal: NEVER });
     expect(value).toEqual(['a/1', 'a/2']);
@@ -328,20 +337,16 @@ describe('what is not there', () => {
   it.each([
     { name: 'a bare 404', answer: { status: 404 } },
     { name: "MinIO's", answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchKey' } } },
+    {
+      name: "MinIO's, of its bucket",
+      answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } },
+    },
   ])('is no failure for an object: $name', async ({ answer }) => {
     const server = await serveHttp(always(answer));
     const { value, call } = await clientOf(server).headObject('bucket', 'key', { signal: NEVER });
-    expect(value).toBe(false);
+    expect(value).toBeUndefined();
     expect(call).toMatchObject({ operation: 'HeadObject', status: 404 });
     expect(call).not.toHaveProperty('reason');
-  });
-
-  it('is a missing bucket when MinIO says so of an object', async () => {
-    const server = await serveHttp(
-      always({ status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } }),
-    );
-    const error = await failureOf(clientOf(server).headObject('bucket', 'key', { signal: NEVER }));
-    expect(error.reason).toBe('BucketMissing');
   });
 });
 
@@ -349,12 +354,11 @@ describe('stopping', () => {
   const TIMED_OUT = new DOMException('time is up', 'TimeoutError');
   const STOPPED = new DOMException('stop', 'AbortError');
 
-  /** Starts a call, aborts it in a phase of its life, and gives the error and the socket of the server. */
+  /** Servers that keep a call in a phase; each has it aborted there. */
   const PHASES: Record<
     keyof Phases,
     (abort: () => void) => Promise<{ url: string; sink?: Sink; sizeBytes?: number; afterStart?: () => void }>
   > = {
-    // What the kernel answers comes in a later turn of the event loop than these ticks.
     async dnsMs(abort) {
       const port = await closedPort();
       return { url: `http://localhost:${port}`, afterStart: () => void afterTicks().then(abort) };
@@ -374,7 +378,7 @@ describe('stopping', () => {
           abort();
         });
       });
-      return { url, sizeBytes: 64 * 1_024 * 1_024 };
+      return { url, sizeBytes: LARGE_BYTES };
     },
     async firstByteMs(abort) {
       const { url } = await serveHttp((request) => void bodyOf(request).then(abort));
@@ -395,10 +399,6 @@ describe('stopping', () => {
       };
     },
   };
-
-  async function afterTicks(): Promise<void> {
-    for (let tick = 0; tick < 5; tick += 1) await promisify(nextTick)();
-  }
 
   const cases = Object.keys(PHASES).flatMap((phase) => [
     { phase: phase as keyof Phases, by: TIMED_OUT, reason: 'Timeout' },
@@ -422,7 +422,6 @@ describe('stopping', () => {
     expect(error.cause).toBe(by);
     expect(Object.keys(error.call.phases).at(-1)).toBe(phase);
     expect(durationOf(error.call.phases)).toBeCloseTo(error.call.durationMs, 6);
-    // Its listener is gone: a run makes many calls under one signal.
     expect(error.call.status).toBe(phase === 'bodyMs' ? 200 : undefined);
   });
 
@@ -431,9 +430,7 @@ describe('stopping', () => {
     { by: STOPPED, reason: 'Cancelled' },
   ])('sends nothing when it is stopped already: $reason', async ({ by, reason }) => {
     const server = await serveHttp(always({}));
-    const error = await failureOf(
-      clientOf(server).headBucket('bucket', { signal: AbortSignal.abort(by) }),
-    );
+    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: AbortSignal.abort(by) }));
     expect(error.reason).toBe(reason);
     expect(server.connections).toHaveLength(0);
   });
@@ -460,7 +457,9 @@ describe('stopping', () => {
     const add = vi.spyOn(signal, 'addEventListener');
     const remove = vi.spyOn(signal, 'removeEventListener');
     for (let call = 0; call < 3; call += 1) await client.headBucket('bucket', { signal });
-    await failureOf(clientOf({ url: `http://127.0.0.1:${await closedPort()}` }).headBucket('b-1', { signal }));
+    await failureOf(
+      clientOf({ url: `http://127.0.0.1:${await closedPort()}` }).headBucket('b-1', { signal }),
+    );
     expect(remove.mock.calls.length).toBe(add.mock.calls.length);
   });
 
@@ -469,17 +468,17 @@ describe('stopping', () => {
     const client = clientOf(server);
     await client.headBucket('bucket', { signal: NEVER });
     client.close();
-    await once(server.connections[0] as net.Socket, 'close');
+    await expect(once(server.connections[0] as net.Socket, 'close')).resolves.toBeDefined();
   });
 });
 
 describe('a store that goes on and on', () => {
   it.each([
-    { name: 'a listing', status: 200, call: 'list' },
-    { name: 'an error', status: 500, call: 'list' },
-    { name: "an object's error", status: 403, call: 'get' },
-    { name: 'an object', status: 200, call: 'get' },
-  ])('is broken off: $name without end', async ({ status, call }) => {
+    { name: 'a listing', status: 200, call: 'list', want: undefined },
+    { name: 'an error', status: 500, call: 'list', want: 'NotS3' },
+    { name: "an object's error", status: 403, call: 'get', want: 'NotS3' },
+    { name: 'an object', status: 200, call: 'get', want: undefined },
+  ])('is broken off: $name without end', async ({ status, call, want }) => {
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((request, response) => {
       request.socket.on('close', closed.resolve);
@@ -488,14 +487,15 @@ describe('a store that goes on and on', () => {
     });
     const client = clientOf(server);
     const sink = new KeepingSink(100_000);
-    await (
+    const calling =
       call === 'list'
         ? client.listKeys('bucket', 'a/', { signal: NEVER })
-        : client.getObject('bucket', 'key', sink, { signal: NEVER })
-    ).catch((error: unknown) => {
-      expect(error).toBeInstanceOf(S3Error);
-      expect(status).not.toBe(200);
-    });
+        : client.getObject('bucket', 'key', sink, { signal: NEVER });
+    const reason = await calling.then(
+      () => undefined,
+      (error: unknown) => (error instanceof S3Error ? error.reason : error),
+    );
+    expect(reason).toBe(want);
     await closed.promise;
     expect(sink.bytes.length).toBeLessThan(1_000_000);
   });
@@ -521,12 +521,12 @@ describe('a connection that fails', () => {
   });
 
   it.each(['ENOTFOUND', 'EAI_AGAIN'])('has a name that does not resolve: %s', async (code) => {
-    const lookup = vi.spyOn(dns, 'lookup').mockImplementation(((...args: unknown[]) => {
+    const lookup = vi.spyOn(dns, 'lookup').mockImplementation((...args: unknown[]) => {
       const done = args.at(-1) as (error: Error) => void;
       queueMicrotask(() => {
         done(Object.assign(new Error(`getaddrinfo ${code} my-minio`), { code }));
       });
-    }) as never);
+    });
     onTestFinished(() => {
       lookup.mockRestore();
     });
@@ -572,7 +572,7 @@ describe('a connection that fails', () => {
       socket.once('data', () => socket.resetAndDestroy());
     });
     const error = await failureOf(
-      clientOf(server).putObject('bucket', 'key', bodyOfSize(64 * 1_024 * 1_024), { signal: NEVER }),
+      clientOf(server).putObject('bucket', 'key', bodyOfSize(LARGE_BYTES), { signal: NEVER }),
     );
     expect(error.reason).toBe('ConnectionLost');
     expect(Object.keys(error.call.phases).at(-1)).toBe('sendMs');
@@ -591,7 +591,7 @@ describe('a connection that fails', () => {
     { name: 'SSH', answer: 'SSH-2.0-OpenSSH_9.9\r\n' },
     { name: 'binary', answer: Buffer.from([0, 1, 2, 255, 254, 13, 10, 13, 10]) },
     { name: 'a TLS alert', answer: Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46]) },
-    { name: 'two lengths', answer: 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nhi' },
+    { name: 'no number for a length', answer: 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n' },
   ])('speaks no HTTP: $name', async ({ answer }) => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => socket.write(answer));
@@ -610,10 +610,10 @@ describe('an answer before the request is sent', () => {
     });
     const client = clientOf(server);
     const error = await failureOf(
-      client.putObject('bucket', 'key', bodyOfSize(64 * 1_024 * 1_024), { signal: NEVER }),
+      client.putObject('bucket', 'key', bodyOfSize(LARGE_BYTES), { signal: NEVER }),
     );
     expect(error).toMatchObject({ reason: 'AccessDenied', code: 'AccessDenied' });
-    expect(error.call.bytesSent).toBeLessThan(64 * 1_024 * 1_024);
+    expect(error.call.bytesSent).toBeLessThan(LARGE_BYTES);
     const { call } = await client.headBucket('bucket', { signal: NEVER });
     expect(call).toMatchObject({ status: 200, reusedConnection: false });
   });
@@ -753,15 +753,8 @@ describe('an answer that is an error', () => {
     const headers = { 'x-amz-request-id': '17F0', ...(code !== undefined && { 'x-minio-error-code': code }) };
     const server = await serveHttp(always({ status: 403, headers }));
     const client = clientOf(server);
-    for (const call of [
-      client.headBucket('bucket', { signal: NEVER }),
-      client.headObject('bucket', 'key', { signal: NEVER }).catch(Promise.reject.bind(Promise)),
-    ]) {
-      void call.catch(() => undefined);
-    }
-    const other = clientOf(server);
-    expect((await failureOf(other.headBucket('bucket', { signal: NEVER }))).reason).toBe(want);
-    expect((await failureOf(other.headObject('bucket', 'key', { signal: NEVER }))).reason).toBe(want);
+    expect((await failureOf(client.headBucket('bucket', { signal: NEVER }))).reason).toBe(want);
+    expect((await failureOf(client.headObject('bucket', 'key', { signal: NEVER }))).reason).toBe(want);
   });
 
   it.each([408, 429, 499, 500, 502, 503, 504, 520])('is asked for once: %d', async (status) => {
@@ -769,7 +762,7 @@ describe('an answer that is an error', () => {
     const client = clientOf(server);
     await failureOf(client.headBucket('bucket', { signal: NEVER }));
     await failureOf(client.putObject('bucket', 'key', bodyOfSize(1), { signal: NEVER }));
-    await failureOf(client.deleteObject('bucket', 'key', undefined, { signal: NEVER }));
+    await failureOf(client.deleteObject('bucket', 'key', { id: undefined }, { signal: NEVER }));
     expect(server.requests).toHaveLength(3);
   });
 
@@ -782,7 +775,7 @@ describe('an answer that is an error', () => {
       () => client.createBucket('bucket', signal),
       () => client.putObject('bucket', 'key', bodyOfSize(1), signal),
       () => client.headObject('bucket', 'key', signal),
-      () => client.deleteObject('bucket', 'key', undefined, signal),
+      () => client.deleteObject('bucket', 'key', { id: undefined }, signal),
       () => client.deleteBucket('bucket', signal),
     ]) {
       const outcome = await call().then(
@@ -793,6 +786,17 @@ describe('an answer that is an error', () => {
     }
   });
 
+  it.each(['constructor', 'toString', '__proto__'])(
+    'is never taken for a part of the language: %s',
+    async (code) => {
+      const server = await serveHttp(always({ status: 400, text: errorXml(code) }));
+      const error = await failureOf(
+        clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+      );
+      expect(error.reason).toBe('RequestRejected');
+    },
+  );
+
   it('is one printable line, whatever the store writes', async () => {
     let answer: Answer = {};
     const server = await serveHttp((request, response) => {
@@ -801,7 +805,16 @@ describe('an answer that is an error', () => {
     const client = clientOf(server);
     const foreign = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 3_000 }),
-      fc.constantFrom('constructor', '__proto__', 'toString', 'a\nb', '\u001B[31mred', '\u202Eevil', '<', '&amp;'),
+      fc.constantFrom(
+        'constructor',
+        '__proto__',
+        'toString',
+        'a\nb',
+        '\u001B[31mred',
+        '\u202Eevil',
+        '<',
+        '&amp;',
+      ),
     );
     const status = fc.constantFrom(301, 307, 400, 403, 404, 409, 429, 500, 503, 507);
     const type = fc.constantFrom('text/html', 'application/xml', 'text/plain');
@@ -827,7 +840,7 @@ describe('an answer that is an error', () => {
           expect(error.message).toMatch(/^[^\p{Cc}\p{Cf}\u2028\u2029]{1,600}$/u);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 60, endOnFailure: true },
     );
   });
 
@@ -843,7 +856,11 @@ describe('an answer that is an error', () => {
 
 describe('the session token', () => {
   const echoes: readonly (Answer & { name: string })[] = [
-    { name: 'the message', status: 400, text: errorXml('InvalidToken', `<Message>${SESSION_TOKEN}</Message>`) },
+    {
+      name: 'the message',
+      status: 400,
+      text: errorXml('InvalidToken', `<Message>${SESSION_TOKEN}</Message>`),
+    },
     { name: 'the code', status: 400, text: errorXml(SESSION_TOKEN) },
     { name: 'a page', status: 400, text: `<title>${SESSION_TOKEN}</title>` },
     { name: 'a redirect', status: 307, headers: { location: `http://elsewhere/?token=${SESSION_TOKEN}` } },
@@ -856,9 +873,7 @@ describe('the session token', () => {
   it.each(echoes)('never comes back in an error: $name', async (answer) => {
     const server = await serveHttp(always(answer));
     const client = clientOf(server, { sessionToken: SESSION_TOKEN });
-    const error = await failureOf(
-      client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
-    );
+    const error = await failureOf(client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }));
     expect(JSON.stringify([error.message, error.code, error.call])).not.toContain(SESSION_TOKEN);
   });
 });
@@ -924,7 +939,11 @@ describe('TLS', () => {
 describe('a CA bundle', () => {
   it.each([
     { name: 'is empty', ca: '', want: 'the CA bundle holds no certificate in PEM form' },
-    { name: 'is a key', ca: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', want: /no certif/ },
+    {
+      name: 'is a key',
+      ca: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n',
+      want: /no certif/,
+    },
     {
       name: 'is broken',
       ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
@@ -948,6 +967,8 @@ describe('a CA bundle', () => {
   it('names the certificate that cannot be read', async () => {
     const { certificate } = await makeAuthority();
     const ca = `${certificate}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`;
-    expect(() => clientOf({ url: 'https://my-minio:9000' }, { ca })).toThrow('certificate 2 of the CA bundle');
+    expect(() => clientOf({ url: 'https://my-minio:9000' }, { ca })).toThrow(
+      'certificate 2 of the CA bundle',
+    );
   });
 });

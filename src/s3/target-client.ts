@@ -41,6 +41,12 @@ export interface Outcome<T> {
   readonly call: CallResult;
 }
 
+/** Which object a key stands for. */
+export interface ObjectVersion {
+  /** Absent in a bucket without versioning. */
+  readonly id: string | undefined;
+}
+
 interface PendingCall {
   readonly operation: string;
   readonly options: CallOptions;
@@ -95,7 +101,11 @@ export class TargetClient {
   }
 
   headBucket(bucket: string, options: CallOptions): Promise<Outcome<boolean>> {
-    return this.#exists({ operation: 'HeadBucket', options }, () => this.#client.bucketExists(bucket));
+    const pending: PendingCall = { operation: 'HeadBucket', options, mayBeAbsent: true };
+    return this.#call(pending, async () => {
+      await this.#client.bucketExists(bucket);
+      return !isAbsent(pending);
+    });
   }
 
   createBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
@@ -110,13 +120,7 @@ export class TargetClient {
     return this.#call({ operation: 'DeleteBucket', options }, () => this.#client.removeBucket(bucket));
   }
 
-  /** @returns the version that was made, in a bucket with versioning. */
-  putObject(
-    bucket: string,
-    key: string,
-    body: Body,
-    options: CallOptions,
-  ): Promise<Outcome<string | undefined>> {
+  putObject(bucket: string, key: string, body: Body, options: CallOptions): Promise<Outcome<ObjectVersion>> {
     const pending: PendingCall = { operation: 'PutObject', options, body };
     return this.#call(pending, async () => {
       // minio's putObject reads the whole body into memory, and splits a large one.
@@ -134,19 +138,28 @@ export class TargetClient {
     });
   }
 
-  /** @returns false when it is not there. */
-  headObject(bucket: string, key: string, options: CallOptions): Promise<Outcome<boolean>> {
-    return this.#exists({ operation: 'HeadObject', options }, () => this.#client.statObject(bucket, key));
+  /** @returns undefined when it is not there. */
+  async headObject(
+    bucket: string,
+    key: string,
+    options: CallOptions,
+  ): Promise<Outcome<ObjectVersion | undefined>> {
+    const pending: PendingCall = { operation: 'HeadObject', options, mayBeAbsent: true };
+    return this.#call(pending, async () => {
+      await this.#client.statObject(bucket, key);
+      return isAbsent(pending) ? undefined : versionOf(pending);
+    });
   }
 
+  /** Without a version, a bucket with versioning keeps the object behind a delete marker. */
   deleteObject(
     bucket: string,
     key: string,
-    version: string | undefined,
+    { id }: ObjectVersion,
     options: CallOptions,
   ): Promise<Outcome<void>> {
     return this.#call({ operation: 'DeleteObject', options }, () =>
-      this.#client.removeObject(bucket, key, version === undefined ? {} : { versionId: version }),
+      this.#client.removeObject(bucket, key, id === undefined ? {} : { versionId: id }),
     );
   }
 
@@ -163,12 +176,6 @@ export class TargetClient {
   /** Closes the connection. */
   close(): void {
     this.#transport.close();
-  }
-
-  async #exists(pending: PendingCall, start: () => Promise<unknown>): Promise<Outcome<boolean>> {
-    const asked: PendingCall = { ...pending, mayBeAbsent: true };
-    const { call } = await this.#call(asked, start);
-    return { value: call.status !== NOT_FOUND, call };
   }
 
   async #call<T>(pending: PendingCall, start: () => Promise<T>): Promise<Outcome<T>> {
@@ -188,7 +195,7 @@ export class TargetClient {
     const outgoing = new OutgoingRequest((text) => {
       this.#exchange(pending, built, text).then(
         ({ exchange }) => {
-          onResponse(new ReadAnswer(exchange) as unknown as http.IncomingMessage);
+          onResponse(new ReadAnswer(built.method, exchange) as unknown as http.IncomingMessage);
         },
         (error: unknown) => outgoing.emit('error', error),
       );
@@ -224,6 +231,7 @@ export class TargetClient {
     };
     const exchange = await this.#send(pending, request);
     this.#wasConnected = true;
+    this.#redactHeaders(exchange);
     pending.answer = { exchange, text: this.#redacted(excerpt.text()) };
     const { status = 0 } = exchange;
     const isExpected = status < 300 || (status === NOT_FOUND && pending.mayBeAbsent === true);
@@ -238,6 +246,7 @@ export class TargetClient {
       return await this.#transport.send(request, pending.options.signal);
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
+      this.#redactHeaders(error.exchange);
       const { signal } = pending.options;
       const stopped = error.cause === signal.reason && !isTimeout(error.cause);
       const fault: Fault = stopped
@@ -274,6 +283,15 @@ export class TargetClient {
     return call;
   }
 
+  #redactHeaders({ headers }: Exchange): void {
+    if (this.#target.credentials.sessionToken === undefined) return;
+    for (const [name, value] of Object.entries(headers)) {
+      headers[name] = Array.isArray(value)
+        ? value.map((each) => this.#redacted(each))
+        : this.#redacted(value ?? '');
+    }
+  }
+
   /** A session token goes out with each request, and what answers may echo it. */
   #redacted(text: string): string {
     const { sessionToken } = this.#target.credentials;
@@ -307,10 +325,10 @@ class ReadAnswer extends EventEmitter {
   readonly statusCode: number;
   readonly headers: http.IncomingHttpHeaders;
 
-  constructor({ status = 0, headers }: Exchange) {
+  constructor(method: string, { headers }: Exchange) {
     super();
-    // An absence that was asked for is no error: minio would make one, only for us to catch it.
-    this.statusCode = status === NOT_FOUND ? 200 : status;
+    // It is as it should be, or minio would not get it: any other 2xx, or an absence that was asked for, is no error.
+    this.statusCode = method === 'DELETE' ? 204 : 200;
     this.headers = headers;
   }
 
@@ -326,7 +344,11 @@ function textBody(text: string): Body | undefined {
   return { sizeBytes: bytes.length, sha256: sha256Hex(bytes), chunks: () => [bytes] };
 }
 
-function versionOf({ answer }: PendingCall): string | undefined {
-  const version = answer && header(answer.exchange, 'x-amz-version-id');
-  return version === 'null' ? undefined : version;
+function isAbsent({ answer }: PendingCall): boolean {
+  return answer?.exchange.status === NOT_FOUND;
+}
+
+function versionOf({ answer }: PendingCall): ObjectVersion {
+  const id = answer && header(answer.exchange, 'x-amz-version-id');
+  return { id: id === 'null' ? undefined : id };
 }

@@ -39,7 +39,6 @@ export function logRun(log: Logger, result: RunResult): void {
   const fields = {
     trace_id: traceId,
     span_id: spanId,
-    trace_flags: '01',
     probe: `${probe.namespace}/${probe.name}`,
     target,
     runId,

@@ -35,7 +35,8 @@ export interface OtelSettings {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the variables as the specification says: an empty one counts as unset, a bad one is warned of and ignored.
+ * Reads the variables as the specification says: an empty one counts as unset, a bad one is warned of and ignored,
+ * and the case of a word does not matter.
  *
  * Two differences: the protocol defaults to `grpc`, as the specification lets an SDK that always had it do, and
  * `service.name` is the target's name, whatever `OTEL_SERVICE_NAME` says.
@@ -45,15 +46,16 @@ type Env = Readonly<Record<string, string | undefined>>;
 export function otelSettings(env: Env): OtelSettings {
   const warnings: string[] = [];
   const protocol =
-    text(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL') ?? text(env, 'OTEL_EXPORTER_OTLP_PROTOCOL');
-  const exporter = text(env, 'OTEL_TRACES_EXPORTER');
+    oneOf(env, 'OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', OTLP_PROTOCOLS, warnings) ??
+    oneOf(env, 'OTEL_EXPORTER_OTLP_PROTOCOL', OTLP_PROTOCOLS, warnings);
+  const exporter = text(env, 'OTEL_TRACES_EXPORTER')?.toLowerCase();
   const otlpEndpoint =
     text(env, 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT') ?? text(env, 'OTEL_EXPORTER_OTLP_ENDPOINT');
   return {
     disabled: text(env, 'OTEL_SDK_DISABLED')?.toLowerCase() === 'true',
     ...(exporter !== undefined && { exporter }),
     ...(otlpEndpoint !== undefined && { otlpEndpoint }),
-    protocol: oneOf('OTEL_EXPORTER_OTLP_PROTOCOL', protocol, OTLP_PROTOCOLS, 'grpc', warnings),
+    protocol: protocol ?? 'grpc',
     resourceAttributes: resourceAttributes(text(env, 'OTEL_RESOURCE_ATTRIBUTES')),
     sampler: sampler(env, warnings),
     limits: limits(env, warnings),
@@ -83,13 +85,7 @@ const SAMPLERS = [
 ] as const;
 
 function sampler(env: Env, warnings: string[]): Sampler {
-  const name = oneOf(
-    'OTEL_TRACES_SAMPLER',
-    text(env, 'OTEL_TRACES_SAMPLER'),
-    SAMPLERS,
-    'parentbased_always_on',
-    warnings,
-  );
+  const name = oneOf(env, 'OTEL_TRACES_SAMPLER', SAMPLERS, warnings) ?? 'parentbased_always_on';
   const root = rootSampler(name.replace('parentbased_', ''), env, warnings);
   return name.startsWith('parentbased_') ? new ParentBasedSampler({ root }) : root;
 }
@@ -132,15 +128,14 @@ function count(env: Env, name: string, warnings: string[]): number | undefined {
 }
 
 function oneOf<T extends string>(
+  env: Env,
   name: string,
-  value: string | undefined,
   accepted: readonly T[],
-  fallback: NoInfer<T>,
   warnings: string[],
-): T {
-  if (value === undefined) return fallback;
-  const found = accepted.find((candidate) => candidate === value);
-  if (found !== undefined) return found;
-  warnings.push(`${name}: "${value}" is ignored; accepted: ${accepted.join(', ')}`);
-  return fallback;
+): T | undefined {
+  const value = text(env, name);
+  if (value === undefined) return undefined;
+  const found = accepted.find((candidate) => candidate === value.toLowerCase());
+  if (found === undefined) warnings.push(`${name}: "${value}" is ignored; accepted: ${accepted.join(', ')}`);
+  return found;
 }

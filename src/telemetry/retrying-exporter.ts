@@ -115,15 +115,23 @@ export class RetryingExporter implements SpanExporter {
   /** @returns what went wrong. */
   #attempt(spans: ReadableSpan[], signal: AbortSignal): Promise<Error | undefined> {
     return new Promise((resolve) => {
+      const settle = (failure?: Error): void => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(failure);
+      };
       const onAbort = (): void => {
-        resolve(new Error('no answer within the time to flush'));
+        settle(new Error('no answer within the time to flush'));
       };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#exporter ??= this.#create();
-      this.#exporter.export(spans, ({ code, error }) => {
-        signal.removeEventListener('abort', onAbort);
-        resolve(code === ExportResultCode.SUCCESS ? undefined : (error ?? new Error('no reason was given')));
-      });
+      try {
+        this.#exporter ??= this.#create();
+        this.#exporter.export(spans, ({ code, error }) => {
+          settle(code === ExportResultCode.SUCCESS ? undefined : (error ?? new Error('no reason was given')));
+        });
+      } catch (cause) {
+        // It throws for its settings, such as an endpoint that is no address: that no later attempt can mend.
+        settle(new Error(cause instanceof Error ? cause.message : String(cause), { cause }));
+      }
     });
   }
 

@@ -46,14 +46,21 @@ export class Tracing {
 
   /** Ends with all spans so far delivered, or when `deadline` aborts. */
   async flush(deadline: AbortSignal): Promise<void> {
-    await this.#processor?.forceFlush();
-    await Promise.race([this.#exporter?.forceFlush?.(), aborted(deadline)]);
+    await Promise.race([this.#flushed(), aborted(deadline)]);
   }
 
   /** Ends with all spans delivered or, at the latest when `deadline` aborts, given up. */
   async shutdown(deadline: AbortSignal): Promise<void> {
-    await this.flush(deadline);
-    await this.#exporter?.shutdown();
+    try {
+      await this.flush(deadline);
+    } finally {
+      await this.#exporter?.shutdown();
+    }
+  }
+
+  async #flushed(): Promise<void> {
+    await this.#processor?.forceFlush();
+    await this.#exporter?.forceFlush?.();
   }
 
   #makeTracer(target: string): Tracer {

@@ -4,26 +4,51 @@ import { formatMs, type Paint } from './text.ts';
 const NAME_WIDTH = 32;
 const FIGURE_WIDTH = 11;
 
-export interface Pattern {
-  /** Span name of the step, or of the run as a whole. */
-  readonly name: string;
-  /** Of the runs in which it passed, in ms, ascending; never empty. */
-  readonly durationsMs: readonly number[];
+/** How the runs of one target went. */
+interface Runs {
+  count: number;
+  passed: number;
+  /** Of each time that a step passed, in ms, by the step's name; the run as a whole comes last. */
+  readonly durationsMs: Map<string, number[]>;
 }
 
-/** How long each step took over several runs of one target, the whole run last. */
-export function patternsOf(results: readonly RunResult[]): Pattern[] {
-  const durations = new Map<string, number[]>();
-  const add = (name: string, ms: number): void => {
-    durations.set(name, [...(durations.get(name) ?? []), ms]);
-  };
-  for (const { steps } of results) {
-    for (const { name, outcome, durationMs } of steps) {
-      if (outcome === 'passed' && durationMs !== undefined) add(name, durationMs);
-    }
+/** Gathers how long each step takes over many runs. It keeps the durations, and not the runs. */
+export class Patterns {
+  readonly #targets = new Map<string, Runs>();
+
+  add({ target, verdict, durationMs, steps }: RunResult): void {
+    const runs = this.#targets.get(target) ?? { count: 0, passed: 0, durationsMs: new Map() };
+    this.#targets.set(target, runs);
+    runs.count += 1;
+    // One that did not pass keeps its place in the order.
+    for (const step of steps) addTo(runs, step.name, step.outcome === 'passed' ? step.durationMs : undefined);
+    addTo(runs, 'storage probe', verdict === 'Passed' ? durationMs : undefined);
+    if (verdict === 'Passed') runs.passed += 1;
   }
-  for (const { verdict, durationMs } of results) if (verdict === 'Passed') add('storage probe', durationMs);
-  return Array.from(durations, ([name, ms]) => ({ name, durationsMs: ms.toSorted((a, b) => a - b) }));
+
+  /** A table for each target: per step the fastest, median and slowest of the times that it passed. */
+  lines(paint: Paint): string[] {
+    return Array.from(this.#targets, ([target, { count, passed, durationsMs }]) => [
+      '',
+      paint('strong', `Patterns of ${target}: ${passed} of ${count} runs passed`),
+      paint('quiet', row('', ['fastest', 'median', 'slowest'])),
+      ...Array.from(durationsMs)
+        .filter(([, durations]) => durations.length > 0)
+        .map(([name, durations]) => row(name, figuresOf(durations).map(formatMs))),
+    ]).flat();
+  }
+}
+
+function addTo({ durationsMs }: Runs, name: string, ms: number | undefined): void {
+  const durations = durationsMs.get(name) ?? [];
+  durationsMs.set(name, durations);
+  if (ms !== undefined) durations.push(ms);
+}
+
+/** Fastest, median and slowest. `durationsMs` is not empty. */
+function figuresOf(durationsMs: readonly number[]): number[] {
+  const sorted = durationsMs.toSorted((a, b) => a - b);
+  return [sorted[0] ?? Number.NaN, median(sorted), sorted.at(-1) ?? Number.NaN];
 }
 
 /** The middle one; of an even number, the mean of the two in the middle. `sorted` is ascending and not empty. */
@@ -31,25 +56,6 @@ export function median(sorted: readonly number[]): number {
   const middle = sorted.length >> 1;
   const upper = sorted[middle] ?? Number.NaN;
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
-
-/** A table for each target: per step the fastest, median and slowest. */
-export function patternLines(results: readonly RunResult[], paint: Paint): string[] {
-  const targets = Map.groupBy(results, ({ target }) => target);
-  return [...targets].flatMap(([target, runs]) => {
-    const passed = runs.filter(({ verdict }) => verdict === 'Passed').length;
-    return [
-      '',
-      paint('strong', `Patterns of ${target}: ${passed} of ${runs.length} runs passed`),
-      paint('quiet', row('', ['fastest', 'median', 'slowest'])),
-      ...patternsOf(runs).map(({ name, durationsMs }) =>
-        row(
-          name,
-          [durationsMs[0], median(durationsMs), durationsMs.at(-1)].map((ms) => formatMs(ms ?? Number.NaN)),
-        ),
-      ),
-    ];
-  });
 }
 
 function row(name: string, figures: readonly string[]): string {

@@ -4,7 +4,7 @@ import type { RunResult } from '../../api/run.ts';
 import type { Progress } from '../../probe/run-probe.ts';
 import { STEPS } from '../../probe/steps.ts';
 import type { Output } from '../context.ts';
-import { patternLines } from './patterns.ts';
+import { Patterns } from './patterns.ts';
 import { formatMs, type Paint, paintFor } from './text.ts';
 import { verdictLines, waterfall, type WaterfallOptions } from './waterfall.ts';
 
@@ -80,7 +80,8 @@ class SeriesReport implements Report {
   readonly #options: ReportOptions;
   readonly #status: StatusLine;
   readonly #paint: Paint;
-  readonly #results: RunResult[] = [];
+  readonly #patterns = new Patterns();
+  #last: RunResult | undefined;
 
   constructor(options: ReportOptions) {
     this.#options = options;
@@ -94,18 +95,18 @@ class SeriesReport implements Report {
 
   ran(result: RunResult): void {
     this.#status.ran();
-    this.#results.push(result);
+    this.#patterns.add(result);
+    this.#last = result;
     this.#options.output.write(`${this.#line(result)}\n`);
   }
 
   end(): void {
     this.#status.clear();
-    const last = this.#results.at(-1);
-    if (last === undefined) return;
+    if (this.#last === undefined) return;
     const lines = [
-      ...patternLines(this.#results, this.#paint),
+      ...this.#patterns.lines(this.#paint),
       '',
-      ...waterfall(last, waterfallOptions(this.#options)),
+      ...waterfall(this.#last, waterfallOptions(this.#options)),
     ];
     this.#options.output.write(`${lines.join('\n')}\n`);
   }

@@ -8,7 +8,7 @@ import { API_VERSION, KIND, StorageProbe } from '../../api/storage-probe.ts';
 import { type CommandContext, InputError } from '../context.ts';
 import { credentialsFromEnv, lookupIn, readGivenSecrets, type SecretLookup } from '../secrets.ts';
 import { readFile, readProbeFiles } from '../sources.ts';
-import type { RunFlags } from './command.ts';
+import type { RunFlags } from './flags.ts';
 
 /** All of a {@link RunRequest} but the run's own id. */
 export type RunTemplate = Omit<RunRequest, 'runId'>;
@@ -128,9 +128,8 @@ const FLAG_OF_FIELD: readonly (readonly [string, string])[] = [
 ];
 
 function quickCredentials(flags: RunFlags, { env }: CommandContext): Credentials {
-  const fromEnv = credentialsFromEnv(env);
-  const { accessKey = fromEnv?.accessKey, secretKey = fromEnv?.secretKey } = flags;
-  if (accessKey && secretKey) return { ...fromEnv, accessKey, secretKey };
+  const credentials = credentialsFromEnv(env, flags);
+  if (credentials !== undefined) return credentials;
   throw new InputError(
     '--endpoint: needs credentials; accepted: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or --access-key and --secret-key',
   );

@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { hostname, userInfo } from 'node:os';
 
 import type { Logger } from 'pino';
 
@@ -12,7 +11,9 @@ import { otlpExporterFactory } from '../../telemetry/otlp-exporter.ts';
 import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
 import { Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
-import type { RunFlags } from './command.ts';
+import type { RunFlags } from './flags.ts';
+import { forEach } from './for-each.ts';
+import { takeOwner } from './owner.ts';
 import { type Report, reportFor } from './report.ts';
 import { durationFlag, type RunTemplate, runTemplates } from './requests.ts';
 
@@ -29,7 +30,8 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const jaegerUrl = urlFlag('--jaeger-url', flags.jaegerUrl);
   const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
 
-  const templates = await runTemplates(flags, context, ownerHere());
+  await using owner = await takeOwner();
+  const templates = await runTemplates(flags, context, owner.name);
   const settings = otelSettings(env);
   for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
   const exporter = await exporterFor(flags, settings, context);
@@ -54,7 +56,8 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   }
   report.end();
 
-  await tracing.shutdown(clock.timeout(flushTimeoutMs));
+  using flushing = clock.deadline(flushTimeoutMs);
+  await tracing.shutdown(flushing.signal);
   if (exporter instanceof RetryingExporter) tellDelivery(exporter, settings, stderr);
   return exitCodeOf(verdicts);
 }
@@ -88,19 +91,6 @@ async function runOnce(
   report.ran(result);
   logRun(log, result);
   return result.verdict;
-}
-
-/** Runs `work` for every item, at most `limit` at a time, in the order of the items. */
-async function forEach<T>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) await work(item);
-  };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
 }
 
 async function exporterFor(
@@ -139,11 +129,6 @@ function exitCodeOf(verdicts: ReadonlySet<RunResult['verdict']>): ExitCode {
   if (verdicts.has('Failed')) return EXIT.failed;
   // Nothing ran at all when it was stopped before the first run.
   return verdicts.has('Unknown') || verdicts.size === 0 ? EXIT.unknown : EXIT.passed;
-}
-
-/** The same for each run of this user on this machine, and different from everybody else's. */
-function ownerHere(): string {
-  return `${userInfo().username}@${hostname()}`;
 }
 
 function countFlag(text: string): number {

@@ -4,9 +4,12 @@ import { formatMs, type Paint, type Tone } from './text.ts';
 
 const LABEL_WIDTH = 32;
 const TIME_WIDTH = 9;
-const NOTE_WIDTH = 48;
+/** Of the phases of a call that needed no look-up and no TLS. */
+const NOTE_WIDTH = 52;
 const MIN_BAR_WIDTH = 16;
 const MAX_BAR_WIDTH = 60;
+/** A run that took no time at all has bars too. */
+const SHORTEST_MS = 0.001;
 
 export interface WaterfallOptions {
   readonly paint: Paint;
@@ -57,12 +60,12 @@ function stepLines(step: StepResult, totalMs: number, options: WaterfallOptions)
   const note = step.outcome === 'failed' ? (step.reason ?? '') : '';
   const own = { label: step.name, startMs: step.startOffsetMs, durationMs: step.durationMs, note };
   return [
-    line(own, OUTCOME_TONES[step.outcome], '█', totalMs, options),
-    ...step.calls.map((call) => callLine(call, totalMs, options)),
+    ...rowLines(own, OUTCOME_TONES[step.outcome], '█', totalMs, options),
+    ...step.calls.flatMap((call) => callLines(call, totalMs, options)),
   ];
 }
 
-function callLine(call: CallResult, totalMs: number, options: WaterfallOptions): string {
+function callLines(call: CallResult, totalMs: number, options: WaterfallOptions): string[] {
   const label = `  ${call.operation} ${call.status ?? ''}`;
   const row = {
     label,
@@ -70,7 +73,7 @@ function callLine(call: CallResult, totalMs: number, options: WaterfallOptions):
     durationMs: call.durationMs,
     note: phasesOf(call.phases),
   };
-  return line(row, call.reason === undefined ? 'quiet' : 'bad', '▒', totalMs, options);
+  return rowLines(row, call.reason === undefined ? 'quiet' : 'bad', '▒', totalMs, options);
 }
 
 interface Row {
@@ -80,25 +83,30 @@ interface Row {
   readonly note: string;
 }
 
-function line(
+/** One line, or two where the note would run over the edge of the terminal. */
+function rowLines(
   row: Row,
   tone: Tone,
   mark: string,
   totalMs: number,
   { paint, columns }: WaterfallOptions,
-): string {
+): string[] {
   const room = columns - LABEL_WIDTH - TIME_WIDTH - NOTE_WIDTH - 4;
   const width = Math.min(MAX_BAR_WIDTH, Math.max(MIN_BAR_WIDTH, room));
   const bar = barOf(row, totalMs, width, mark);
-  const text = `${row.label.padEnd(LABEL_WIDTH)}${formatMs(row.durationMs).padStart(TIME_WIDTH)}`;
-  return `${text}  ${paint(tone, bar)}  ${paint(tone === 'bad' ? 'bad' : 'quiet', row.note)}`.trimEnd();
+  const text = `${row.label.padEnd(LABEL_WIDTH)}${formatMs(row.durationMs).padStart(TIME_WIDTH)}  `;
+  const line = `${text}${paint(tone, bar)}`;
+  if (row.note === '') return [line];
+  const note = paint(tone === 'bad' ? 'bad' : 'quiet', row.note);
+  const fits = text.length + width + 2 + row.note.length <= columns;
+  return fits ? [`${line}${' '.repeat(2 + width - bar.length)}${note}`] : [line, `    ${note}`];
 }
 
 function barOf({ startMs, durationMs }: Row, totalMs: number, width: number, mark: string): string {
-  const perCell = width / Math.max(totalMs, Number.MIN_VALUE);
+  const perCell = width / Math.max(totalMs, SHORTEST_MS);
   const start = Math.min(width - 1, Math.floor(startMs * perCell));
   const length = Math.max(1, Math.min(width - start, Math.round(durationMs * perCell)));
-  return `${' '.repeat(start)}${mark.repeat(length)}`.padEnd(width);
+  return `${' '.repeat(start)}${mark.repeat(length)}`;
 }
 
 const PHASE_LABELS: readonly (readonly [keyof Phases, string])[] = [

@@ -51,10 +51,12 @@ async function run(): Promise<void> {
 }
 
 async function flush(): Promise<void> {
-  await tracing.flush(systemClock.timeout(FLUSH_TIMEOUT_MS));
+  using deadline = systemClock.deadline(FLUSH_TIMEOUT_MS);
+  await tracing.flush(deadline.signal);
   const { dropped, lastError } = exporter.counts;
   if (dropped > 0) throw new Error(`${dropped} spans were dropped: ${lastError}`);
 }
 
 await serve(settings.warmUpRuns, run, flush);
-await tracing.shutdown(systemClock.timeout(FLUSH_TIMEOUT_MS));
+using deadline = systemClock.deadline(FLUSH_TIMEOUT_MS);
+await tracing.shutdown(deadline.signal);

@@ -1,0 +1,105 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+
+import { describe, expect, it } from 'vitest';
+
+import { temporaryFolder } from '../../test/support/command-context.ts';
+import { InputError } from './context.ts';
+import { readProbeFiles } from './sources.ts';
+
+function probeNamed(name: string): string {
+  return `\
+apiVersion: storageprobe.dev/v1alpha1
+kind: StorageProbe
+metadata: { name: ${name} }
+spec:
+  targets:
+    - name: my-minio
+      endpoint: http://my-minio:9000
+      credentialsSecretRef: { name: my-minio-probe }
+`;
+}
+
+/** A stream that ends only when nobody reads on. */
+function endless(chunk: string): { stdin: Readable; chunks: () => number } {
+  let chunks = 0;
+  const stdin = new Readable({
+    read() {
+      chunks += 1;
+      this.push(chunk);
+    },
+  });
+  return { stdin, chunks: () => chunks };
+}
+
+async function namesIn(files: readonly string[], stdin = Readable.from([])): Promise<string[]> {
+  const { probes } = await readProbeFiles(files, { stdin });
+  return probes.map(({ metadata }) => metadata.name);
+}
+
+async function linesOf(reading: Promise<unknown>): Promise<readonly string[]> {
+  const error: unknown = await reading.catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(InputError);
+  return (error as InputError).lines;
+}
+
+describe('what it reads', () => {
+  it('is files, in the order given', async () => {
+    const folder = await temporaryFolder();
+    const files = [join(folder, 'b.yaml'), join(folder, 'a.txt')];
+    for (const [index, file] of files.entries()) await writeFile(file, probeNamed(`probe-${index}`));
+    expect(await namesIn(files)).toEqual(['probe-0', 'probe-1']);
+  });
+
+  it('is the YAML and JSON files of a folder, by name, and nothing below it', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'below'));
+    await writeFile(join(folder, 'b.yml'), probeNamed('b'));
+    await writeFile(join(folder, 'a.yaml'), probeNamed('a'));
+    await writeFile(join(folder, 'README.md'), '# not a probe');
+    await writeFile(join(folder, 'below', 'c.yaml'), probeNamed('c'));
+    expect(await namesIn([folder])).toEqual(['a', 'b']);
+  });
+
+  it('is stdin for -, in whichever pieces it comes', async () => {
+    const bytes = Buffer.from(`# é\n${probeNamed('piped')}`);
+    const pieces = Array.from(bytes, (byte) => Buffer.from([byte]));
+    expect(await namesIn(['-'], Readable.from(pieces))).toEqual(['piped']);
+  });
+});
+
+describe('what it does not read', () => {
+  it('is stdin without an end', async () => {
+    const { stdin, chunks } = endless('# '.padEnd(65_536, 'x'));
+    expect(await linesOf(namesIn(['-'], stdin))).toEqual(['stdin: is too large; accepted: at most 1 MiB']);
+    expect(chunks()).toBeLessThan(40);
+    expect(stdin.destroyed).toBe(true);
+  });
+
+  it.each([
+    { name: 'a file that is not there', file: 'missing.yaml', want: 'missing.yaml: no such file' },
+    {
+      name: 'a file without an end',
+      file: '/dev/zero',
+      want: '/dev/zero: is too large; accepted: at most 1 MiB',
+    },
+  ])('is $name', async ({ file, want }) => {
+    expect(await linesOf(namesIn([file]))).toEqual([want]);
+  });
+
+  it('is a folder without probes', async () => {
+    const folder = await temporaryFolder();
+    expect(await linesOf(namesIn([folder]))).toEqual([
+      `${folder}: no probe files in it; accepted: *.yaml, *.yml, *.json`,
+    ]);
+  });
+
+  it('is what has mistakes: a line for each, with its place', async () => {
+    const text = probeNamed('Bad_Name').replace('http://my-minio:9000', 'my-minio');
+    const lines = await linesOf(namesIn(['-'], Readable.from([text])));
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toMatch(/^stdin:3: .*metadata\.name/);
+    expect(lines[1]).toMatch(/^stdin:7: .*endpoint/);
+  });
+});

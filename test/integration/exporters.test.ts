@@ -1,0 +1,69 @@
+import { describe, expect, inject, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+
+import { waitForTrace } from '../../deploy/local/traces.ts';
+import type { RunResult } from '../../src/api/run.ts';
+import { type CliEnd, resultOf, runCli } from './cli.ts';
+import { countSpans, PASSED_RUN, spansOfConsole, spansOfJaeger, treeOf } from './span-tree.ts';
+import { probeOf, sharedStore, uniqueName, user } from './store.ts';
+
+const { collectorGrpcUrl, collectorHttpUrl, jaegerUrl } = inject('servers');
+
+function resultOfYaml({ stdout }: CliEnd): RunResult {
+  const documents = parseAllDocuments(stdout);
+  expect(documents).toHaveLength(1);
+  return documents[0]?.toJS() as RunResult;
+}
+
+describe('the console exporter', () => {
+  it('prints the spans that Jaeger would get, beside the text', async () => {
+    const input = probeOf(uniqueName('console'), sharedStore.url);
+    const end = await runCli(['run', '-f', '-', '--exporter', 'console'], { credentials: user, input });
+    expect(end).toMatchObject({ code: 0, stderr: '' });
+
+    const spans = spansOfConsole(end.stdout);
+    expect(treeOf(spans)).toEqual(PASSED_RUN);
+    expect(end.stdout).toMatch(new RegExp(`^Passed .* trace ${spans[0]?.traceId}$`, 'm'));
+  });
+
+  it.each([
+    { format: 'json', read: resultOf },
+    { format: 'yaml', read: resultOfYaml },
+  ])('leaves stdout to the result of -o $format', async ({ format, read }) => {
+    const input = probeOf(uniqueName('console'), sharedStore.url);
+    const end = await runCli(['run', '-f', '-', '-o', format, '--exporter', 'console'], {
+      credentials: user,
+      input,
+    });
+    expect(end.code).toBe(0);
+
+    const result = read(end);
+    const spans = spansOfConsole(end.stderr);
+    expect(treeOf(spans)).toEqual(PASSED_RUN);
+    expect(new Set(spans.map(({ traceId }) => traceId))).toEqual(new Set([result.traceId]));
+    expect(result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
+    expect(result.steps.map(({ name }) => name)).toEqual(PASSED_RUN.children.map(({ name }) => name));
+  });
+});
+
+describe('the OTLP exporter', () => {
+  it.each([
+    { protocol: 'grpc', url: collectorGrpcUrl },
+    { protocol: 'http/protobuf', url: collectorHttpUrl },
+    { protocol: 'http/json', url: collectorHttpUrl },
+  ])('delivers all spans by $protocol', async ({ protocol, url }) => {
+    const input = probeOf(uniqueName('otlp'), sharedStore.url);
+    const end = await runCli(['run', '-f', '-', '-o', 'json'], {
+      credentials: user,
+      input,
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol },
+    });
+    expect(end).toMatchObject({ code: 0, stderr: '' });
+
+    const trace = await waitForTrace(jaegerUrl, resultOf(end).traceId, {
+      signal: AbortSignal.timeout(20_000),
+      spans: countSpans(PASSED_RUN),
+    });
+    expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+  });
+});

@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import { Client } from 'minio';
+import { AssumeRoleProvider } from 'minio/dist/esm/AssumeRoleProvider.mjs';
+import { inject } from 'vitest';
+
+import type { Credentials } from '../../src/api/run.ts';
+import { API_VERSION, KIND } from '../../src/api/storage-probe.ts';
+import type { Store } from './servers.ts';
+
+export const { store: sharedStore, user } = inject('servers');
+
+/** A name for a probe, and so a bucket, that no other test has. At most 24 characters stand in the bucket's name. */
+export function uniqueName(prefix: string): string {
+  return `${prefix.slice(0, 13)}-${randomBytes(5).toString('hex')}`;
+}
+
+/** A StorageProbe with one target of the same name; `spec` comes on top. */
+export function probeOf(name: string, endpoint: string, spec: object = {}): string {
+  return JSON.stringify({
+    apiVersion: API_VERSION,
+    kind: KIND,
+    metadata: { name, namespace: 'storage' },
+    spec: { targets: [targetOf(name, endpoint)], ...spec },
+  });
+}
+
+export function targetOf(name: string, endpoint: string, more: object = {}): object {
+  return { name, endpoint, credentialsSecretRef: { name: 'probe-user' }, ...more };
+}
+
+/** Sees and may do everything in a store. */
+export function adminOf({ url, rootUser, rootPassword }: Store = sharedStore): Client {
+  const { hostname, port } = new URL(url);
+  return new Client({
+    endPoint: hostname,
+    port: Number(port),
+    useSSL: false,
+    accessKey: rootUser,
+    secretKey: rootPassword,
+    region: 'us-east-1',
+  });
+}
+
+/** The buckets that runs of a probe made and did not remove. */
+export async function bucketsOf(probe: string, store: Store = sharedStore): Promise<string[]> {
+  const buckets = await adminOf(store).listBuckets();
+  return buckets.map(({ name }) => name).filter((name) => name.startsWith(`storage-probe-${probe}-`));
+}
+
+/** All that a bucket holds: each version and each delete marker. */
+export async function keysIn(bucket: string, store: Store = sharedStore): Promise<string[]> {
+  const keys: string[] = [];
+  for await (const { name } of adminOf(store).listObjects(bucket, '', true, { IncludeVersion: true }))
+    keys.push(String(name));
+  return keys;
+}
+
+/** A bucket with somebody's object in it, which is removed at the end with all that is in it. */
+export async function makeBucket(
+  options: { versioned?: boolean } = {},
+): Promise<AsyncDisposable & { name: string }> {
+  const admin = adminOf();
+  const name = uniqueName('existing');
+  await admin.makeBucket(name);
+  if (options.versioned === true) await admin.setBucketVersioning(name, { Status: 'Enabled' });
+  await admin.putObject(name, OTHERS_OBJECT, 'not a probe of anything');
+  return {
+    name,
+    async [Symbol.asyncDispose]() {
+      for await (const { name: key, versionId } of admin.listObjects(name, '', true, {
+        IncludeVersion: true,
+      }))
+        await admin.removeObject(name, String(key), { versionId });
+      await admin.removeBucket(name);
+    },
+  };
+}
+
+/** Lies in every bucket of {@link makeBucket}; its key starts as those of the probe do. */
+export const OTHERS_OBJECT = 'storage-probe/of-somebody-else';
+
+/** Temporary credentials that may do less than root: only what the statements allow. */
+export async function temporaryCredentials(
+  statements: readonly Statement[],
+  { url, rootUser, rootPassword }: Store = sharedStore,
+): Promise<Credentials> {
+  const provider = new AssumeRoleProvider({
+    stsEndpoint: url,
+    accessKey: rootUser,
+    secretKey: rootPassword,
+    policy: JSON.stringify({
+      Version: '2012-10-17',
+      Statement: statements.map((statement) => ({ Effect: 'Allow', ...statement })),
+    }),
+  });
+  const { accessKey, secretKey, sessionToken } = await provider.getCredentials();
+  if (sessionToken === undefined) throw new Error('the store gave no session token');
+  return { accessKey, secretKey, sessionToken };
+}
+
+export interface Statement {
+  readonly Action: readonly string[];
+  readonly Resource: readonly string[];
+}

@@ -1,0 +1,140 @@
+import { describe, expect, inject, it } from 'vitest';
+
+import { findTraces, waitForTrace } from '../../deploy/local/traces.ts';
+import { resultOf, resultsOf, runCli } from './cli.ts';
+import { startFaultProxy } from './fault-proxy.ts';
+import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from './span-tree.ts';
+import { probeOf, sharedStore, targetOf, temporaryCredentials, uniqueName, user } from './store.ts';
+
+const { collectorGrpcUrl, jaegerUrl } = inject('servers');
+const ARRIVAL_MS = 20_000;
+const TO_JAEGER = { credentials: user, env: { OTEL_EXPORTER_OTLP_ENDPOINT: collectorGrpcUrl } };
+const RUN = ['run', '-f', '-', '-o', 'json'];
+
+function arriving(spans = countSpans(PASSED_RUN)): { signal: AbortSignal; spans: number } {
+  return { signal: AbortSignal.timeout(ARRIVAL_MS), spans };
+}
+
+describe('a run in Jaeger, by way of the Collector', () => {
+  it('is one trace of steps and calls, under the id that result and log line give', async () => {
+    const probe = probeOf(uniqueName('trace'), sharedStore.url, {
+      targets: [targetOf('my-minio', sharedStore.url)],
+    });
+    const end = await runCli([...RUN, '--log-level', 'info'], { ...TO_JAEGER, input: probe });
+    expect(end).toMatchObject({ code: 0 });
+
+    const result = resultOf(end);
+    expect(result).toMatchObject({ verdict: 'Passed', target: 'my-minio', leftBehind: [] });
+    expect(JSON.parse(end.stderr)).toMatchObject({
+      msg: 'run passed',
+      trace_id: result.traceId,
+      span_id: result.spanId,
+      runId: result.runId,
+    });
+
+    const trace = await waitForTrace(jaegerUrl, result.traceId, arriving());
+    expect(Object.values(trace.processes)).toEqual([expect.objectContaining({ serviceName: 'my-minio' })]);
+    expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+    expect(JSON.stringify(trace)).not.toContain(user.secretKey);
+    const found = await findTraces(jaegerUrl, 'my-minio', arriving());
+    expect(found.map(({ traceID }) => traceID)).toContain(result.traceId);
+  });
+
+  it('says of each call what was asked, what came back, and where the time went', async () => {
+    const name = uniqueName('call-spans');
+    const probe = probeOf(name, sharedStore.url);
+    const result = resultOf(await runCli(RUN, { ...TO_JAEGER, input: probe }));
+    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, result.traceId, arriving()));
+
+    const root = spans.find(({ spanId }) => spanId === result.spanId);
+    expect(root?.attributes).toMatchObject({
+      'storageprobe.probe.namespace': 'storage',
+      'storageprobe.probe.name': name,
+      'storageprobe.target': name,
+      'storageprobe.run.id': result.runId,
+      'storageprobe.verdict': 'Passed',
+      'storageprobe.bucket.mode': 'Ephemeral',
+    });
+    const put = spans.find(({ name: span }) => span === 'S3.PutObject');
+    expect(put?.attributes).toMatchObject({
+      'rpc.method': 'S3/PutObject',
+      'aws.s3.bucket': result.bucket,
+      'aws.request_id': result.steps[2]?.calls[0]?.requestId,
+      'http.response.status_code': 200,
+      'http.request.body.size': 4_096,
+      'server.address': '127.0.0.1',
+      'server.port': Number(new URL(sharedStore.url).port),
+    });
+    const calls = spans.filter(({ kind }) => kind === 'client');
+    for (const { attributes } of calls) {
+      expect(attributes['storageprobe.phase.first_byte_ms']).toBeGreaterThan(0);
+      expect(attributes).toHaveProperty(['storageprobe.phase.body_ms']);
+    }
+    const connecting = calls.filter(({ attributes }) => 'storageprobe.phase.connect_ms' in attributes);
+    expect(connecting).toHaveLength(1);
+  });
+
+  it('goes on in the store: each request carries the id of its span', async () => {
+    await using proxy = await startFaultProxy(sharedStore.url);
+    const end = await runCli(RUN, { ...TO_JAEGER, input: probeOf(uniqueName('context'), proxy.url) });
+    const { traceId } = resultOf(end);
+
+    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, traceId, arriving()));
+    const calls = spans.filter(({ kind }) => kind === 'client').toSorted((a, b) => a.startTime - b.startTime);
+    expect(calls.map(({ spanId }) => `00-${traceId}-${spanId}-01`)).toEqual(
+      proxy.requests.map(({ headers }) => headers['traceparent']),
+    );
+  });
+
+  it('is one of six after six runs', async () => {
+    const name = uniqueName('six-runs');
+    const end = await runCli([...RUN, '--count', '6'], {
+      ...TO_JAEGER,
+      input: probeOf(name, sharedStore.url),
+    });
+    expect(end.code).toBe(0);
+
+    const ids = resultsOf(end).map(({ traceId }) => traceId);
+    expect(new Set(ids).size).toBe(6);
+    for (const id of ids) {
+      const trace = await waitForTrace(jaegerUrl, id, arriving());
+      expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+    }
+    const found = await findTraces(jaegerUrl, name, arriving());
+    expect(found.map(({ traceID }) => traceID).toSorted()).toEqual(ids.toSorted());
+  });
+
+  it('shows where a run failed, and has no span for what was skipped', async () => {
+    const name = uniqueName('failed-trace');
+    const credentials = await temporaryCredentials([
+      {
+        Action: ['s3:CreateBucket', 's3:DeleteBucket', 's3:ListBucket'],
+        Resource: ['arn:aws:s3:::storage-probe-*'],
+      },
+    ]);
+    const end = await runCli(RUN, { ...TO_JAEGER, credentials, input: probeOf(name, sharedStore.url) });
+    expect(end.code).toBe(1);
+    const { traceId, spanId } = resultOf(end);
+
+    // The run, four steps, and HeadBucket, CreateBucket, PutObject, HeadBucket, DeleteBucket.
+    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, traceId, arriving(10)));
+    const [checked, created, added = PASSED_RUN] = PASSED_RUN.children;
+    const { events: _, ...notAdded } = added;
+    expect(treeOf(spans)).toEqual({
+      ...PASSED_RUN,
+      children: [checked, created, notAdded, PASSED_RUN.children.at(-1)],
+    });
+    const inError = spans.filter(({ attributes }) => attributes['error'] === true);
+    expect(
+      inError.map((span) => `${span.name}: ${String(span.attributes['storageprobe.reason'])}`).toSorted(),
+    ).toEqual([
+      'S3.PutObject: AccessDenied',
+      'add created object to bucket: AccessDenied',
+      'storage probe: AccessDenied',
+    ]);
+    expect(spans.find((span) => span.spanId === spanId)?.attributes).toMatchObject({
+      'storageprobe.verdict': 'Failed',
+      'storageprobe.failed_step': 'ADD_OBJECT',
+    });
+  });
+});

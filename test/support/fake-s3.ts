@@ -1,0 +1,191 @@
+import type http from 'node:http';
+
+import { bodyOf, serveHttp, type TestServer } from './http-server.ts';
+
+/**
+ * What goes wrong with a call. The honest store either does what it was asked to or not (`…Before`, `…After`), and then
+ * fails to say so.
+ */
+export const FAULTS = [
+  'denies',
+  'slowsDown',
+  'failsBefore',
+  'failsAfter',
+  'cutsBefore',
+  'cutsAfter',
+  'cutsInAnswer',
+  'hangsBefore',
+  'hangsAfter',
+  'hangsInAnswer',
+  'answersGarbage',
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export interface FakeS3Options {
+  /** Told of each request, counted from 0: which fault it meets, if any. */
+  readonly faultAt?: (call: number, request: string) => Fault | undefined;
+  /** Told when a request is left without an answer. */
+  readonly onHang?: () => void;
+  /** Changes what is served of an object. */
+  readonly corrupt?: (bytes: Buffer) => Buffer;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body?: Buffer | string;
+}
+
+/** A small S3 in memory that fails on cue, over real HTTP. It checks no signature. */
+export class FakeS3 {
+  /** Objects by key, by bucket. */
+  readonly buckets = new Map<string, Map<string, Buffer>>();
+  readonly #options: FakeS3Options;
+  #server: TestServer | undefined;
+  #calls = 0;
+
+  constructor(options: FakeS3Options = {}) {
+    this.#options = options;
+  }
+
+  /** Ends with the test. */
+  static async start(options: FakeS3Options = {}): Promise<FakeS3> {
+    const store = new FakeS3(options);
+    store.#server = await serveHttp((request, response) => {
+      void store.handle(request, response);
+    });
+    return store;
+  }
+
+  get url(): string {
+    return this.#server?.url ?? '';
+  }
+
+  get requests(): readonly string[] {
+    return this.#server?.requests ?? [];
+  }
+
+  /** `bucket` and `bucket/key` of all there is. */
+  get contents(): string[] {
+    return Array.from(this.buckets, ([bucket, objects]) => [
+      bucket,
+      ...Array.from(objects.keys(), (key) => `${bucket}/${key}`),
+    ]).flat();
+  }
+
+  async handle(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
+    const name = `${request.method} ${request.url}`;
+    const fault = this.#options.faultAt?.(this.#calls, name);
+    this.#calls += 1;
+    const body = await bodyOf(request).catch(() => undefined);
+    if (body === undefined) return;
+    this.#answer(request, response, body, fault);
+  }
+
+  #answer(
+    request: http.IncomingMessage,
+    response: http.ServerResponse,
+    body: Buffer,
+    fault: Fault | undefined,
+  ): void {
+    const send = ({ status, body: text = '' }: Answer): void => {
+      response.writeHead(status, { 'x-amz-request-id': '17F0', 'content-type': 'application/xml' });
+      response.end(text);
+    };
+    const act = (): Answer => this.#act(request, body);
+    const { socket } = request;
+    const hang = (): void => this.#options.onHang?.();
+    switch (fault) {
+      case undefined:
+        send(act());
+        break;
+      case 'denies':
+        send({ status: 403, body: errorXml('AccessDenied') });
+        break;
+      case 'slowsDown':
+        send({ status: 503, body: errorXml('SlowDown') });
+        break;
+      case 'failsAfter':
+        act();
+        send({ status: 500, body: errorXml('InternalError') });
+        break;
+      case 'failsBefore':
+        send({ status: 500, body: errorXml('InternalError') });
+        break;
+      case 'cutsAfter':
+        act();
+        socket.destroy();
+        break;
+      case 'cutsBefore':
+        socket.destroy();
+        break;
+      case 'cutsInAnswer':
+        socket.end(`${headOf(act())}hel`);
+        break;
+      case 'hangsInAnswer':
+        socket.write(`${headOf(act())}hel`);
+        hang();
+        break;
+      case 'hangsAfter':
+        act();
+        hang();
+        break;
+      case 'hangsBefore':
+        hang();
+        break;
+      case 'answersGarbage':
+        socket.end('SSH-2.0-OpenSSH_9.9\r\n');
+        break;
+    }
+  }
+
+  #act({ method, url = '' }: http.IncomingMessage, body: Buffer): Answer {
+    const { pathname, searchParams } = new URL(url, 'http://fake');
+    const [, bucket = '', key = ''] = /^\/([^/]+)\/?(.*)$/.exec(decodeURIComponent(pathname)) ?? [];
+    const objects = this.buckets.get(bucket);
+    if (key === '') return this.#actOnBucket(method, bucket, objects, searchParams);
+    if (objects === undefined) return { status: 404, body: errorXml('NoSuchBucket') };
+    const object = objects.get(key);
+    if (method === 'PUT') {
+      objects.set(key, body);
+      return { status: 200 };
+    }
+    if (method === 'DELETE') {
+      objects.delete(key);
+      return { status: 204 };
+    }
+    if (object === undefined) return { status: 404, body: errorXml('NoSuchKey') };
+    return { status: 200, body: this.#options.corrupt?.(object) ?? object };
+  }
+
+  #actOnBucket(
+    method: string | undefined,
+    bucket: string,
+    objects: Map<string, Buffer> | undefined,
+    query: URLSearchParams,
+  ): Answer {
+    if (method === 'PUT') {
+      if (objects !== undefined) return { status: 409, body: errorXml('BucketAlreadyOwnedByYou') };
+      this.buckets.set(bucket, new Map());
+      return { status: 200 };
+    }
+    if (objects === undefined) return { status: 404, body: errorXml('NoSuchBucket') };
+    if (method === 'DELETE') {
+      if (objects.size > 0) return { status: 409, body: errorXml('BucketNotEmpty') };
+      this.buckets.delete(bucket);
+      return { status: 204 };
+    }
+    const prefix = query.get('prefix') ?? '';
+    const keys = [...objects.keys()].filter((key) => key.startsWith(prefix));
+    const contents = keys.map((key) => `<Contents><Key>${key}</Key></Contents>`).join('');
+    return { status: 200, body: `<ListBucketResult>${contents}</ListBucketResult>` };
+  }
+}
+
+function errorXml(code: string): string {
+  return `<Error><Code>${code}</Code><Message>${code}.</Message></Error>`;
+}
+
+/** Of an answer whose body does not come to its end. */
+function headOf({ status }: Answer): string {
+  return `HTTP/1.1 ${status} Whatever\r\ncontent-length: 1000\r\n\r\n`;
+}
