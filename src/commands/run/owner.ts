@@ -1,6 +1,9 @@
+import { hash } from 'node:crypto';
 import { access, constants, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+
+import { InputError } from '../context.ts';
 
 const MAX_SLOTS = 100;
 
@@ -10,26 +13,31 @@ export interface Owner extends AsyncDisposable {
 }
 
 /**
- * Takes the first name of this user on this machine that no other running process has, so that two runs at the same
- * time never share a bucket, and a run after a crash finds the bucket that was left.
+ * Takes the first name of this user on this machine under which no other process probes `subject` just now, so that two
+ * runs at the same time never share a bucket, and a run after a crash finds the bucket that was left.
  *
+ * @param subject namespace, probe and target.
  * @param folder where the names are taken; by default one in the system's temporary folder.
  */
 export async function takeOwner(
+  subject: readonly string[],
   folder: string = join(tmpdir(), `storage-probe-${userInfo().username}`),
 ): Promise<Owner> {
   const base = `${userInfo().username}@${hostname()}`;
   // A container's file system may be read-only; it has one run at a time.
   if (!(await canHold(folder))) return { name: base, [Symbol.asyncDispose]: async () => {} };
+  const fingerprint = hash('sha256', subject.join('\n'), 'hex').slice(0, 16);
   for (let slot = 0; slot < MAX_SLOTS; slot += 1) {
-    const file = join(folder, `${slot}.pid`);
+    const file = join(folder, `${fingerprint}-${slot}.pid`);
     if (!(await take(file))) continue;
     return {
       name: slot === 0 ? base : `${base}/${slot}`,
       [Symbol.asyncDispose]: () => rm(file, { force: true }),
     };
   }
-  throw new Error(`${MAX_SLOTS} runs are under way; their names are in ${folder}`);
+  throw new InputError(
+    `${subject.join(' ')}: ${MAX_SLOTS} runs of it are under way already; their names are in ${folder}`,
+  );
 }
 
 async function canHold(folder: string): Promise<boolean> {

@@ -47,7 +47,7 @@ function templatesOf(
   flags: Partial<RunFlags>,
   { env = {}, file = '' }: { env?: Record<string, string>; file?: string } = {},
 ): Promise<RunTemplate[]> {
-  return runTemplates({ ...FLAGS, ...flags }, contextOf({ env, stdin: Readable.from([file]) }), 'me@here');
+  return runTemplates({ ...FLAGS, ...flags }, contextOf({ env, stdin: Readable.from([file]) }));
 }
 
 async function linesOf(templates: Promise<unknown>): Promise<readonly string[]> {
@@ -65,7 +65,6 @@ describe('a file', () => {
     const templates = await templatesOf({ filename: ['-'] }, { env: KEYS, file: FILE + SECRETS });
     const common = {
       probe: { namespace: 'storage', name: 'my-probe' },
-      owner: 'me@here',
       bucket: { mode: 'Existing', name: 'canary' },
       objectSizesBytes: [4_096, 1_048_576],
       timeoutMs: 7_000,
@@ -139,7 +138,6 @@ describe('a quick look', () => {
     expect(await templatesOf({ endpoint: 'http://my-minio.storage.svc:9000' }, { env: KEYS })).toEqual([
       {
         probe: { namespace: 'default', name: 'quick-look' },
-        owner: 'me@here',
         target: {
           name: 'my-minio',
           endpoint: 'http://my-minio.storage.svc:9000',

@@ -10,8 +10,8 @@ import { credentialsFromEnv, lookupIn, readGivenSecrets, type SecretLookup } fro
 import { readFile, readProbeFiles } from '../sources.ts';
 import type { RunFlags } from './flags.ts';
 
-/** All of a {@link RunRequest} but the run's own id. */
-export type RunTemplate = Omit<RunRequest, 'runId'>;
+/** All of a {@link RunRequest} but who runs it, and the run's own id. */
+export type RunTemplate = Omit<RunRequest, 'owner' | 'runId'>;
 
 /** A run that was broken off gets this long to remove what it made. */
 const CLEAN_UP_TIMEOUT_MS = 10_000;
@@ -19,18 +19,13 @@ const CLEAN_UP_TIMEOUT_MS = 10_000;
 /**
  * What the flags, the files and the environment ask for.
  *
- * @param owner see {@link RunRequest.owner}.
  * @throws {InputError}
  */
-export async function runTemplates(
-  flags: RunFlags,
-  context: CommandContext,
-  owner: string,
-): Promise<RunTemplate[]> {
+export async function runTemplates(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
   const templates =
     flags.filename === undefined
-      ? await quickLook(flags, context, owner)
-      : await fromFiles(flags.filename, flags, context, owner);
+      ? await quickLook(flags, context)
+      : await fromFiles(flags.filename, flags, context);
   const only = flags.target;
   if (only === undefined) return templates;
   const chosen = templates.filter(({ target }) => only.includes(target.name));
@@ -43,7 +38,6 @@ async function fromFiles(
   names: readonly string[],
   flags: RunFlags,
   context: CommandContext,
-  owner: string,
 ): Promise<RunTemplate[]> {
   const documents = await readProbeFiles(names, context);
   const lookup = lookupIn(await readGivenSecrets(flags.secret ?? []), documents.secrets);
@@ -54,7 +48,7 @@ async function fromFiles(
     for (const target of plan.targets) {
       const found = resolveTarget(plan, target, lookup, fallback);
       if (typeof found === 'string') missing.push(found);
-      else templates.push(templateOf(plan, found, owner));
+      else templates.push(templateOf(plan, found));
     }
   }
   if (missing.length > 0) throw new InputError(...new Set(missing));
@@ -91,7 +85,7 @@ function resolveTarget(
   return `${where}: key ${plan.caSecret.key} of Secret ${plan.caSecret.name} is not there; accepted: --secret ${plan.caSecret.name}=CA.PEM, or a Secret document in the file`;
 }
 
-async function quickLook(flags: RunFlags, context: CommandContext, owner: string): Promise<RunTemplate[]> {
+async function quickLook(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
   const { env } = context;
   const endpoint =
     flags.endpoint || env['AWS_ENDPOINT_URL_S3'] || env['AWS_ENDPOINT_URL'] || env['MINIO_ENDPOINT'];
@@ -115,7 +109,7 @@ async function quickLook(flags: RunFlags, context: CommandContext, owner: string
   const caFile = flags.caFile || env['AWS_CA_BUNDLE'];
   const ca = !caFile ? {} : { ca: await readFile(caFile) };
   return plan.targets.map(({ name, region, endpoint: url }) =>
-    templateOf(plan, { name, endpoint: url, region, credentials, ...ca }, owner),
+    templateOf(plan, { name, endpoint: url, region, credentials, ...ca }),
   );
 }
 
@@ -178,10 +172,10 @@ function nameOf(endpoint: string): string {
   );
 }
 
-function templateOf(plan: ProbePlan, target: RunRequest['target'], owner: string): RunTemplate {
+function templateOf(plan: ProbePlan, target: RunRequest['target']): RunTemplate {
   const { namespace, name, bucket, objectSizesBytes, timeoutMs } = plan;
   const probe = { namespace, name };
-  return { probe, owner, target, bucket, objectSizesBytes, timeoutMs, cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS };
+  return { probe, target, bucket, objectSizesBytes, timeoutMs, cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS };
 }
 
 /** @throws {InputError} that names the flag. */

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import type { Logger } from 'pino';
 
-import type { RunResult } from '../../api/run.ts';
+import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
 import { ConsoleExporter } from '../../telemetry/console-exporter.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
@@ -15,7 +15,7 @@ import type { RunFlags } from './flags.ts';
 import { forEach } from './for-each.ts';
 import { takeOwner } from './owner.ts';
 import { type Report, reportFor } from './report.ts';
-import { durationFlag, type RunTemplate, runTemplates } from './requests.ts';
+import { durationFlag, runTemplates } from './requests.ts';
 
 /** Targets that are probed at the same time. */
 const MAX_IN_FLIGHT = 10;
@@ -30,8 +30,16 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const jaegerUrl = urlFlag('--jaeger-url', flags.jaegerUrl);
   const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
 
-  await using owner = await takeOwner();
-  const templates = await runTemplates(flags, context, owner.name);
+  const templates = await runTemplates(flags, context);
+  await using owners = new AsyncDisposableStack();
+  const requests = await Promise.all(
+    templates.map(async (template) => {
+      const owner = owners.use(
+        await takeOwner([template.probe.namespace, template.probe.name, template.target.name]),
+      );
+      return { ...template, owner: owner.name };
+    }),
+  );
   const settings = otelSettings(env);
   for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
   const exporter = await exporterFor(flags, settings, context);
@@ -40,16 +48,16 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     format: flags.output,
     output: stdout,
     jaegerUrl,
-    runs: templates.length * count,
+    runs: requests.length * count,
     runsPerTarget: count,
   });
 
   const verdicts = new Set<RunResult['verdict']>();
   for (let round = 0; round < count && !signal.aborted; round += 1) {
     const nextStartMs = clock.monotonicMs() + everyMs;
-    await forEach(templates, MAX_IN_FLIGHT, async (template) => {
+    await forEach(requests, MAX_IN_FLIGHT, async (request) => {
       if (signal.aborted) return;
-      verdicts.add(await runOnce(template, { context, tracing, report, log }));
+      verdicts.add(await runOnce(request, { context, tracing, report, log }));
     });
     const waitMs = nextStartMs - clock.monotonicMs();
     if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
@@ -70,13 +78,13 @@ interface RunParts {
 }
 
 async function runOnce(
-  template: RunTemplate,
+  request: Omit<RunRequest, 'runId'>,
   { context, tracing, report, log }: RunParts,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
-  const { name } = template.target;
+  const { name } = request.target;
   const result = await runProbe(
-    { ...template, runId: randomUUID() },
+    { ...request, runId: randomUUID() },
     {
       clock,
       version,
