@@ -11,9 +11,9 @@ const stopping = new AbortController();
 let exitCode: ExitCode = EXIT.passed;
 
 process.on('SIGINT', stop).on('SIGTERM', stop);
-// A reader that went away, like `head`, is no fault of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? exitCode : EXIT.unknown);
+// A reader that went away, like `head`, is no fault of ours; what is under way ends in order.
+process.stdout.on('error', () => {
+  stopping.abort();
 });
 
 await main();

@@ -9,7 +9,7 @@ export interface RetryingExporterOptions {
   readonly clock: Clock;
   /** In [0, 1): jitter. */
   readonly random: () => number;
-  /** Spans held while the receiver is away; what comes on top is dropped. Default 8,192 (about 30 MB). */
+  /** Spans held while the receiver is away; what comes on top is dropped. Default 8,192. */
   readonly maxHeldSpans?: number;
   /** How long a batch is tried before it is dropped, in ms. Default 300,000, as the Collector's own exporters do. */
   readonly maxRetryMs?: number;

@@ -38,20 +38,9 @@ it('names the service after the target, and adds what the environment says', asy
   expect(spans[0]?.instrumentationScope).toMatchObject({ name: 'storage-probe', version: '1.2.3' });
 });
 
-it('has one tracer for a target, until that is forgotten', () => {
+it('has one tracer for a target', () => {
   const { tracing } = tracingWith();
-  const first = tracing.tracerFor('store-1');
-  expect(tracing.tracerFor('store-1')).toBe(first);
-  tracing.forget('store-1');
-  expect(tracing.tracerFor('store-1')).not.toBe(first);
-});
-
-it('exports the spans of a target that was forgotten', async () => {
-  const { tracing, exporter } = tracingWith();
-  tracing.tracerFor('store-1').startSpan('one').end();
-  tracing.forget('store-1');
-  await tracing.shutdown(NEVER);
-  expect(exporter.getFinishedSpans()).toHaveLength(1);
+  expect(tracing.tracerFor('store-1')).toBe(tracing.tracerFor('store-1'));
 });
 
 it('flushes without an end to it', async () => {

@@ -39,11 +39,6 @@ export class Tracing {
     return tracer;
   }
 
-  /** Forgets a target's tracer; spans that it ended are still exported. */
-  forget(target: string): void {
-    this.#tracers.delete(target);
-  }
-
   /** Ends with all spans so far delivered, or when `deadline` aborts. */
   async flush(deadline: AbortSignal): Promise<void> {
     await Promise.race([this.#flushed(), aborted(deadline)]);

@@ -6,7 +6,7 @@ import { STEPS } from '../../probe/steps.ts';
 import type { Output } from '../context.ts';
 import { Patterns } from './patterns.ts';
 import { formatMs, type Paint, paintFor } from './text.ts';
-import { verdictLines, waterfall, type WaterfallOptions } from './waterfall.ts';
+import { VERDICT_TONES, verdictLines, waterfall, type WaterfallOptions } from './waterfall.ts';
 
 /** Width where there is no terminal to ask. */
 const DEFAULT_COLUMNS = 120;
@@ -114,8 +114,7 @@ class SeriesReport implements Report {
   #line({ startTime, target, verdict, reason, failedStep, durationMs, traceId }: RunResult): string {
     const time = this.#paint('quiet', startTime.slice(11, 19));
     const why = reason === undefined ? '' : `  ${reason} in ${failedStep}`;
-    const tone = verdict === 'Passed' ? 'good' : verdict === 'Failed' ? 'bad' : 'unsure';
-    return `${time}  ${target}  ${this.#paint(tone, verdict)}  ${formatMs(durationMs).padStart(8)}  trace ${traceId}${why}`;
+    return `${time}  ${target}  ${this.#paint(VERDICT_TONES[verdict], verdict)}  ${formatMs(durationMs).padStart(8)}  trace ${traceId}${why}`;
   }
 }
 

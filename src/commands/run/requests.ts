@@ -26,12 +26,16 @@ export async function runTemplates(flags: RunFlags, context: CommandContext): Pr
     flags.filename === undefined
       ? await quickLook(flags, context)
       : await fromFiles(flags.filename, flags, context);
-  const only = flags.target;
-  if (only === undefined) return templates;
-  const chosen = templates.filter(({ target }) => only.includes(target.name));
-  if (chosen.length > 0) return chosen;
-  const names = templates.map(({ target }) => target.name).join(', ');
-  throw new InputError(`--target: ${only.join(', ')} is not there; accepted: ${names}`);
+  return flags.target === undefined ? templates : chosenOf(templates, flags.target);
+}
+
+function chosenOf(templates: readonly RunTemplate[], names: readonly string[]): RunTemplate[] {
+  const known = templates.map(({ target }) => target.name);
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    throw new InputError(`--target: ${unknown.join(', ')} is not there; accepted: ${known.join(', ')}`);
+  }
+  return templates.filter(({ target }) => names.includes(target.name));
 }
 
 async function fromFiles(

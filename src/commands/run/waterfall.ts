@@ -29,7 +29,7 @@ export function waterfall(result: RunResult, options: WaterfallOptions): string[
   ];
 }
 
-const VERDICT_TONES = { Passed: 'good', Failed: 'bad', Unknown: 'unsure' } as const;
+export const VERDICT_TONES = { Passed: 'good', Failed: 'bad', Unknown: 'unsure' } as const;
 
 /** The verdict, the reason, what to do about it, and where the trace is. */
 export function verdictLines(result: RunResult, { paint, jaegerUrl }: WaterfallOptions): string[] {
