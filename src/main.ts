@@ -32,6 +32,16 @@ async function main(): Promise<void> {
     .description(packageJson.description)
     .version(packageJson.version)
     .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => {
+        write(
+          `storage-probe: ${text
+            .trim()
+            .replace(/^error: /, '')
+            .replaceAll('\n', ' ')}\n`,
+        );
+      },
+    })
     .configureHelp({ showGlobalOptions: false });
   for (const command of [
     runCommand(context, (code) => {

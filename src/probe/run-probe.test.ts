@@ -236,6 +236,35 @@ describe('a run that fails', () => {
     expectConsistent(ran);
   });
 
+  it.each([
+    { answer: 403, code: 'SignatureDoesNotMatch', want: 'SignatureMismatch' },
+    { answer: 403, code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
+    { answer: 400, code: 'ExpiredToken', want: 'CredentialsExpired' },
+  ])('asks why, where HEAD says no more than $answer: $code', async ({ answer, code, want }) => {
+    const server = await serveHttp((request, response) => {
+      request.resume();
+      // The clock of the test stands still; the server's would be far ahead.
+      response.sendDate = false;
+      response.writeHead(answer, { 'x-amz-request-id': '17F0' });
+      response.end(request.method === 'HEAD' ? '' : `<Error><Code>${code}</Code></Error>`);
+    });
+    const ran = await probe({ url: server.url, bucket: { mode: 'Existing', name: 'canary' } });
+    expect(ran.result).toMatchObject({ reason: want, failedStep: 'CHECK_BUCKET' });
+    expect(server.requests).toEqual(['HEAD /canary', 'GET /canary?location']);
+    expectConsistent(ran);
+  });
+
+  it('keeps to what HEAD said where asking why tells no more', async () => {
+    const server = await serveHttp((request, response) => {
+      request.resume();
+      response.sendDate = false;
+      response.writeHead(request.method === 'HEAD' ? 403 : 502, { 'x-amz-request-id': '17F0' }).end();
+    });
+    const ran = await probe({ url: server.url });
+    expect(ran.result).toMatchObject({ reason: 'AccessDenied', failedStep: 'CHECK_BUCKET' });
+    expectConsistent(ran);
+  });
+
   it('sees that other bytes came back', async () => {
     const store = await FakeS3.start({
       corrupt: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]),

@@ -1,4 +1,4 @@
-import { ReasonedError } from '../api/reasons.ts';
+import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { FunctionName, RunRequest } from '../api/run.ts';
 import type { Body } from '../s3/body.ts';
 import { S3Error } from '../s3/s3-error.ts';
@@ -68,7 +68,7 @@ export const STEPS: readonly Step[] = [
 
 async function checkBucket({ request, bucket, made, store, event }: StepContext): Promise<void> {
   event('Checking if bucket exists.');
-  const exists = await store.headBucket();
+  const exists = await bucketExists(store);
   if (request.bucket.mode === 'Existing') {
     if (!exists) throw new ReasonedError('BucketMissing', `there is no bucket ${bucket}`);
     return;
@@ -83,6 +83,24 @@ async function checkBucket({ request, bucket, made, store, event }: StepContext)
     if (wasNotMade(error)) made.bucket = false;
     throw error;
   }
+}
+
+/** An answer to HEAD has no body: where the store gives its code nowhere else, a GET finds out what is wrong. */
+async function bucketExists(store: TracedStore): Promise<boolean> {
+  try {
+    return await store.headBucket();
+  } catch (error) {
+    if (error instanceof S3Error && error.code === undefined && isUnexplained(error.reason)) {
+      await store.getBucketLocation().catch((explained: unknown) => {
+        if (explained instanceof S3Error && explained.code !== undefined) throw explained;
+      });
+    }
+    throw error;
+  }
+}
+
+function isUnexplained(reason: Reason): boolean {
+  return reason === 'AccessDenied' || reason === 'RequestRejected';
 }
 
 async function createObjects({ request, made, randomBytes, signal }: StepContext): Promise<void> {

@@ -32,6 +32,10 @@ export class TracedStore {
     return this.#call((client, bucket, options) => client.headBucket(bucket, options));
   }
 
+  getBucketLocation(): Promise<void> {
+    return this.#call((client, bucket, options) => client.getBucketLocation(bucket, options));
+  }
+
   createBucket(): Promise<void> {
     return this.#call((client, bucket, options) => client.createBucket(bucket, options));
   }

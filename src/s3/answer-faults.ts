@@ -93,6 +93,7 @@ function reasonOf({ exchange, text, signedAtMs }: Answer, code: string | undefin
   const status = exchange.status ?? 0;
   const known = code === undefined ? undefined : REASON_OF_S3_CODE.get(code);
   if (known !== undefined) return known;
+  if (status === 301 && header(exchange, 'x-amz-bucket-region') !== undefined) return 'RegionMismatch';
   if (status >= 300 && status < 400) return 'Redirected';
   if (code === undefined && (text !== '' || isForeign(exchange))) return 'NotS3';
   if (code === undefined && status === 400 && header(exchange, 'x-amz-request-id') === undefined)

@@ -108,6 +108,13 @@ export class TargetClient {
     });
   }
 
+  /** Needs the same rights as HEAD, more or less, and has a body to say in why it is refused. */
+  getBucketLocation(bucket: string, options: CallOptions): Promise<Outcome<void>> {
+    return this.#call({ operation: 'GetBucketLocation', options }, async () => {
+      await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query: 'location' });
+    });
+  }
+
   createBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
     const { region } = this.#target;
     return this.#call({ operation: 'CreateBucket', options }, () =>
