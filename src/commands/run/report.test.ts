@@ -72,6 +72,8 @@ describe('text', () => {
 
   it('is the same in a terminal, in colour', () => {
     vi.stubEnv('TERM', 'xterm-256color');
+    // Node takes no colours to be wanted there.
+    vi.stubEnv('CI', undefined);
     const { text } = reportOf([FAILED], { columns: 120 });
     expect(text).toContain(`${ESCAPE}[31m`);
     const plain = stripVTControlCharacters(text).replaceAll(/.*\r/g, '');
