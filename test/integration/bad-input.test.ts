@@ -62,7 +62,7 @@ it.each<Case>([
     name: 'an unknown flag',
     args: [...RUN, '--objcet-size', '4Ki'],
     input: PROBE,
-    line: /^error: unknown option '--objcet-size'$/,
+    line: /^storage-probe: unknown option '--objcet-size'$/,
   },
   {
     name: 'no run at all',
@@ -79,7 +79,7 @@ it.each<Case>([
     name: 'both a file and an endpoint',
     args: [...RUN, '--endpoint', ENDPOINT],
     input: PROBE,
-    line: /^error: option '--endpoint <url>' cannot be used with option '-f, --filename <file\.\.\.>'$/,
+    line: /^storage-probe: option '--endpoint <url>' cannot be used with option '-f, --filename <file\.\.\.>'$/,
   },
   {
     name: 'a target that is not in the file',
