@@ -28,9 +28,7 @@ const STATE = join(ROOT, '.demo');
 const ADDRESSES = join(STATE, 'addresses.env');
 const CREDENTIALS = join(STATE, 'probe-credentials.env');
 const PROBE = join(STATE, 'my-minio.yaml');
-const COMMAND = [
-  'src/main.ts',
-  'run',
+const FLAGS = [
   `--filename=${relative(ROOT, PROBE)}`,
   `--secret=my-minio-probe=${relative(ROOT, CREDENTIALS)}`,
 ];
@@ -92,7 +90,7 @@ OTLP     ${collector.otlpGrpcUrl} by gRPC, ${collector.otlpHttpUrl} by HTTP
 
 One more run:
   . ${relative(ROOT, ADDRESSES)}
-  OTEL_EXPORTER_OTLP_ENDPOINT=$OTLP_URL npx node ${COMMAND.join(' ')} --jaeger-url=$JAEGER_URL`);
+  OTEL_EXPORTER_OTLP_ENDPOINT=$OTLP_URL bin/storage-probe run ${FLAGS.join(' ')} --jaeger-url=$JAEGER_URL`);
   if (process.env['DEMO_EXIT'] === '1') return;
 
   console.log('\nCtrl-C stops everything.');
@@ -107,7 +105,7 @@ async function runProbe(
 ): Promise<void> {
   // What the user's shell says about telemetry is meant for other programs.
   const own = Object.entries(process.env).filter(([key]) => !key.startsWith('OTEL_'));
-  const child = await spawnChild(process.execPath, [...COMMAND, ...flags], {
+  const child = await spawnChild(process.execPath, ['src/main.ts', 'run', ...FLAGS, ...flags], {
     cwd: ROOT,
     env: { ...Object.fromEntries(own), ...env },
     stdio: ['ignore', 'inherit', 'inherit'],

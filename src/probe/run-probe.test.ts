@@ -15,6 +15,7 @@ import { closedPort, serveHttp } from '../../test/support/http-server.ts';
 import { type Reason, REASONS } from '../api/reasons.ts';
 import type { BucketPlan, RunRequest, RunResult } from '../api/run.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
+import { TargetKeyring } from '../s3/target-keys.ts';
 import { ephemeralBucket, keyPrefix } from './names.ts';
 import { type Progress, runProbe } from './run-probe.ts';
 
@@ -72,6 +73,7 @@ async function probe(setting: Setting): Promise<Ran> {
   const { tracer, spans } = tracing();
   const deps = {
     clock: setting.clock ?? new ManualClock(),
+    keyring: new TargetKeyring(),
     randomBytes,
     tracer,
     version: '1.2.3',

@@ -5,6 +5,7 @@ import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
 import { TargetClient } from '../s3/target-client.ts';
+import type { TargetKeyring } from '../s3/target-keys.ts';
 import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
 import { ephemeralBucket } from './names.ts';
 import type { RandomBytes } from './payload.ts';
@@ -14,6 +15,8 @@ import { TracedStore } from './traced-store.ts';
 
 export interface ProbeDeps {
   readonly clock: Clock;
+  /** The same for all runs, so that keys are made once for a target. */
+  readonly keyring: TargetKeyring;
   readonly randomBytes: RandomBytes;
   /** The tracer whose `service.name` is the target's name. */
   readonly tracer: Tracer;

@@ -27,6 +27,8 @@ export interface UnsignedRequest {
 export class Signer {
   readonly #credentials: Credentials;
   readonly #region: string;
+  #second = Number.NaN;
+  #timestamp = '';
   #day = '';
   #key: KeyObject | undefined;
 
@@ -40,7 +42,7 @@ export class Signer {
    * @returns the headers to add to the request, `authorization` among them.
    */
   sign(request: UnsignedRequest, nowMs: number): Record<string, string> {
-    const timestamp = amzDate(nowMs);
+    const timestamp = this.#timestampOf(nowMs);
     const day = timestamp.slice(0, 8);
     const scope = `${day}/${this.#region}/s3/aws4_request`;
     const { accessKey, sessionToken } = this.#credentials;
@@ -66,6 +68,16 @@ export class Signer {
     return signed;
   }
 
+  /** `20261122T190147Z`. The calls of a run often share a second. */
+  #timestampOf(nowMs: number): string {
+    const second = Math.floor(nowMs / 1_000);
+    if (second === this.#second) return this.#timestamp;
+    const iso = new Date(nowMs).toISOString();
+    this.#second = second;
+    this.#timestamp = `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
+    return this.#timestamp;
+  }
+
   #keyOf(day: string): KeyObject {
     if (this.#key !== undefined && day === this.#day) return this.#key;
     let key = createSecretKey(`AWS4${this.#credentials.secretKey}`, 'utf8');
@@ -74,12 +86,6 @@ export class Signer {
     this.#day = day;
     return key;
   }
-}
-
-/** `20261122T190147Z`. */
-function amzDate(nowMs: number): string {
-  const iso = new Date(nowMs).toISOString();
-  return `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
 }
 
 function canonicalQuery(query: string): string {

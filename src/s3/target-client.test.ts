@@ -17,6 +17,7 @@ import type { Body, Sink } from './body.ts';
 import { S3Error } from './s3-error.ts';
 import { sha256Hex } from './signer.ts';
 import { TargetClient } from './target-client.ts';
+import { TargetKeyring } from './target-keys.ts';
 
 const CREDENTIALS: Credentials = { accessKey: 'the-access-key', secretKey: 'the-secret-key' };
 const SESSION_TOKEN = 'IQoJb3JpZ2luX2VjEBYaCXVzLWVhc3QtMSJ+/=';
@@ -39,6 +40,7 @@ function clientOf(
   const target = { name: 'my-minio', endpoint: url, region, credentials, ...(ca !== undefined && { ca }) };
   const client = new TargetClient(target, {
     clock: systemClock,
+    keyring: new TargetKeyring(),
     version: '1.2.3',
     originMs: systemClock.monotonicMs(),
   });

@@ -7,10 +7,10 @@ import type { CallResult, RunTarget } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import { answerFault, isForeign } from './answer-faults.ts';
 import { type Body, type Sink, TextSink } from './body.ts';
-import { checkCaBundle } from './ca-bundle.ts';
 import { type Fault, isTimeout, networkFault } from './network-faults.ts';
 import { S3Error } from './s3-error.ts';
-import { EMPTY_SHA256, sha256Hex, Signer } from './signer.ts';
+import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
+import type { TargetKeyring } from './target-keys.ts';
 import { type Exchange, header, Transport, TransportError } from './transport.ts';
 
 /** Longest answer that is kept: S3's errors and listings are far shorter. */
@@ -29,6 +29,7 @@ export interface CallOptions {
 
 export interface TargetClientDeps {
   readonly clock: Clock;
+  readonly keyring: TargetKeyring;
   /** For the `user-agent` header. */
   readonly version: string;
   /** Monotonic ms that the offsets of calls count from: the start of the run. */
@@ -76,14 +77,14 @@ export class TargetClient {
   #wasConnected = false;
 
   /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate. */
-  constructor(target: RunTarget, { clock, version, originMs }: TargetClientDeps) {
+  constructor(target: RunTarget, { clock, keyring, version, originMs }: TargetClientDeps) {
+    const { signer, secureContext } = keyring.keysOf(target);
     this.#target = target;
-    if (target.ca !== undefined) checkCaBundle(target.ca);
     this.#endpoint = new URL(target.endpoint);
     this.#clock = clock;
     this.#originMs = originMs;
-    this.#transport = new Transport({ endpoint: this.#endpoint, clock, ca: target.ca });
-    this.#signer = new Signer(target.credentials, target.region);
+    this.#transport = new Transport({ endpoint: this.#endpoint, clock, secureContext });
+    this.#signer = signer;
     const secure = this.#endpoint.protocol === 'https:';
     this.#client = new Client({
       endPoint: this.#endpoint.hostname,

@@ -70,8 +70,8 @@ const KEEP_ALIVE_MS = 3_600_000;
 
 export interface TransportOptions {
   readonly endpoint: URL;
-  /** PEM; replaces the system's authorities. */
-  readonly ca?: string | undefined;
+  /** Absent where the system's authorities are trusted. */
+  readonly secureContext: tls.SecureContext | undefined;
   readonly clock: Clock;
 }
 
@@ -89,10 +89,10 @@ export class Transport {
   /** The exchange under way: a connection that opens tells it when. */
   #current: ExchangeHandler | undefined;
 
-  constructor({ endpoint, ca, clock }: TransportOptions) {
+  constructor({ endpoint, secureContext, clock }: TransportOptions) {
     this.#clock = clock;
     this.#endpoint = endpoint;
-    if (ca !== undefined) this.#secureContext = tls.createSecureContext({ ca });
+    this.#secureContext = secureContext;
   }
 
   /**

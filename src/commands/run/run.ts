@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 
 import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
+import { TargetKeyring } from '../../s3/target-keys.ts';
 import { ConsoleExporter } from '../../telemetry/console-exporter.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
 import { type OtelSettings, otelSettings } from '../../telemetry/otel-env.ts';
@@ -43,6 +44,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const settings = otelSettings(env);
   for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
   const exporter = await exporterFor(flags, settings, context);
+  const keyring = new TargetKeyring();
   const tracing = new Tracing({ settings, version, ...(exporter !== undefined && { exporter }) });
   const report = reportFor({
     format: flags.output,
@@ -57,7 +59,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     const nextStartMs = clock.monotonicMs() + everyMs;
     await forEach(requests, MAX_IN_FLIGHT, async (request) => {
       if (signal.aborted) return;
-      verdicts.add(await runOnce(request, { context, tracing, report, log }));
+      verdicts.add(await runOnce(request, { context, keyring, tracing, report, log }));
     });
     const waitMs = nextStartMs - clock.monotonicMs();
     if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
@@ -72,6 +74,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
 
 interface RunParts {
   readonly context: CommandContext;
+  readonly keyring: TargetKeyring;
   readonly tracing: Tracing;
   readonly report: Report;
   readonly log: Logger;
@@ -79,7 +82,7 @@ interface RunParts {
 
 async function runOnce(
   request: Omit<RunRequest, 'runId'>,
-  { context, tracing, report, log }: RunParts,
+  { context, keyring, tracing, report, log }: RunParts,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
   const { name } = request.target;
@@ -87,6 +90,7 @@ async function runOnce(
     { ...request, runId: randomUUID() },
     {
       clock,
+      keyring,
       version,
       randomBytes,
       tracer: tracing.tracerFor(name),

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { RunRequest } from '../../../src/api/run.ts';
 import { systemClock } from '../../../src/clock/system-clock.ts';
 import { runProbe } from '../../../src/probe/run-probe.ts';
+import { TargetKeyring } from '../../../src/s3/target-keys.ts';
 import { otelSettings } from '../../../src/telemetry/otel-env.ts';
 import { otlpExporterFactory } from '../../../src/telemetry/otlp-exporter.ts';
 import { RetryingExporter } from '../../../src/telemetry/retrying-exporter.ts';
@@ -20,6 +21,7 @@ const exporter = new RetryingExporter({
   clock: systemClock,
   random: Math.random,
 });
+const keyring = new TargetKeyring();
 const tracing = new Tracing({ exporter, settings: otel, version: 'bench' });
 
 const request: Omit<RunRequest, 'runId'> = {
@@ -41,6 +43,7 @@ const stopping = new AbortController();
 async function run(): Promise<void> {
   const deps = {
     clock: systemClock,
+    keyring,
     randomBytes,
     tracer: tracing.tracerFor(request.target.name),
     version: 'bench',
