@@ -325,6 +325,13 @@ describe('a run that fails', () => {
     expectConsistent(ran);
   });
 
+  it('takes an IPv6 address for an endpoint', async () => {
+    const ran = await probe({ url: `http://[::1]:${await closedPort()}` });
+    // A machine without IPv6 cannot even try.
+    expect(['ConnectionRefused', 'Unreachable']).toContain(ran.result.reason);
+    expectConsistent(ran);
+  });
+
   it('cannot tell with a CA bundle that is none', async () => {
     const ran = await probe({ url: 'https://127.0.0.1:1', ca: 'nonsense' });
     expect(ran.result).toMatchObject({

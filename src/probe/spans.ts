@@ -10,6 +10,7 @@ import {
 
 import type { Reason } from '../api/reasons.ts';
 import type { CallResult, Phases, RunRequest, RunResult } from '../api/run.ts';
+import { hostOf } from '../s3/transport.ts';
 import * as attributes from '../telemetry/attributes.ts';
 
 export function rootAttributes({ probe, target, runId, bucket, objectSizesBytes }: RunRequest): Attributes {
@@ -47,7 +48,7 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
     [attributes.ATTR_RPC_SYSTEM_NAME]: 'aws-api',
     [attributes.ATTR_RPC_METHOD]: `S3/${call.operation}`,
     [attributes.ATTR_AWS_S3_BUCKET]: bucket,
-    [attributes.ATTR_SERVER_ADDRESS]: endpoint.hostname,
+    [attributes.ATTR_SERVER_ADDRESS]: hostOf(endpoint),
     [attributes.ATTR_SERVER_PORT]: Number(endpoint.port) || (endpoint.protocol === 'https:' ? 443 : 80),
     [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: 'test',
     [attributes.ATTR_CONNECTION_REUSED]: call.reusedConnection,

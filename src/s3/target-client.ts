@@ -11,7 +11,7 @@ import { type Fault, isTimeout, networkFault } from './network-faults.ts';
 import { S3Error } from './s3-error.ts';
 import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
 import type { TargetKeyring } from './target-keys.ts';
-import { type Exchange, header, Transport, TransportError } from './transport.ts';
+import { type Exchange, header, hostOf, Transport, TransportError } from './transport.ts';
 
 /** Longest answer that is kept: S3's errors and listings are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
@@ -87,7 +87,7 @@ export class TargetClient {
     this.#signer = signer;
     const secure = this.#endpoint.protocol === 'https:';
     this.#client = new Client({
-      endPoint: this.#endpoint.hostname,
+      endPoint: hostOf(this.#endpoint),
       port: Number(this.#endpoint.port) || (secure ? 443 : 80),
       useSSL: secure,
       region: target.region,

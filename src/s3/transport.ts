@@ -51,6 +51,11 @@ export function header({ headers }: Pick<Exchange, 'headers'>, name: string): st
   return Array.isArray(value) ? value[0] : value;
 }
 
+/** The host to connect to: an IPv6 address loses the brackets that it has in a URL. */
+export function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
 /**
  * Node's default of 250 ms gives up on every address of a store that is one slow continent away.
  * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
@@ -162,8 +167,8 @@ export class Transport {
   #connect(
     done: (...result: [error: null, socket: net.Socket] | [error: Error, socket: null]) => void,
   ): void {
-    const { hostname, port, protocol } = this.#endpoint;
-    const host = hostname.replace(/^\[(.*)\]$/, '$1');
+    const { port, protocol } = this.#endpoint;
+    const host = hostOf(this.#endpoint);
     const handler = this.#current;
     handler?.connecting(net.isIP(host) === 0);
     const secure = protocol === 'https:';
