@@ -64,7 +64,7 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   set(found, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
   set(found, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {
-    found[PHASE_KEYS[phase as keyof Phases]] = durationMs;
+    found[PHASE_KEYS[phase as keyof Phases]] = Math.round(durationMs * 1_000) / 1_000;
   }
   span.updateName(`S3.${call.operation}`);
   span.setAttributes(found);

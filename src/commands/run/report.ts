@@ -35,12 +35,17 @@ export function reportFor(options: ReportOptions): Report {
   const { output } = options;
   switch (options.format) {
     case 'json':
-      return documents((result) => output.write(`${JSON.stringify(result)}\n`));
+      return documents((result) => output.write(`${JSON.stringify(result, toMicroseconds)}\n`));
     case 'yaml':
-      return documents((result) => output.write(`---\n${stringify(result)}`));
+      return documents((result) => output.write(`---\n${stringify(result, toMicroseconds)}`));
     case 'text':
       return options.runsPerTarget > 1 ? new SeriesReport(options) : new TextReport(options);
   }
+}
+
+/** Durations are ms with the noise of a subtraction; what is beyond the microsecond says nothing. */
+function toMicroseconds(_key: unknown, value: unknown): unknown {
+  return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
 }
 
 function documents(write: (result: RunResult) => void): Report {
