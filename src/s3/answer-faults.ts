@@ -137,8 +137,8 @@ function notS3(exchange: Exchange, text: string): string {
   const type = header(exchange, 'content-type') ?? 'no content type';
   const server = header(exchange, 'server');
   const from = server === undefined ? '' : ` from ${printable(server)}`;
-  const title = /<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replaceAll(/<[^>]*>/g, ' ');
-  return `${printable(type)}${from}, not S3: "${printable(title)}"`;
+  const title = printable(/<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replaceAll(/<[^>]*>/g, ' '));
+  return `${printable(type)}${from}, not S3${title === '' ? '' : `: "${title}"`}`;
 }
 
 /** S3's errors are one flat element; a parser would bring entity expansion with it. */
