@@ -157,7 +157,7 @@ describe('an answer that is not the one hoped for', () => {
       operation: 'HeadBucket',
       answer: answerOf(200, { 'content-type': 'text/html' }, ''),
       reason: 'NotS3',
-      message: 'HeadBucket: 200 text/html, not S3: ""',
+      message: 'HeadBucket: 200 text/html, not S3',
     },
     {
       name: 'a code without a reason of its own',
