@@ -20,6 +20,7 @@ check: setup ## Types, lint, format, and generated files against their source
 	npm run --silent check
 
 test: check build test-unit test-integration ## Everything that this machine can test
+	@echo 'All passed. See it work: make demo. What a run costs: make bench.'
 
 test-unit: setup ## The logic, without servers
 	npm run --silent test:unit

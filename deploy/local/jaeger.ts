@@ -1,17 +1,11 @@
 import { join } from 'node:path';
 
 import { getBinary } from './binary.ts';
-import type { Progress } from './go-build.ts';
-import { startServer, type RunningServer } from './running-server.ts';
+import { startServer, type RunningServer, type StartOptions } from './running-server.ts';
 
 const CONFIGURATIONS = join(import.meta.dirname, 'jaeger');
 
-export interface JaegerOptions {
-  /** Holds the log; made if missing. */
-  readonly dir: string;
-  /** Gives up the start, and a build before it. */
-  readonly signal?: AbortSignal | undefined;
-  readonly progress?: Progress | undefined;
+export interface JaegerOptions extends StartOptions {
   /** Default: free ones. */
   readonly queryPort?: number | undefined;
   readonly otlpGrpcPort?: number | undefined;
@@ -45,14 +39,9 @@ export async function startJaeger(options: JaegerOptions): Promise<Jaeger> {
   });
 }
 
-export interface CollectorOptions {
-  /** Holds the log; made if missing. */
-  readonly dir: string;
+export interface CollectorOptions extends StartOptions {
   /** Where traces go: `otlpGrpcUrl` of the backend. */
   readonly backendUrl: string;
-  /** Gives up the start, and a build before it. */
-  readonly signal?: AbortSignal | undefined;
-  readonly progress?: Progress | undefined;
   /** Default: free ones. */
   readonly otlpGrpcPort?: number | undefined;
   readonly otlpHttpPort?: number | undefined;

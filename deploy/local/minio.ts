@@ -7,16 +7,12 @@ import { promisify } from 'node:util';
 
 import { getBinary } from './binary.ts';
 import type { Progress } from './go-build.ts';
-import { startServer, type RunningServer } from './running-server.ts';
+import { startServer, type RunningServer, type StartOptions } from './running-server.ts';
 
 const MC_TIMEOUT_MS = 30_000;
 
-export interface MinioOptions {
-  /** Holds data, certificates and log; made if missing. Start again with the same folder to find the data again. */
-  readonly dir: string;
-  /** Gives up the start, and a build before it. */
-  readonly signal?: AbortSignal | undefined;
-  readonly progress?: Progress | undefined;
+/** Start again with the same `dir` to find the data again. */
+export interface MinioOptions extends StartOptions {
   /** Default: a free one. */
   readonly port?: number | undefined;
   /** Default: random. */

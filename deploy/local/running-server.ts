@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { spawnChild, type Child, type Exit } from './child.ts';
+import type { Progress } from './go-build.ts';
 
 /** A server that answers. Whoever started it stops it; should this process end before, the server ends with it. */
 export interface RunningServer extends AsyncDisposable {
@@ -24,6 +25,15 @@ export interface RunningServer extends AsyncDisposable {
 
 /** Gives the wanted port, or else one of 127.0.0.1 that is free and that it gave to nobody else. */
 export type PortChooser = (wanted?: number) => Promise<number>;
+
+/** What every server of ours is started with. */
+export interface StartOptions {
+  /** Holds the log and all that the server keeps; made if missing. */
+  readonly dir: string;
+  /** Gives up the start, and a build before it. */
+  readonly signal?: AbortSignal | undefined;
+  readonly progress?: Progress | undefined;
+}
 
 export interface ServerStart<Addresses> {
   readonly name: string;

@@ -1,5 +1,6 @@
 import { ROOT_CONTEXT, type Span, trace, type Tracer } from '@opentelemetry/api';
 
+import { oneLine } from '../api/one-line.ts';
 import { ReasonedError, REASONS, type Verdict } from '../api/reasons.ts';
 import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
@@ -217,5 +218,5 @@ function reasonOf(error: unknown, signal: AbortSignal): Pick<StepResult, 'reason
       ? { reason: 'Timeout', message: 'time ran out between two calls' }
       : { reason: 'Cancelled', message: 'stopped between two calls' };
   }
-  return { reason: 'ProberError', message: message.replaceAll(/\s+/g, ' ').slice(0, 200) };
+  return { reason: 'ProberError', message: oneLine(message) };
 }

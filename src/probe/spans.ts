@@ -8,9 +8,10 @@ import {
   type Tracer,
 } from '@opentelemetry/api';
 
+import { toMicroseconds } from '../api/microseconds.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { CallResult, Phases, RunRequest, RunResult } from '../api/run.ts';
-import { hostOf } from '../s3/transport.ts';
+import { hostOf, portOf } from '../s3/transport.ts';
 import * as attributes from '../telemetry/attributes.ts';
 
 export function rootAttributes({ probe, target, runId, bucket, objectSizesBytes }: RunRequest): Attributes {
@@ -49,7 +50,7 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
     [attributes.ATTR_RPC_METHOD]: `S3/${call.operation}`,
     [attributes.ATTR_AWS_S3_BUCKET]: bucket,
     [attributes.ATTR_SERVER_ADDRESS]: hostOf(endpoint),
-    [attributes.ATTR_SERVER_PORT]: Number(endpoint.port) || (endpoint.protocol === 'https:' ? 443 : 80),
+    [attributes.ATTR_SERVER_PORT]: portOf(endpoint),
     [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: 'test',
     [attributes.ATTR_CONNECTION_REUSED]: call.reusedConnection,
   };
@@ -64,7 +65,7 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   set(found, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
   set(found, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {
-    found[PHASE_KEYS[phase as keyof Phases]] = Math.round(durationMs * 1_000) / 1_000;
+    found[PHASE_KEYS[phase as keyof Phases]] = toMicroseconds(durationMs);
   }
   span.updateName(`S3.${call.operation}`);
   span.setAttributes(found);

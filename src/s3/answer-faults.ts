@@ -1,5 +1,5 @@
 import type { Reason } from '../api/reasons.ts';
-import type { Fault } from './network-faults.ts';
+import type { Fault } from './s3-error.ts';
 import { type Exchange, header } from './transport.ts';
 
 /** Longest piece of an answer that is repeated in a message, in characters. */

@@ -1,5 +1,7 @@
+import { oneLine } from '../api/one-line.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { Phases } from '../api/run.ts';
+import type { Fault } from './s3-error.ts';
 import type { TransportError } from './transport.ts';
 
 /** What goes on in each phase; the host follows. */
@@ -11,14 +13,6 @@ const PHASE_NAMES = {
   firstByteMs: 'waiting for the first byte from',
   bodyMs: 'reading the answer of',
 } as const satisfies Record<keyof Phases, string>;
-
-export interface Fault {
-  readonly reason: Reason;
-  /** What happened, for the middle of a sentence. */
-  readonly message: string;
-  /** The store's own code. */
-  readonly code?: string | undefined;
-}
 
 /** Error codes of Node and of the system, by the reason they give. Sources: libuv, undici, OpenSSL's X509_V_ERR names. */
 const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
@@ -100,11 +94,6 @@ function describe(cause: unknown): string {
   // Several addresses were tried: Node gathers their errors, and gives the whole the first one's code.
   if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return describe(cause.errors[0]);
   if (!(cause instanceof Error)) return 'no error was given';
-  return oneLine(cause.message);
-}
-
-/** OpenSSL's messages carry addresses and source files of its own: `4087...:error:0A00010B:SSL routines:…:wrong version number:../deps/…`. */
-function oneLine(message: string): string {
-  const openssl = /:SSL routines:[^:]*:([^:]+):/.exec(message);
-  return (openssl?.[1] ?? message).replaceAll(/\s+/g, ' ').slice(0, 200).trim();
+  // OpenSSL's messages carry addresses and source files of its own: `4087…:error:0A00010B:SSL routines:…:wrong version number:…`.
+  return oneLine(/:SSL routines:[^:]*:([^:]+):/.exec(cause.message)?.[1] ?? cause.message);
 }

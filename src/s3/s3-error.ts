@@ -1,6 +1,15 @@
 import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { CallResult } from '../api/run.ts';
 
+/** Why a call failed. */
+export interface Fault {
+  readonly reason: Reason;
+  /** What happened, for the middle of a sentence. */
+  readonly message: string;
+  /** The store's own code. */
+  readonly code?: string | undefined;
+}
+
 /** An S3 call that did not do what it should. */
 export class S3Error extends ReasonedError {
   override readonly name = 'S3Error';
@@ -9,11 +18,7 @@ export class S3Error extends ReasonedError {
   /** The call as far as it went. */
   readonly call: CallResult;
 
-  constructor(
-    fault: { reason: Reason; message: string; code?: string | undefined },
-    call: CallResult,
-    cause?: unknown,
-  ) {
+  constructor(fault: Fault, call: CallResult, cause?: unknown) {
     super(fault.reason, fault.message, { cause });
     this.code = fault.code;
     this.call = call;

@@ -7,11 +7,11 @@ import type { CallResult, RunTarget } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import { answerFault, isForeign } from './answer-faults.ts';
 import { type Body, type Sink, TextSink } from './body.ts';
-import { type Fault, isTimeout, networkFault } from './network-faults.ts';
-import { S3Error } from './s3-error.ts';
+import { isTimeout, networkFault } from './network-faults.ts';
+import { type Fault, S3Error } from './s3-error.ts';
 import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
 import type { TargetKeyring } from './target-keys.ts';
-import { type Exchange, header, hostOf, Transport, TransportError } from './transport.ts';
+import { type Exchange, header, hostOf, portOf, Transport, TransportError } from './transport.ts';
 
 /** Longest answer that is kept: S3's errors and listings are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
@@ -85,11 +85,10 @@ export class TargetClient {
     this.#originMs = originMs;
     this.#transport = new Transport({ endpoint: this.#endpoint, clock, secureContext });
     this.#signer = signer;
-    const secure = this.#endpoint.protocol === 'https:';
     this.#client = new Client({
       endPoint: hostOf(this.#endpoint),
-      port: Number(this.#endpoint.port) || (secure ? 443 : 80),
-      useSSL: secure,
+      port: portOf(this.#endpoint),
+      useSSL: this.#endpoint.protocol === 'https:',
       region: target.region,
       pathStyle: true,
       retryOptions: { disableRetry: true },
@@ -147,11 +146,7 @@ export class TargetClient {
   }
 
   /** @returns undefined when it is not there. */
-  async headObject(
-    bucket: string,
-    key: string,
-    options: CallOptions,
-  ): Promise<Outcome<ObjectVersion | undefined>> {
+  headObject(bucket: string, key: string, options: CallOptions): Promise<Outcome<ObjectVersion | undefined>> {
     const pending: PendingCall = { operation: 'HeadObject', options, mayBeAbsent: true };
     return this.#call(pending, async () => {
       await this.#client.statObject(bucket, key);
@@ -171,7 +166,7 @@ export class TargetClient {
     );
   }
 
-  /** The keys under a prefix, one page: at most 1,000, fewer when they are long. */
+  /** The keys under a prefix, one page: at most 100. */
   listKeys(bucket: string, prefix: string, options: CallOptions): Promise<Outcome<string[]>> {
     const pending: PendingCall = { operation: 'ListObjectsV2', options };
     return this.#call(pending, async () => {
@@ -202,7 +197,7 @@ export class TargetClient {
     if (pending === undefined) throw new Error('no call is under way');
     const outgoing = new OutgoingRequest((text) => {
       this.#exchange(pending, built, text).then(
-        ({ exchange }) => {
+        (exchange) => {
           onResponse(new ReadAnswer(built.method, exchange) as unknown as http.IncomingMessage);
         },
         (error: unknown) => outgoing.emit('error', error),
@@ -211,11 +206,7 @@ export class TargetClient {
     return outgoing;
   }
 
-  async #exchange(
-    pending: PendingCall,
-    built: BuiltRequest,
-    text: string,
-  ): Promise<{ exchange: Exchange; text: string }> {
+  async #exchange(pending: PendingCall, built: BuiltRequest, text: string): Promise<Exchange> {
     const { options } = pending;
     const body = pending.body ?? textBody(text);
     const [path = '/', query = ''] = built.path.split('?', 2);
@@ -243,7 +234,7 @@ export class TargetClient {
     pending.answer = { exchange, text: this.#redacted(excerpt.text()) };
     const { status = 0 } = exchange;
     const isExpected = status < 300 || (status === NOT_FOUND && pending.mayBeAbsent === true);
-    if (isExpected && !isForeign(exchange)) return pending.answer;
+    if (isExpected && !isForeign(exchange)) return exchange;
 
     const fault = answerFault({ ...pending.answer, signedAtMs });
     throw this.#error(pending, exchange, fault);

@@ -56,6 +56,10 @@ export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
+export function portOf({ port, protocol }: URL): number {
+  return Number(port) || (protocol === 'https:' ? 443 : 80);
+}
+
 /**
  * Node's default of 250 ms gives up on every address of a store that is one slow continent away.
  * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
@@ -167,14 +171,13 @@ export class Transport {
   #connect(
     done: (...result: [error: null, socket: net.Socket] | [error: Error, socket: null]) => void,
   ): void {
-    const { port, protocol } = this.#endpoint;
     const host = hostOf(this.#endpoint);
     const handler = this.#current;
     handler?.connecting(net.isIP(host) === 0);
-    const secure = protocol === 'https:';
+    const secure = this.#endpoint.protocol === 'https:';
     const options = {
       host,
-      port: Number(port) || (secure ? 443 : 80),
+      port: portOf(this.#endpoint),
       noDelay: true,
       autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_TIMEOUT_MS,
     };

@@ -1,6 +1,7 @@
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 
+import { oneLine } from '../api/one-line.ts';
 import type { Clock } from '../clock/clock.ts';
 
 export interface RetryingExporterOptions {
@@ -102,7 +103,7 @@ export class RetryingExporter implements SpanExporter {
       const failure = await this.#attempt(spans, signal);
       if (failure === undefined) return true;
       // An abort says less than the failure that it cut short.
-      if (!signal.aborted || this.#lastError === undefined) this.#lastError = oneLine(failure);
+      if (!signal.aborted || this.#lastError === undefined) this.#lastError = oneLine(failure.message);
       const delayMs = this.#backoffMs(attempt);
       const ageMs = this.#clock.monotonicMs() - sinceMs;
       if (!isRetryable(failure) || ageMs + delayMs > this.#maxRetryMs) return false;
@@ -165,8 +166,4 @@ function hasRetryInfo(error: Error): boolean {
   if (typeof metadata !== 'object' || metadata === null || !('get' in metadata)) return false;
   const details = (metadata as { get: (key: string) => unknown[] }).get('grpc-status-details-bin');
   return details.some((detail) => String(detail).includes('google.rpc.RetryInfo'));
-}
-
-function oneLine(error: Error): string {
-  return error.message.replaceAll(/\s+/g, ' ').slice(0, 200);
 }

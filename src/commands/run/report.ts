@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 
+import { toMicroseconds } from '../../api/microseconds.ts';
 import type { RunResult } from '../../api/run.ts';
 import type { Progress } from '../../probe/run-probe.ts';
 import { STEPS } from '../../probe/steps.ts';
@@ -35,17 +36,16 @@ export function reportFor(options: ReportOptions): Report {
   const { output } = options;
   switch (options.format) {
     case 'json':
-      return documents((result) => output.write(`${JSON.stringify(result, toMicroseconds)}\n`));
+      return documents((result) => output.write(`${JSON.stringify(result, readable)}\n`));
     case 'yaml':
-      return documents((result) => output.write(`---\n${stringify(result, toMicroseconds)}`));
+      return documents((result) => output.write(`---\n${stringify(result, readable)}`));
     case 'text':
       return options.runsPerTarget > 1 ? new SeriesReport(options) : new TextReport(options);
   }
 }
 
-/** Durations are ms with the noise of a subtraction; what is beyond the microsecond says nothing. */
-function toMicroseconds(_key: unknown, value: unknown): unknown {
-  return typeof value === 'number' ? Math.round(value * 1_000) / 1_000 : value;
+function readable(_key: unknown, value: unknown): unknown {
+  return typeof value === 'number' ? toMicroseconds(value) : value;
 }
 
 function documents(write: (result: RunResult) => void): Report {
