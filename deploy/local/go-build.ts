@@ -31,7 +31,8 @@ const TAIL_LINES = 12;
 /** Different for whatever leads to a different program. */
 export async function recipeHash(name: string, server: Server): Promise<string> {
   const hash = createHash('sha256');
-  for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(moduleFolder(name), file)));
+  for (const file of ['go.mod', 'go.sum'])
+    hash.update(await readFile(join(moduleFolder(name, server), file)));
   hash.update(JSON.stringify([process.platform, process.arch, buildArguments(server, name)]));
   return hash.digest('hex').slice(0, 12);
 }
@@ -67,7 +68,7 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
   try {
     await rm(work, { recursive: true, force: true });
     await mkdir(work);
-    let folder = moduleFolder(name);
+    let folder = moduleFolder(name, server);
     if (server.inModule !== undefined) {
       await copyModule(await go(['mod', 'download', '-json', server.inModule], folder), source);
       folder = source;
@@ -87,8 +88,8 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
   progress(`built ${title} in ${formatElapsed(performance.now() - startedMs)}`);
 }
 
-function moduleFolder(name: string): string {
-  return join(import.meta.dirname, name);
+function moduleFolder(name: string, { folder = name }: Server): string {
+  return join(import.meta.dirname, folder);
 }
 
 function buildArguments(server: Server, output: string): string[] {

@@ -6,8 +6,10 @@ export interface Server {
   readonly variable: string;
   /** What `--version` prints, where another program has the same name. */
   readonly identity?: RegExp;
-  /** Main package. Its versions stand in `go.mod` and `go.sum` of `deploy/local/<name>/`. */
+  /** Main package. */
   readonly package: string;
+  /** Folder here whose `go.mod` and `go.sum` hold its versions. Default: the server's name. */
+  readonly folder?: string;
   /**
    * The module to build inside of, where its go.mod has replaces: those count only in the main module. It is copied out
    * of Go's module cache first.
@@ -19,6 +21,14 @@ export interface Server {
   /** Container image that holds the same program. */
   readonly image: string;
 }
+
+const KUBERNETES_LDFLAGS = `-s -w ${[
+  'k8s.io/component-base/version.gitVersion=v1.34.3',
+  'k8s.io/component-base/version.gitMajor=1',
+  'k8s.io/component-base/version.gitMinor=34',
+]
+  .map((stamp) => `-X ${stamp}`)
+  .join(' ')}`;
 
 export const SERVERS = {
   minio: {
@@ -46,6 +56,32 @@ export const SERVERS = {
     ldflags: '-s -w -X github.com/jaegertracing/jaeger/internal/version.latestVersion=v2.13.0',
     takes: '5–10 min',
     image: 'jaegertracing/jaeger:2.13.0',
+  },
+  etcd: {
+    title: 'etcd 3.6.11',
+    variable: 'STORAGE_PROBE_ETCD',
+    package: 'go.etcd.io/etcd/server/v3',
+    ldflags: '-s -w',
+    takes: '1 min',
+    image: 'registry.k8s.io/etcd:3.6.11-0',
+  },
+  'kube-apiserver': {
+    title: 'kube-apiserver 1.34.3',
+    variable: 'STORAGE_PROBE_KUBE_APISERVER',
+    package: 'k8s.io/kubernetes/cmd/kube-apiserver',
+    folder: 'kubernetes',
+    ldflags: KUBERNETES_LDFLAGS,
+    takes: '5–8 min',
+    image: 'registry.k8s.io/kube-apiserver:v1.34.3',
+  },
+  kubectl: {
+    title: 'kubectl 1.34.3',
+    variable: 'STORAGE_PROBE_KUBECTL',
+    package: 'k8s.io/kubernetes/cmd/kubectl',
+    folder: 'kubernetes',
+    ldflags: KUBERNETES_LDFLAGS,
+    takes: '1–2 min',
+    image: 'registry.k8s.io/kubectl:v1.34.3',
   },
 } as const satisfies Record<string, Server>;
 
