@@ -57,6 +57,15 @@ describe('getBinary', () => {
     expect(await getBinary('jaeger', { env })).toBe(onPath);
   });
 
+  it('takes the program that envtest uses before the one on PATH', async () => {
+    await program(join(env.PATH, 'etcd'));
+    const onPath = await program(join(env.PATH, 'kubectl'));
+    const asset = await program(join(dir, 'envtest/etcd'));
+    env['KUBEBUILDER_ASSETS'] = join(dir, 'envtest');
+    expect(await getBinary('etcd', { env })).toBe(asset);
+    expect(await getBinary('kubectl', { env })).toBe(onPath);
+  });
+
   it('passes over another program that is called mc, too', async () => {
     await program(join(dir, 'commander/mc'), 'echo GNU Midnight Commander 4.8.29');
     const client = await program(join(dir, 'minio/mc'), "echo 'Copyright (c) 2015-2025 MinIO, Inc.'");

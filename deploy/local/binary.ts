@@ -19,22 +19,20 @@ export interface BinaryOptions {
 const IDENTITY_TIMEOUT_MS = 10_000;
 
 /**
- * The path of a server's program: what its environment variable names, else what is on PATH, else what was built
- * before, else what Go builds now, which takes minutes. Processes that want the same build at once share it.
+ * The path of a server's program: what its environment variable names, else what lies in the folder that
+ * `KUBEBUILDER_ASSETS` names (set where envtest is used), else what is on PATH, else what was built before, else what Go
+ * builds now, which takes minutes. Processes that want the same build at once share it.
  *
  * @throws Error with what is missing and the ways out, or with the end of the failed build's log.
  */
 export async function getBinary(name: ServerName, options: BinaryOptions = {}): Promise<string> {
   const { env = process.env, signal, progress = () => undefined } = options;
   const server: Server = SERVERS[name];
-  const found = (await givenBinary(server, env)) ?? (await binaryOnPath(name, server, env));
+  const found = await findBinary(name, env);
   if (found !== undefined) return found;
 
-  const cache = join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'storage-probe');
-  const folder = join(cache, 'bin', `${name}-${await recipeHash(name, server)}`);
+  const folder = await cacheFolder(name, env);
   const binary = join(folder, name);
-  if (await isProgram(binary)) return binary;
-
   await mkdir(folder, { recursive: true });
   let saidMs = -Infinity;
   function onTaken(holder: number): void {
@@ -48,6 +46,23 @@ export async function getBinary(name: ServerName, options: BinaryOptions = {}): 
   return binary;
 }
 
+/** As {@link getBinary}, but undefined where Go would have to build it. */
+export async function findBinary(
+  name: ServerName,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string | undefined> {
+  const server: Server = SERVERS[name];
+  const found = (await givenBinary(server, env)) ?? (await binaryInFolders(name, server, env));
+  if (found !== undefined) return found;
+  const built = join(await cacheFolder(name, env), name);
+  return (await isProgram(built)) ? built : undefined;
+}
+
+async function cacheFolder(name: ServerName, env: NodeJS.ProcessEnv): Promise<string> {
+  const cache = join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'storage-probe');
+  return join(cache, 'bin', `${name}-${await recipeHash(name, SERVERS[name])}`);
+}
+
 async function givenBinary({ variable }: Server, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   const path = env[variable];
   if (path === undefined || path === '') return undefined;
@@ -55,12 +70,13 @@ async function givenBinary({ variable }: Server, env: NodeJS.ProcessEnv): Promis
   throw new Error(`${variable} is set to ${path}, which is not a program.`);
 }
 
-async function binaryOnPath(
+async function binaryInFolders(
   name: string,
   server: Server,
   env: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
-  for (const folder of (env['PATH'] ?? '').split(delimiter)) {
+  const folders = [env['KUBEBUILDER_ASSETS'] ?? '', ...(env['PATH'] ?? '').split(delimiter)];
+  for (const folder of folders) {
     const path = join(folder, name);
     if (folder !== '' && (await isProgram(path)) && (await isServer(path, server))) return path;
   }

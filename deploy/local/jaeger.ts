@@ -52,7 +52,7 @@ export interface Collector extends RunningServer {
   readonly otlpHttpUrl: string;
 }
 
-/** Jaeger as the OpenTelemetry Collector. A trace stands in the backend about 2 s after its first span came. */
+/** Jaeger as the OpenTelemetry Collector. It holds spans back for 0.1 s at most, to send them in batches. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
   const { dir, backendUrl, signal, progress } = options;
   return startServer({

@@ -1,0 +1,200 @@
+import { KubeConfig } from '@kubernetes/client-node';
+import { mkdtempDisposable, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { stringify } from 'yaml';
+
+import { compactEtcd, type ControlPlane, startControlPlane } from '../../deploy/local/control-plane.ts';
+import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { applyManifests } from '../../deploy/local/kube-apply.ts';
+import { getTable } from '../../deploy/local/table.ts';
+import { portToComeBackTo } from './ports.ts';
+import { uniqueName } from './store.ts';
+
+const { kube } = inject('servers');
+
+interface ConfigMap {
+  readonly metadata: { readonly resourceVersion: string; readonly uid: string };
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+function configMap(name: string, value: string): string {
+  return `{ apiVersion: v1, kind: ConfigMap, metadata: { name: ${name} }, data: { value: ${value} } }`;
+}
+
+async function isAllowed(resourceAttributes: Readonly<Record<string, string>>): Promise<boolean> {
+  const { status } = await askKubeFor<{ status: { allowed: boolean } }>(kube, {
+    method: 'POST',
+    path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+    body: {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes },
+    },
+    user: 'storage-probe',
+  });
+  return status.allowed;
+}
+
+describe('the operator', () => {
+  const probes = { group: 'storageprobe.dev', resource: 'storageprobes' };
+  const status = { ...probes, subresource: 'status' };
+  const secrets = { resource: 'secrets' };
+  const events = { group: 'events.k8s.io', resource: 'events' };
+  const leases = { group: 'coordination.k8s.io', resource: 'leases', namespace: 'storage-probe' };
+
+  it.each([
+    ...['get', 'list', 'watch'].map((verb) => ({ ...probes, verb })),
+    ...['get', 'patch', 'update'].map((verb) => ({ ...status, verb })),
+    { ...secrets, verb: 'get' },
+    { ...events, verb: 'create' },
+    { resource: 'events', verb: 'patch' },
+    ...['get', 'list', 'watch', 'create', 'update'].map((verb) => ({ ...leases, verb })),
+  ])('may $verb $resource $subresource', async (attributes) => {
+    expect(await isAllowed({ namespace: 'storage', ...attributes })).toBe(true);
+  });
+
+  it.each([
+    ...['create', 'update', 'patch', 'delete'].map((verb) => ({ ...probes, verb })),
+    ...['list', 'watch', 'create', 'update', 'patch', 'delete'].map((verb) => ({ ...secrets, verb })),
+    { ...events, verb: 'list' },
+    { ...leases, verb: 'delete' },
+    { ...leases, namespace: 'storage', verb: 'get' },
+    { resource: 'pods', verb: 'get' },
+    { resource: 'namespaces', verb: 'list' },
+  ])('may not $verb $resource', async (attributes) => {
+    expect(await isAllowed({ namespace: 'storage', ...attributes })).toBe(false);
+  });
+});
+
+/** Of a kind `Thing` with columns that only `-o wide` shows, and with a date. */
+function definitionOf(group: string) {
+  const spec = { type: 'object', properties: { size: { type: 'string' } } };
+  const schema = { openAPIV3Schema: { type: 'object', properties: { spec } } };
+  const additionalPrinterColumns = [
+    { name: 'Size', type: 'string', jsonPath: '.spec.size', priority: 1 },
+    { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  ];
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `things.${group}` },
+    spec: {
+      group,
+      names: { kind: 'Thing', plural: 'things' },
+      scope: 'Namespaced',
+      versions: [{ name: 'v1', served: true, storage: true, schema, additionalPrinterColumns }],
+    },
+  };
+}
+
+describe('applyManifests', () => {
+  it('makes the namespace, and the second time changes what is there', async () => {
+    const namespace = uniqueName('apply');
+    const path = `/api/v1/namespaces/${namespace}/configmaps/a`;
+    await applyManifests(kube, configMap('a', 'first'), { namespace });
+    const first = await askKubeFor<ConfigMap>(kube, { path });
+    await applyManifests(kube, `# the same\n---\n${configMap('a', 'second')}\n---\n`, { namespace });
+    const second = await askKubeFor<ConfigMap>(kube, { path });
+    expect(second).toMatchObject({ metadata: { uid: first.metadata.uid }, data: { value: 'second' } });
+  });
+
+  it('applies a definition and what it defines from one text', async () => {
+    const group = `${uniqueName('kind')}.example.com`;
+    const definition = definitionOf(group);
+    const thing = {
+      apiVersion: `${group}/v1`,
+      kind: 'Thing',
+      metadata: { name: 'a' },
+      spec: { size: '4Ki' },
+    };
+    await applyManifests(kube, [definition, thing].map((manifest) => stringify(manifest)).join('---\n'));
+    expect(await getTable(kube, `/apis/${group}/v1/things`)).toMatch(
+      /^NAMESPACE   NAME   SIZE   AGE\ndefault     a      4Ki    \d+s$/,
+    );
+    const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${definition.metadata.name}`;
+    await askKubeFor(kube, { method: 'DELETE', path });
+  });
+
+  it.each([
+    {
+      name: 'a kind that is not served',
+      text: '{ apiVersion: v1, kind: Thing, metadata: { name: thing } }',
+      want: 'the API server serves no Thing of v1',
+    },
+    {
+      name: 'a field that does not exist',
+      text: '{ apiVersion: v1, kind: ConfigMap, metadata: { name: a }, date: {} }',
+      want: /^PATCH .*\/configmaps\/a.*: HTTP 500: .*\.date: field not declared in schema/,
+    },
+    { name: 'a text that is no YAML', text: '{', want: /at line 1/ },
+  ])('refuses $name', async ({ text, want }) => {
+    await expect(applyManifests(kube, text)).rejects.toThrow(want);
+  });
+});
+
+describe('a control plane of its own', () => {
+  const started = new AsyncDisposableStack();
+  let controlPlane: ControlPlane;
+  beforeAll(async () => {
+    const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-kube-')));
+    const users = [{ name: 'somebody', groups: ['team'] }];
+    controlPlane = started.use(await startControlPlane({ dir, users, port: await portToComeBackTo() }));
+  });
+  afterAll(() => started.disposeAsync());
+
+  it('lets everybody in by their own token, and nobody without one', async () => {
+    const path = '/api/v1/namespaces/default/configmaps';
+    const statuses = ['admin', 'storage-probe', 'somebody'].map(
+      async (user) => (await askKube(controlPlane, { path, user })).status,
+    );
+    expect(await Promise.all(statuses)).toEqual([200, 403, 403]);
+    const stranger = { ...controlPlane, tokens: { admin: 'a guess' } };
+    expect(await askKube(stranger, { path })).toMatchObject({ status: 401 });
+  });
+
+  it.each([
+    { user: 'admin', file: () => Promise.resolve(controlPlane.kubeconfigFile), namespace: undefined },
+    { user: 'somebody', file: () => controlPlane.kubeconfigFor('somebody', 'storage'), namespace: 'storage' },
+  ])('writes a kubeconfig for $user that only its owner can read', async ({ user, file, namespace }) => {
+    const path = await file();
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    const config = new KubeConfig();
+    config.loadFromFile(path);
+    expect(config.getCurrentCluster()).toMatchObject({
+      server: controlPlane.url,
+      caData: Buffer.from(controlPlane.caPem).toString('base64'),
+    });
+    expect(config.getCurrentUser()).toMatchObject({ name: user, token: controlPlane.tokens[user] });
+    expect(config.getContextObject(config.getCurrentContext())?.namespace).toBe(namespace);
+  });
+
+  it('refuses a kubeconfig for a user whom it does not know', async () => {
+    await expect(controlPlane.kubeconfigFor('nobody')).rejects.toThrow(
+      'there is no user nobody, only admin, storage-probe, somebody',
+    );
+  });
+
+  it('comes back at the same URL with its objects, but not with revisions that were compacted', async () => {
+    const path = '/api/v1/namespaces/default/configmaps/a';
+    await applyManifests(controlPlane, configMap('a', 'first'));
+    const { metadata } = await askKubeFor<ConfigMap>(controlPlane, { path });
+    await applyManifests(controlPlane, configMap('a', 'second'));
+    await compactEtcd(controlPlane);
+
+    const { url, apiServer } = controlPlane;
+    await controlPlane.killApiServer();
+    expect(await apiServer.exited).toMatchObject({ signal: 'SIGKILL' });
+    await expect(askKube(controlPlane, { path })).rejects.toThrow('ECONNREFUSED');
+    await controlPlane.restartApiServer();
+    expect(controlPlane.url).toBe(url);
+    expect(controlPlane.apiServer.pid).not.toBe(apiServer.pid);
+
+    expect(await askKubeFor(controlPlane, { path })).toMatchObject({ data: { value: 'second' } });
+    const watch = `/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=5&resourceVersion=${metadata.resourceVersion}`;
+    expect(await askKube(controlPlane, { path: watch })).toMatchObject({
+      body: { type: 'ERROR', object: { code: 410, reason: 'Expired' } },
+    });
+  });
+});
