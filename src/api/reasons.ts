@@ -1,3 +1,5 @@
+import { oneLine } from './one-line.ts';
+
 /** What a run says of its target. `Unknown` is the prober's own trouble and never counts against the target. */
 export type Verdict = 'Passed' | 'Failed' | 'Unknown';
 
@@ -172,6 +174,12 @@ export const REASONS = {
     means: 'The Secret lacks a key, or what it holds is not what the key should hold.',
     fix: 'Correct the key that the message names.',
   },
+  AddressNotAllowed: {
+    verdict: 'Unknown',
+    means:
+      "The endpoint's address is one that the operator's administrator does not allow, such as loopback, link-local or a metadata service.",
+    fix: 'Check what `endpoint` resolves to, or ask the administrator of the operator to allow the address.',
+  },
   Cancelled: {
     verdict: 'Unknown',
     means: 'The run was stopped before it could tell.',
@@ -187,13 +195,19 @@ export const REASONS = {
 /** Why a run did not pass: a key of {@link REASONS}. */
 export type Reason = keyof typeof REASONS;
 
-/** An error with a reason of the closed list. Branch on `reason`; `message` is one line without secrets. */
+/** Longest message of a {@link ReasonedError}, and so of a run. */
+export const MAX_MESSAGE_LENGTH = 512;
+
+/**
+ * An error with a reason of the closed list. Branch on `reason`; `message` is one line without secrets, of at most
+ * {@link MAX_MESSAGE_LENGTH} characters whatever a store said.
+ */
 export class ReasonedError extends Error {
   override readonly name: string = 'ReasonedError';
   readonly reason: Reason;
 
   constructor(reason: Reason, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(oneLine(message, MAX_MESSAGE_LENGTH), options);
     this.reason = reason;
   }
 }

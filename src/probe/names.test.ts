@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { ephemeralBucket, keyPrefix, objectKey } from './names.ts';
+import { ephemeralBucket, isOwnKey, keyPrefix, objectKey } from './names.ts';
 
 /** Names as Kubernetes has them: of an object, of a namespace, of a target. */
 const probeName = fc
@@ -87,6 +87,31 @@ describe("an object's key", () => {
       objectKey({ ...EXAMPLE, runId: 'another' }, 0, 4_096),
     ];
     expect(new Set(keys).size).toBe(3);
+  });
+
+  it('is known again, whichever run made it, and by nobody else', () => {
+    fc.assert(
+      fc.property(identity, identity, fc.uuid(), fc.nat(), fc.nat(), (who, other, run, index, sizeBytes) => {
+        fc.pre(JSON.stringify(who) !== JSON.stringify(other));
+        const key = objectKey({ ...who, runId: run }, index, sizeBytes);
+        expect(isOwnKey(who, key)).toBe(true);
+        expect(isOwnKey(other, key)).toBe(false);
+      }),
+    );
+  });
+
+  it.each([
+    '',
+    'notes.txt',
+    'x/notes.txt',
+    'x/0-4096/y',
+    '../x/0-1',
+    'x/../0-1',
+    'x/0-1\n',
+    '/0-1',
+    'x//0-1',
+  ])('is not what somebody else put beside it: "%s"', (rest) => {
+    expect(isOwnKey(EXAMPLE, `${keyPrefix(EXAMPLE)}${rest}`)).toBe(false);
   });
 
   it('never lies under the prefix of another prober', () => {

@@ -33,6 +33,12 @@ export function objectKey(
   return `${keyPrefix(request)}${request.runId}/${index}-${sizeBytes}`;
 }
 
+/** True for what {@link objectKey} gives, for any run: nobody else's objects look like it. */
+export function isOwnKey(identity: Identity, key: string): boolean {
+  const prefix = keyPrefix(identity);
+  return key.startsWith(prefix) && /^[\w-]+\/\d+-\d+$/.test(key.slice(prefix.length));
+}
+
 function fingerprint({ owner, probe, target }: Identity): string {
   const parts = [owner, probe.namespace, probe.name, target.name];
   return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12);

@@ -15,9 +15,10 @@ import { closedPort, serveHttp } from '../../test/support/http-server.ts';
 import { type Reason, REASONS } from '../api/reasons.ts';
 import type { BucketPlan, RunRequest, RunResult } from '../api/run.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
+import { addressPolicy } from '../s3/address-policy.ts';
 import { TargetKeyring } from '../s3/target-keys.ts';
 import { ephemeralBucket, keyPrefix } from './names.ts';
-import { type Progress, runProbe } from './run-probe.ts';
+import { type ProbeDeps, type Progress, runProbe } from './run-probe.ts';
 
 const TIMEOUT_MS = 20_000;
 const CLEAN_UP_TIMEOUT_MS = 10_000;
@@ -38,7 +39,7 @@ const IDENTITY = {
 const OWN_BUCKET = ephemeralBucket(IDENTITY);
 const OWN_PREFIX = keyPrefix(IDENTITY);
 
-interface Setting {
+interface Setting extends Pick<ProbeDeps, 'addressPolicy' | 'resolve'> {
   readonly url: string;
   readonly bucket?: BucketPlan;
   readonly sizes?: readonly number[];
@@ -77,6 +78,8 @@ async function probe(setting: Setting): Promise<Ran> {
     randomBytes,
     tracer,
     version: '1.2.3',
+    addressPolicy: setting.addressPolicy,
+    resolve: setting.resolve,
     ...(onProgress !== undefined && { onProgress }),
   };
   const result = await runProbe(request, deps, signal);
@@ -339,6 +342,37 @@ describe('a run that fails', () => {
       verdict: 'Unknown',
       failedStep: 'CHECK_BUCKET',
     });
+    expectConsistent(ran);
+  });
+
+  it('cannot tell where the endpoint leads to an address that is not allowed', async () => {
+    const store = await FakeS3.start();
+    const { port } = new URL(store.url);
+    const ran = await probe({
+      url: `http://my-minio.storage.svc:${port}`,
+      addressPolicy: addressPolicy({ allowed: [] }),
+      resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
+    });
+    expect(ran.result).toMatchObject({
+      reason: 'AddressNotAllowed',
+      verdict: 'Unknown',
+      failedStep: 'CHECK_BUCKET',
+      message: expect.stringContaining('my-minio.storage.svc resolves to 127.0.0.1') as string,
+      leftBehind: [],
+    });
+    expect(outcomesOf(ran.result).slice(1)).toEqual(Array.from({ length: 5 }, () => 'skipped'));
+    expect(store.requests).toEqual([]);
+    expectConsistent(ran);
+  });
+
+  it('passes where it leads to one that is', async () => {
+    const store = await FakeS3.start();
+    const ran = await probe({
+      url: `http://my-minio.storage.svc:${new URL(store.url).port}`,
+      addressPolicy: addressPolicy({ allowed: ['127.0.0.1'] }),
+      resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
+    });
+    expect(ran.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
     expectConsistent(ran);
   });
 

@@ -5,6 +5,7 @@ import { ReasonedError, REASONS, type Verdict } from '../api/reasons.ts';
 import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
+import type { AddressPolicy, Resolve } from '../s3/address-policy.ts';
 import { TargetClient } from '../s3/target-client.ts';
 import type { TargetKeyring } from '../s3/target-keys.ts';
 import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
@@ -23,6 +24,10 @@ export interface ProbeDeps {
   readonly tracer: Tracer;
   /** Of storage-probe: goes into the user agent. */
   readonly version: string;
+  /** Which addresses an endpoint may have. Absent: any. */
+  readonly addressPolicy?: AddressPolicy | undefined;
+  /** How names are resolved under the policy. Default: as the system does. */
+  readonly resolve?: Resolve | undefined;
   /** Told of each step as it begins and ends, for a live display. */
   readonly onProgress?: (progress: Progress) => void;
 }

@@ -3,7 +3,7 @@ import type { FunctionName, RunRequest } from '../api/run.ts';
 import type { Body } from '../s3/body.ts';
 import { S3Error } from '../s3/s3-error.ts';
 import type { ObjectVersion } from '../s3/target-client.ts';
-import { keyPrefix, objectKey } from './names.ts';
+import { isOwnKey, keyPrefix, objectKey } from './names.ts';
 import { ComparingSink, createPayload, type RandomBytes } from './payload.ts';
 import type { TracedStore } from './traced-store.ts';
 
@@ -165,7 +165,7 @@ async function removeBucket({ request, bucket, made, isCleanUp, store, event }: 
     await store.deleteBucket();
   } catch (error) {
     if (!(error instanceof S3Error) || error.code !== 'BucketNotEmpty') throw error;
-    await removeStrays(store, keyPrefix(request));
+    await removeStrays(store, request);
     await store.deleteBucket();
   }
   forget(made);
@@ -178,10 +178,10 @@ function forget(made: Made): void {
 }
 
 /** Objects that an earlier run of this prober left when it was killed; never anybody else's. */
-async function removeStrays(store: TracedStore, prefix: string): Promise<void> {
-  for (const key of await store.listKeys(prefix)) {
+async function removeStrays(store: TracedStore, request: RunRequest): Promise<void> {
+  for (const key of await store.listKeys(keyPrefix(request))) {
     // Some stores list more than they are asked for.
-    if (key.startsWith(prefix)) await store.deleteObject(key, { id: undefined });
+    if (isOwnKey(request, key)) await store.deleteObject(key, { id: undefined });
   }
 }
 

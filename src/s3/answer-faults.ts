@@ -1,3 +1,4 @@
+import { oneLine } from '../api/one-line.ts';
 import type { Reason } from '../api/reasons.ts';
 import type { Fault } from './s3-error.ts';
 import { type Exchange, header } from './transport.ts';
@@ -80,12 +81,13 @@ export function isForeign(exchange: Exchange): boolean {
 export function answerFault(answer: Answer): Fault {
   const { exchange, text } = answer;
   const status = exchange.status ?? 0;
-  const code = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
+  const given = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
+  const code = given === undefined ? undefined : printable(given);
   const reason = reasonOf(answer, code);
   return {
     reason,
     code,
-    message: [`${status}`, printable(code ?? ''), detailOf(answer, reason)].filter(Boolean).join(' '),
+    message: [`${status}`, code, detailOf(answer, reason)].filter(Boolean).join(' '),
   };
 }
 
@@ -137,7 +139,7 @@ function notS3(exchange: Exchange, text: string): string {
   const type = header(exchange, 'content-type') ?? 'no content type';
   const server = header(exchange, 'server');
   const from = server === undefined ? '' : ` from ${printable(server)}`;
-  const title = printable(/<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replaceAll(/<[^>]*>/g, ' '));
+  const title = printable(/<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replaceAll(/<[^<>]*>/g, ' '));
   return `${printable(type)}${from}, not S3${title === '' ? '' : `: "${title}"`}`;
 }
 
@@ -153,11 +155,7 @@ function element(xml: string, name: string): string | undefined {
     .replaceAll('&amp;', '&');
 }
 
-/** A bounded piece of foreign text on one line, without control characters. */
+/** A bounded piece of foreign text on one line; in quotation marks that are not doubled. */
 function printable(text: string): string {
-  const line = text
-    .replaceAll(/[\p{C}\s]+/gu, ' ')
-    .replace(/^"(.*)"$/, '$1')
-    .trim();
-  return line.length > MAX_EXCERPT ? `${line.slice(0, MAX_EXCERPT)}…` : line;
+  return oneLine(text, MAX_EXCERPT).replace(/^"(.*)"$/, '$1');
 }

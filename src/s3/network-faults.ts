@@ -1,5 +1,5 @@
 import { oneLine } from '../api/one-line.ts';
-import type { Reason } from '../api/reasons.ts';
+import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { Phases } from '../api/run.ts';
 import type { Fault } from './s3-error.ts';
 import type { TransportError } from './transport.ts';
@@ -57,6 +57,8 @@ const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
  */
 export function networkFault(error: TransportError, endpoint: URL, wasConnected: boolean): Fault {
   const { cause, phase } = error;
+  // The transport refused, and said why.
+  if (cause instanceof ReasonedError) return { reason: cause.reason, message: cause.message };
   const doing = `${PHASE_NAMES[phase]} ${endpoint.host}`;
   if (isTimeout(cause)) return { reason: 'Timeout', message: `time ran out while ${doing}` };
 

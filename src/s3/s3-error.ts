@@ -23,6 +23,6 @@ export class S3Error extends ReasonedError {
     this.code = fault.code;
     this.call = call;
     call.reason = fault.reason;
-    call.message = fault.message;
+    call.message = this.message;
   }
 }

@@ -289,6 +289,7 @@ describe('what goes out', () => {
     await client.deleteObject('bucket', 'key', { id: undefined }, signal);
     await client.deleteObject('bucket', 'key', { id: 'v=1' }, signal);
     await client.listKeys('bucket', 'a/b', signal);
+    await client.listKeys('bucket', 'a/b', { ...signal, startAfter: 'a/b/1' });
     await client.deleteBucket('bucket', signal);
     expect(server.requests).toEqual([
       'HEAD /bucket',
@@ -299,6 +300,7 @@ describe('what goes out', () => {
       'DELETE /bucket/key',
       'DELETE /bucket/key?versionId=v%3D1',
       'GET /bucket?list-type=2&max-keys=100&prefix=a%2Fb',
+      'GET /bucket?list-type=2&max-keys=100&prefix=a%2Fb&start-after=a%2Fb%2F1',
       'DELETE /bucket',
     ]);
   });
@@ -839,21 +841,74 @@ describe('an answer that is an error', () => {
           const call = client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER });
           const error = await failureOf(call);
           expect(Object.keys(REASONS)).toContain(error.reason);
-          expect(error.message).toMatch(/^[^\p{Cc}\p{Cf}\u2028\u2029]{1,600}$/u);
+          expect(error.message).toMatch(/^[^\p{C}\p{Zl}\p{Zp}]{1,512}$/u);
         },
       ),
       { numRuns: 60, endOnFailure: true },
     );
   });
 
-  it('is bounded, whatever its headers', async () => {
-    const long = 'x'.repeat(4_000);
-    const server = await serveHttp(
-      always({ status: 403, headers: { 'x-minio-error-code': long, 'x-amz-request-id': long } }),
+  const HOSTILE = 'x\u001B[2J\u202E\u0000\n<b>'.repeat(400);
+  const HOSTILE_HEADER = 'x\u009B2J\u0085'.repeat(400);
+  const hostile: readonly (Answer & { name: string })[] = [
+    { name: 'a message', status: 403, text: errorXml('AccessDenied', `<Message>${HOSTILE}</Message>`) },
+    { name: 'a code', status: 403, text: errorXml(HOSTILE.slice(0, 1_000).replaceAll('<b>', '')) },
+    { name: 'a region', status: 400, text: errorXml('InvalidRegion', `<Region>${HOSTILE}</Region>`) },
+    {
+      name: 'an address',
+      status: 301,
+      text: errorXml('PermanentRedirect', `<Endpoint>${HOSTILE}</Endpoint>`),
+    },
+    { name: 'a location', status: 307, headers: { location: HOSTILE_HEADER } },
+    { name: 'a page', status: 502, text: HOSTILE },
+    { name: 'a title', status: 502, text: `<title>${HOSTILE.replaceAll('<b>', '')}</title>` },
+    { name: 'a type of content', status: 502, headers: { 'content-type': HOSTILE_HEADER }, text: 'no' },
+    {
+      name: 'headers',
+      status: 403,
+      headers: {
+        'x-minio-error-code': HOSTILE_HEADER,
+        'x-minio-error-desc': HOSTILE_HEADER,
+        'x-amz-request-id': HOSTILE_HEADER,
+        'x-amz-id-2': HOSTILE_HEADER,
+        server: HOSTILE_HEADER,
+      },
+    },
+  ];
+
+  it.each(hostile)('repeats no more than a bounded, printable piece of $name', async (answer) => {
+    const server = await serveHttp(always(answer));
+    const error = await failureOf(
+      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
     );
-    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: NEVER }));
-    expect(error.message.length).toBeLessThan(1_000);
+    expect(error.call.status).toBe(answer.status);
+    expect(error.message).toMatch(/^GetObject: [^\p{C}]{1,500}$/u);
+    const { requestId, hostId, server: said } = error.call;
+    for (const text of [error.code, requestId, hostId, said])
+      expect(text ?? '').toMatch(/^[^\p{C}]{0,200}$/u);
   });
+
+  it('is bounded when all of it is repeated', async () => {
+    const long = 'x'.repeat(1_000);
+    const answer = { status: 502, headers: { 'content-type': long, server: long }, text: long };
+    const server = await serveHttp(always(answer));
+    const error = await failureOf(
+      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+    );
+    expect(error.message).toMatch(/^GetObject: 502 x+… from x+…, not S3: "x+…$/);
+    expect(error.message).toHaveLength(512);
+  });
+
+  it.each(['<', '<a', '<title>', '<Code>', '<Error', '&amp;', '"'])(
+    'is read in no time, whatever it repeats: %s',
+    async (piece) => {
+      const server = await serveHttp(always({ status: 500, text: piece.repeat(65_536 / piece.length) }));
+      const client = clientOf(server);
+      const startMs = performance.now();
+      await failureOf(client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }));
+      expect(performance.now() - startMs).toBeLessThan(1_000);
+    },
+  );
 });
 
 describe('the session token', () => {
@@ -918,6 +973,16 @@ describe('TLS', () => {
     expect(error.reason).toBe(want);
     expect(Object.keys(error.call.phases).at(-1)).toBe('tlsMs');
     expect(server.requests).toHaveLength(0);
+  });
+
+  it('repeats no more than a piece of a certificate', async () => {
+    const authority = await makeAuthority();
+    const hosts = Array.from({ length: 300 }, (_, index) => `host-${index}.example`);
+    const server = await serveHttp(always({}), { tls: await authority.issue({ hosts }) });
+    const client = clientOf(server, { ca: authority.certificate });
+    const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
+    expect(error.reason).toBe('TLSHostnameMismatch');
+    expect(error.message).toMatch(/^HeadBucket: failed while shaking hands by TLS with [^\p{C}]{1,300}$/u);
   });
 
   it('fails on a plain port', async () => {

@@ -3,8 +3,10 @@ import type http from 'node:http';
 
 import { Client } from 'minio';
 
+import { oneLine } from '../api/one-line.ts';
 import type { CallResult, RunTarget } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
+import type { AddressPolicy, Resolve } from './address-policy.ts';
 import { answerFault, isForeign } from './answer-faults.ts';
 import { type Body, type Sink, TextSink } from './body.ts';
 import { isTimeout, networkFault } from './network-faults.ts';
@@ -32,6 +34,10 @@ export interface TargetClientDeps {
   readonly keyring: TargetKeyring;
   /** For the `user-agent` header. */
   readonly version: string;
+  /** Absent where any address may be connected to. */
+  readonly addressPolicy?: AddressPolicy | undefined;
+  /** How names are resolved under the policy. Default: as the system does. */
+  readonly resolve?: Resolve | undefined;
   /** Monotonic ms that the offsets of calls count from: the start of the run. */
   readonly originMs: number;
 }
@@ -77,13 +83,14 @@ export class TargetClient {
   #wasConnected = false;
 
   /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate. */
-  constructor(target: RunTarget, { clock, keyring, version, originMs }: TargetClientDeps) {
+  constructor(target: RunTarget, deps: TargetClientDeps) {
+    const { clock, keyring, version, originMs } = deps;
     const { signer, secureContext } = keyring.keysOf(target);
     this.#target = target;
     this.#endpoint = new URL(target.endpoint);
     this.#clock = clock;
     this.#originMs = originMs;
-    this.#transport = new Transport({ endpoint: this.#endpoint, clock, secureContext });
+    this.#transport = new Transport({ ...deps, endpoint: this.#endpoint, secureContext });
     this.#signer = signer;
     this.#client = new Client({
       endPoint: hostOf(this.#endpoint),
@@ -166,11 +173,16 @@ export class TargetClient {
     );
   }
 
-  /** The keys under a prefix, one page: at most 100. */
-  listKeys(bucket: string, prefix: string, options: CallOptions): Promise<Outcome<string[]>> {
+  /** The keys under a prefix, one page: at most 100, from the one after `startAfter` on. */
+  listKeys(
+    bucket: string,
+    prefix: string,
+    { startAfter = '', ...options }: CallOptions & { readonly startAfter?: string },
+  ): Promise<Outcome<string[]>> {
     const pending: PendingCall = { operation: 'ListObjectsV2', options };
     return this.#call(pending, async () => {
-      const query = `list-type=2&max-keys=100&prefix=${encodeURIComponent(prefix)}`;
+      const start = startAfter === '' ? '' : `&start-after=${encodeURIComponent(startAfter)}`;
+      const query = `list-type=2&max-keys=100&prefix=${encodeURIComponent(prefix)}${start}`;
       await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query });
       return Array.from(pending.answer?.text.matchAll(/<Key>([^<]+)<\/Key>/g) ?? [], ([, key]) => key ?? '');
     });
@@ -276,9 +288,9 @@ export class TargetClient {
     const requestId = header(exchange, 'x-amz-request-id');
     const hostId = header(exchange, 'x-amz-id-2');
     const server = header(exchange, 'server');
-    if (requestId !== undefined) call.requestId = requestId;
-    if (hostId !== undefined) call.hostId = hostId;
-    if (server !== undefined) call.server = server;
+    if (requestId !== undefined) call.requestId = oneLine(requestId);
+    if (hostId !== undefined) call.hostId = oneLine(hostId);
+    if (server !== undefined) call.server = oneLine(server);
     return call;
   }
 

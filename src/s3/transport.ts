@@ -7,6 +7,7 @@ import { Client, type Dispatcher } from 'undici';
 
 import type { CallResult, Phases } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
+import { type AddressPolicy, checkedLookup, refusedHost, type Resolve } from './address-policy.ts';
 import type { Body, Sink } from './body.ts';
 
 export interface HttpRequest {
@@ -82,6 +83,10 @@ export interface TransportOptions {
   /** Absent where the system's authorities are trusted. */
   readonly secureContext: tls.SecureContext | undefined;
   readonly clock: Clock;
+  /** Absent where any address may be connected to. */
+  readonly addressPolicy?: AddressPolicy | undefined;
+  /** How names are resolved under the policy. Default: as the system does. */
+  readonly resolve?: Resolve | undefined;
 }
 
 /**
@@ -93,15 +98,19 @@ export class Transport {
   readonly #clock: Clock;
   readonly #endpoint: URL;
   readonly #secureContext: tls.SecureContext | undefined;
+  readonly #addressPolicy: AddressPolicy | undefined;
+  readonly #resolve: Resolve | undefined;
   #client: Client | undefined;
   #socket: net.Socket | undefined;
   /** The exchange under way: a connection that opens tells it when. */
   #current: ExchangeHandler | undefined;
 
-  constructor({ endpoint, secureContext, clock }: TransportOptions) {
+  constructor({ endpoint, secureContext, clock, addressPolicy, resolve }: TransportOptions) {
     this.#clock = clock;
     this.#endpoint = endpoint;
     this.#secureContext = secureContext;
+    this.#addressPolicy = addressPolicy;
+    this.#resolve = resolve;
   }
 
   /**
@@ -174,12 +183,21 @@ export class Transport {
     const host = hostOf(this.#endpoint);
     const handler = this.#current;
     handler?.connecting(net.isIP(host) === 0);
+    const policy = this.#addressPolicy;
+    const refused = policy && refusedHost(policy, host);
+    if (refused !== undefined) {
+      queueMicrotask(() => {
+        done(refused, null);
+      });
+      return;
+    }
     const secure = this.#endpoint.protocol === 'https:';
     const options = {
       host,
       port: portOf(this.#endpoint),
       noDelay: true,
       autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_TIMEOUT_MS,
+      ...(policy !== undefined && { autoSelectFamily: true, lookup: checkedLookup(policy, this.#resolve) }),
     };
     const socket = secure ? tls.connect({ ...options, ...this.#tlsOptions(host) }) : net.connect(options);
     this.#socket = socket;

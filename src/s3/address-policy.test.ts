@@ -1,0 +1,386 @@
+import type { LookupAddress } from 'node:dns';
+import net from 'node:net';
+import tls from 'node:tls';
+
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+
+import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { serveHttp } from '../../test/support/http-server.ts';
+import { systemClock } from '../clock/system-clock.ts';
+import { addressPolicy, type Resolve } from './address-policy.ts';
+import { S3Error } from './s3-error.ts';
+import { TargetClient, type TargetClientDeps } from './target-client.ts';
+import { TargetKeyring } from './target-keys.ts';
+
+const POLICY = addressPolicy({ allowed: [] });
+const LOCAL = addressPolicy({ allowed: ['127.0.0.1'] });
+const METADATA = '169.254.169.254';
+
+describe('an address', () => {
+  it.each([
+    ['127.0.0.1', 'a loopback address'],
+    ['127.255.255.254', 'a loopback address'],
+    ['::1', 'a loopback address'],
+    ['0:0:0:0:0:0:0:1', 'a loopback address'],
+    ['0.0.0.0', 'an unspecified address'],
+    ['0.1.2.3', 'an unspecified address'],
+    ['::', 'an unspecified address'],
+    [METADATA, 'a link-local address'],
+    ['169.254.170.2', 'a link-local address'],
+    ['fe80::1', 'a link-local address'],
+    ['fe80::1%eth0', 'a link-local address'],
+    ['febf::1', 'a link-local address'],
+    ['fd00:ec2::254', "an address of the cloud's metadata service"],
+    ['fd00:0ec2::23', "an address of the cloud's metadata service"],
+    ['fd20:ce::254', "an address of the cloud's metadata service"],
+    ['100.100.100.200', "an address of the cloud's metadata service"],
+    ['168.63.129.16', "an address of the cloud's metadata service"],
+    ['192.0.0.192', "an address of the cloud's metadata service"],
+    ['224.0.0.1', 'a multicast address'],
+    ['239.255.255.250', 'a multicast address'],
+    ['ff02::1', 'a multicast address'],
+    ['255.255.255.255', 'a broadcast address'],
+    ['', 'no IP address'],
+    ['my-minio', 'no IP address'],
+    ['127.1', 'no IP address'],
+  ])('is refused: %s is %s', (address, want) => {
+    expect(POLICY.refusalOf(address)).toBe(want);
+  });
+
+  it.each([
+    '10.0.0.1',
+    '172.16.0.1',
+    '192.168.1.1',
+    '100.64.0.1',
+    '100.100.100.201',
+    '126.255.255.255',
+    '128.0.0.1',
+    '169.253.255.255',
+    '169.255.0.0',
+    '168.63.129.17',
+    '192.0.0.193',
+    '223.255.255.255',
+    '52.216.0.1',
+    'fd00::1',
+    'fd00:ec3::254',
+    'fec0::1',
+    '2a00:1450::1',
+    '64:ff9b::10.0.0.1',
+    '2002:a00:1::1',
+  ])('may be that of a store: %s', (address) => {
+    expect(POLICY.refusalOf(address)).toBeUndefined();
+  });
+
+  /** How an IPv6 address holds an IPv4 address. */
+  const EMBEDDINGS: Readonly<Record<string, (ipv4: string) => string>> = {
+    'IPv4-mapped': (ipv4) => `::ffff:${ipv4}`,
+    'IPv4-mapped in hex': (ipv4) => `::ffff:${hexOf(ipv4)}`,
+    'IPv4-compatible': (ipv4) => `::${ipv4}`,
+    'IPv4-translated': (ipv4) => `::ffff:0:${ipv4}`,
+    NAT64: (ipv4) => `64:ff9b::${ipv4}`,
+    'NAT64 in hex': (ipv4) => `0064:ff9b:0:0:0:0:${hexOf(ipv4)}`,
+    'local NAT64': (ipv4) => `64:ff9b:1::${ipv4}`,
+    '6to4': (ipv4) => `2002:${hexOf(ipv4)}::1`,
+  };
+  it.each(Object.keys(EMBEDDINGS))('is what it holds: %s', (name) => {
+    const embed = EMBEDDINGS[name] ?? String;
+    const refused = fc.oneof(
+      fc.constantFrom(METADATA, '100.100.100.200', '168.63.129.16', '192.0.0.192', '255.255.255.255'),
+      fc.ipV4().map((ipv4) => ipv4.replace(/^\d+/, '127')),
+      fc.ipV4().map((ipv4) => ipv4.replace(/^\d+/, '230')),
+    );
+    fc.assert(
+      fc.property(refused, (ipv4) => {
+        expect(POLICY.refusalOf(embed(ipv4))).toBe(POLICY.refusalOf(ipv4));
+      }),
+    );
+  });
+
+  it('may be allowed, alone or in a range', () => {
+    const policy = addressPolicy({ allowed: ['127.0.0.0/8', 'fe80::/64', '100.100.100.200', '::1'] });
+    const allowed = ['127.1.2.3', '::ffff:127.0.0.1', 'fe80::1', 'fe80::1%eth0', '100.100.100.200', '::1'];
+    for (const address of allowed) expect(policy.refusalOf(address)).toBeUndefined();
+    for (const address of [METADATA, 'fe80:0:0:1::1', '64:ff9b::127.0.0.1', '::'])
+      expect(policy.refusalOf(address)).toBeDefined();
+  });
+
+  it('may be allowed, whichever it is', () => {
+    const policy = addressPolicy({ allowed: ['0.0.0.0/0', '::/0'] });
+    fc.assert(
+      fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (address) => {
+        expect(policy.refusalOf(address)).toBeUndefined();
+      }),
+    );
+  });
+
+  it.each([
+    '',
+    'localhost',
+    '127.1',
+    '10.0.0.0/33',
+    '::/129',
+    '10.0.0.0/',
+    '10.0.0.0/8/8',
+    'fe80::1%eth0',
+    '10.0.0.0/-1',
+  ])('is not allowed by what is none: "%s"', (allowed) => {
+    expect(() => addressPolicy({ allowed: [allowed] })).toThrow('is neither an address nor a CIDR');
+  });
+});
+
+describe('a target under a policy', () => {
+  it.each([
+    ['http://127.0.0.1', '127.0.0.1 is a loopback address'],
+    ['http://2130706433', '127.0.0.1 is a loopback address'],
+    ['http://0x7f000001:9000', '127.0.0.1 is a loopback address'],
+    ['http://0177.1', '127.0.0.1 is a loopback address'],
+    ['https://127.0.0.1.', '127.0.0.1 is a loopback address'],
+    ['http://[::1]:9000', '::1 is a loopback address'],
+    [`http://[::ffff:${METADATA}]`, '::ffff:a9fe:a9fe is a link-local address'],
+    [`http://${METADATA}`, `${METADATA} is a link-local address`],
+    [`https://${METADATA}`, `${METADATA} is a link-local address`],
+    ['http://[fd00:ec2::254]', "fd00:ec2::254 is an address of the cloud's metadata service"],
+  ])('is not connected to when it is an address that is refused: %s', async (endpoint, what) => {
+    const connected = forbidConnections();
+    const error = await failureOf({ endpoint, addressPolicy: POLICY });
+    expect(error.reason).toBe('AddressNotAllowed');
+    expect(error.message).toBe(`HeadBucket: ${what}; the operator's --allow-addresses does not list it`);
+    expect(Object.keys(error.call.phases)).toEqual(['connectMs']);
+    expect(error.call).not.toHaveProperty('remoteAddress');
+    expect(connected()).toBe(0);
+  });
+
+  it.each(['http', 'https'])('is not connected to when its name leads to one: %s', async (scheme) => {
+    const server = await serveHttp((_request, response) => response.end());
+    const error = await failureOf({
+      endpoint: `${scheme}://my-minio.storage.svc:${server.port}`,
+      addressPolicy: POLICY,
+      resolve: resolvingTo('127.0.0.1'),
+    });
+    expect(error.reason).toBe('AddressNotAllowed');
+    expect(error.message).toBe(
+      "HeadBucket: my-minio.storage.svc resolves to 127.0.0.1, a loopback address; the operator's --allow-addresses does not list it",
+    );
+    expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
+    expect(server.connections).toHaveLength(0);
+  });
+
+  it.each([
+    { name: 'last', addresses: ['127.0.0.1', METADATA] },
+    { name: 'first', addresses: [METADATA, '127.0.0.1'] },
+    { name: 'as IPv6', addresses: ['127.0.0.1', 'fe80::1'] },
+  ])('is not connected to when its name leads to one among others: $name', async ({ addresses }) => {
+    const server = await serveHttp((_request, response) => response.end());
+    const error = await failureOf({
+      endpoint: `http://my-minio:${server.port}`,
+      addressPolicy: LOCAL,
+      resolve: resolvingTo(...addresses),
+    });
+    expect(error.reason).toBe('AddressNotAllowed');
+    expect(server.connections).toHaveLength(0);
+  });
+
+  it("is not connected to by the system's names for it either", async () => {
+    const server = await serveHttp((_request, response) => response.end());
+    const endpoint = `http://localhost:${server.port}`;
+    const error = await failureOf({ endpoint, addressPolicy: POLICY });
+    expect(error.message).toMatch(/^HeadBucket: localhost resolves to \S+, a loopback address; /);
+    expect(server.connections).toHaveLength(0);
+  });
+
+  it('is resolved once for a connection, and connected to where that led', async () => {
+    const server = await serveHttp((_request, response) => response.end());
+    // A name that leads elsewhere as soon as it was checked.
+    const answers = ['127.0.0.1', METADATA];
+    const asked: string[] = [];
+    const client = clientOf({
+      endpoint: `http://my-minio:${server.port}`,
+      addressPolicy: LOCAL,
+      resolve: (hostname, lookupOptions) => {
+        asked.push(hostname);
+        return resolvingTo(answers.shift() ?? METADATA)(hostname, lookupOptions);
+      },
+    });
+    const { call: first } = await client.headBucket('bucket', options());
+    const { call: second } = await client.headBucket('bucket', options());
+    expect(asked).toEqual(['my-minio']);
+    expect(first.remoteAddress).toBe('127.0.0.1');
+    expect(Object.keys(first.phases)).toEqual(['dnsMs', 'connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
+    expect(second.reusedConnection).toBe(true);
+
+    client.close();
+    await expect(client.headBucket('bucket', options())).rejects.toMatchObject({
+      reason: 'AddressNotAllowed',
+    });
+    expect(asked).toHaveLength(2);
+    expect(server.connections).toHaveLength(1);
+  });
+
+  it('has the same phases by TLS, and its certificate is checked by its name', async () => {
+    const authority = await makeAuthority();
+    const server = await serveHttp((_request, response) => response.end(), {
+      tls: await authority.issue({ hosts: ['my-minio'] }),
+    });
+    const client = clientOf({
+      endpoint: `https://my-minio:${server.port}`,
+      ca: authority.certificate,
+      addressPolicy: LOCAL,
+      resolve: resolvingTo('127.0.0.1'),
+    });
+    const { call } = await client.headBucket('bucket', options());
+    expect(Object.keys(call.phases)).toEqual([
+      'dnsMs',
+      'connectMs',
+      'tlsMs',
+      'sendMs',
+      'firstByteMs',
+      'bodyMs',
+    ]);
+  });
+
+  it('is tried at its next address when it does not listen at the first', async () => {
+    const server = await serveHttp((_request, response) => response.end());
+    const client = clientOf({
+      endpoint: `http://my-minio:${server.port}`,
+      addressPolicy: addressPolicy({ allowed: ['127.0.0.0/8'] }),
+      resolve: resolvingTo('127.0.0.2', '127.0.0.1'),
+    });
+    const { call } = await client.headBucket('bucket', options());
+    expect(call.remoteAddress).toBe('127.0.0.1');
+  });
+
+  it('is found by its name also where Node is told to try one address only', async () => {
+    const isDefault = net.getDefaultAutoSelectFamily();
+    net.setDefaultAutoSelectFamily(false);
+    onTestFinished(() => {
+      net.setDefaultAutoSelectFamily(isDefault);
+    });
+    const server = await serveHttp((_request, response) => response.end());
+    const client = clientOf({
+      endpoint: `http://my-minio:${server.port}`,
+      addressPolicy: LOCAL,
+      resolve: resolvingTo('127.0.0.1'),
+    });
+    const { call } = await client.headBucket('bucket', options());
+    expect(call.status).toBe(200);
+  });
+
+  it('may have a name that does not resolve', async () => {
+    const error = await failureOf({
+      endpoint: 'http://my-minio:9000',
+      addressPolicy: POLICY,
+      resolve: () =>
+        Promise.reject(Object.assign(new Error('getaddrinfo ENOTFOUND my-minio'), { code: 'ENOTFOUND' })),
+    });
+    expect(error.reason).toBe('DNSFailed');
+    expect(error.message).toBe(
+      'HeadBucket: failed while resolving the name of my-minio:9000: getaddrinfo ENOTFOUND my-minio',
+    );
+    expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
+  });
+
+  it('is left while its name is being resolved', async () => {
+    const stop = new AbortController();
+    const resolving = Promise.withResolvers<LookupAddress[]>();
+    const server = await serveHttp((_request, response) => response.end());
+    const client = clientOf({
+      endpoint: `http://my-minio:${server.port}`,
+      addressPolicy: LOCAL,
+      resolve: () => {
+        queueMicrotask(() => {
+          stop.abort();
+        });
+        return resolving.promise;
+      },
+    });
+    await expect(client.headBucket('bucket', { signal: stop.signal })).rejects.toMatchObject({
+      reason: 'Cancelled',
+    });
+    resolving.resolve([{ address: '127.0.0.1', family: 4 }]);
+    await new Promise(setImmediate);
+    expect(server.connections).toHaveLength(0);
+  });
+
+  it.each([301, 302, 303, 307, 308])('is not left for where it redirects to: %d', async (status) => {
+    const server = await serveHttp((request, response) => {
+      request.resume();
+      response.writeHead(status, { location: `http://${METADATA}/latest/meta-data/` }).end();
+    });
+    const connect = vi.spyOn(net, 'connect');
+    onTestFinished(() => {
+      connect.mockRestore();
+    });
+    const error = await failureOf({ endpoint: server.url, addressPolicy: LOCAL });
+    expect(error.reason).toBe('Redirected');
+    expect(server.requests).toEqual(['HEAD /bucket']);
+    expect(connect.mock.calls.map(([to]) => to)).toEqual([expect.objectContaining({ host: '127.0.0.1' })]);
+  });
+});
+
+interface Setting extends Pick<TargetClientDeps, 'addressPolicy' | 'resolve'> {
+  readonly endpoint: string;
+  readonly ca?: string;
+}
+
+function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): TargetClient {
+  const client = new TargetClient(
+    {
+      name: 'my-minio',
+      endpoint,
+      region: 'us-east-1',
+      credentials: { accessKey: 'access', secretKey: 'secret' },
+      ...(ca !== undefined && { ca }),
+    },
+    {
+      clock: systemClock,
+      keyring: new TargetKeyring(),
+      version: '1.2.3',
+      originMs: systemClock.monotonicMs(),
+      addressPolicy: policy,
+      resolve,
+    },
+  );
+  onTestFinished(() => {
+    client.close();
+  });
+  return client;
+}
+
+async function failureOf(setting: Setting): Promise<S3Error> {
+  const error = await clientOf(setting)
+    .headBucket('bucket', options())
+    .catch((failure: unknown) => failure);
+  if (!(error instanceof S3Error)) throw new Error('it did not fail as it should', { cause: error });
+  return error;
+}
+
+function options(): { signal: AbortSignal } {
+  return { signal: new AbortController().signal };
+}
+
+function resolvingTo(...addresses: string[]): Resolve {
+  return () => Promise.resolve(addresses.map((address) => ({ address, family: net.isIP(address) })));
+}
+
+function refuse(): never {
+  throw new Error('a connection was opened');
+}
+
+/** Should a refusal fail, no test connects to where it should not. */
+function forbidConnections(): () => number {
+  const connects = [
+    vi.spyOn(net, 'connect').mockImplementation(refuse),
+    vi.spyOn(tls, 'connect').mockImplementation(refuse),
+  ];
+  onTestFinished(() => {
+    for (const connect of connects) connect.mockRestore();
+  });
+  return () => connects.reduce((sum, connect) => sum + connect.mock.calls.length, 0);
+}
+
+/** `7f00:1` for 127.0.0.1. */
+function hexOf(ipv4: string): string {
+  const [a = 0, b = 0, c = 0, d = 0] = ipv4.split('.').map(Number);
+  return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+}
