@@ -253,7 +253,7 @@ describe('its bounds', () => {
     const { exporter, send } = setUp({ answers: [new Error(`one\n  two\t${'x'.repeat(1_000)}`)] });
     send('a');
     await exporter.forceFlush();
-    expect(exporter.counts.lastError).toMatch(/^one two x{100,192}$/);
+    expect(exporter.counts.lastError).toMatch(/^one two x{100,192}…$/);
   });
 });
 

@@ -43,6 +43,17 @@ it('has one tracer for a target', () => {
   expect(tracing.tracerFor('store-1')).toBe(tracing.tracerFor('store-1'));
 });
 
+it('forgets a target, and still delivers what it began', async () => {
+  const { tracing, exporter } = tracingWith();
+  const tracer = tracing.tracerFor('store-1');
+  const span = tracer.startSpan('one');
+  tracing.forget('store-1');
+  expect(tracing.tracerFor('store-1')).not.toBe(tracer);
+  span.end();
+  await tracing.shutdown(NEVER);
+  expect(exporter.getFinishedSpans()).toHaveLength(1);
+});
+
 it('flushes without an end to it', async () => {
   const { tracing, exporter } = tracingWith();
   const tracer = tracing.tracerFor('store-1');

@@ -39,6 +39,11 @@ export class Tracing {
     return tracer;
   }
 
+  /** Lets go of the tracer of a target that nobody probes any more; spans under way still arrive. */
+  forget(target: string): void {
+    this.#tracers.delete(target);
+  }
+
   /** Ends with all spans so far delivered, or when `deadline` aborts. */
   async flush(deadline: AbortSignal): Promise<void> {
     await Promise.race([this.#flushed(), aborted(deadline)]);

@@ -1,0 +1,71 @@
+import type { ProberMetrics } from '../../src/telemetry/metrics.ts';
+
+export const OPENMETRICS = 'application/openmetrics-text;version=1.0.0';
+
+export async function textOf(metrics: ProberMetrics, accept?: string): Promise<string> {
+  let text = '';
+  for await (const chunk of metrics.expose(accept).chunks) text += chunk;
+  return text;
+}
+
+/** The samples whose name and labels start so, for example `storage_probe_runs_total{`. */
+export async function samplesOf(metrics: ProberMetrics, start: string, accept?: string): Promise<string[]> {
+  return (await textOf(metrics, accept)).split('\n').filter((line) => line.startsWith(start));
+}
+
+const VALUE = String.raw`(-?[0-9.]+(e[-+]?[0-9]+)?|\+Inf|-Inf|Na[Nn])`;
+const LABELS = String.raw`\{([a-z_]+="([^"\\\n]|\\["\\n])*",?)*\}`;
+const SAMPLE = new RegExp(
+  `^(?<name>[a-z_0-9]+)(?<labels>${LABELS})? ${VALUE}(?<exemplar> # ${LABELS} ${VALUE} ${VALUE})?$`,
+);
+const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
+  counter: ['_total'],
+  gauge: [''],
+  histogram: ['_bucket', '_sum', '_count'],
+  summary: ['', '_sum', '_count'],
+};
+
+/**
+ * What is wrong with a text by the rules of OpenMetrics: each family once and in one piece, each sample of its family
+ * and only once, exemplars at buckets and counters only, the end told.
+ *
+ * Source: OpenMetrics specification 1.0, "Text Format".
+ */
+export function openMetricsFaults(text: string): string[] {
+  const faults: string[] = [];
+  const families = new Set<string>();
+  const samples = new Set<string>();
+  let family = { name: '', type: '' };
+  const lines = text.split('\n');
+  if (!text.endsWith('\n# EOF\n')) faults.push('it does not end with # EOF');
+  for (const line of lines.slice(0, -2)) {
+    const [, kind, name = '', rest = ''] = /^# (HELP|TYPE) (\w+) (.+)$/.exec(line) ?? [];
+    if (kind === 'HELP') {
+      if (families.has(name)) faults.push(`twice: ${line}`);
+      families.add(name);
+      family = { name, type: '' };
+      continue;
+    }
+    if (kind === 'TYPE') {
+      if (name !== family.name) faults.push(`of another family: ${line}`);
+      family.type = rest;
+      continue;
+    }
+    const sample = SAMPLE.exec(line)?.groups;
+    if (sample === undefined) {
+      faults.push(`no sample: ${line}`);
+      continue;
+    }
+    const suffix = sample['name']?.slice(family.name.length) ?? '';
+    if (!line.startsWith(family.name) || SUFFIXES[family.type]?.includes(suffix) !== true) {
+      faults.push(`not of ${family.type} ${family.name}: ${line}`);
+    }
+    const id = `${sample['name']}${sample['labels']}`;
+    if (samples.has(id)) faults.push(`twice: ${line}`);
+    samples.add(id);
+    if (sample['exemplar'] !== undefined && suffix !== '_bucket' && suffix !== '_total') {
+      faults.push(`exemplar: ${line}`);
+    }
+  }
+  return faults;
+}
