@@ -28,7 +28,7 @@ test-unit: setup ## The logic, without servers
 test-integration: setup ## The program against a real MinIO, Collector and Jaeger
 	npm run --silent test:integration
 
-demo: demo-local ## See it work: servers, six runs, traces
+demo: demo-local ## See it work: kubectl apply, and every run a trace in Jaeger
 
 demo-local: setup ## The same, as plain processes
 	node deploy/local/demo.ts

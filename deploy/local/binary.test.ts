@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { getBinary } from './binary.ts';
+import { findBinary, getBinary } from './binary.ts';
 
 let dir: string;
 let env: { PATH: string; XDG_CACHE_HOME: string; [name: string]: string };
@@ -39,6 +39,17 @@ async function fakeGo(lines = ''): Promise<void> {
 async function builds(): Promise<number> {
   return (await readFile(join(dir, 'builds'), 'utf8')).trim().split('\n').length;
 }
+
+describe('findBinary', () => {
+  it('takes what is there and what was built, and builds nothing', async () => {
+    await fakeGo();
+    expect(await findBinary('minio', env)).toBeUndefined();
+    const built = await getBinary('minio', { env });
+    expect(await findBinary('minio', env)).toBe(built);
+    const onPath = await program(join(env.PATH, 'minio'));
+    expect(await findBinary('minio', env)).toBe(onPath);
+  });
+});
 
 describe('getBinary', () => {
   it('takes the program that the variable names before the one on PATH', async () => {

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 
-import { envFile, withEndpoint } from './demo-files.ts';
-
-const sample = await readFile(join(import.meta.dirname, '../samples/my-minio.yaml'), 'utf8');
+import { check } from '../../src/api/check.ts';
+import { StorageProbe } from '../../src/api/storage-probe.ts';
+import { demoProbe, envFile, secretManifest } from './demo-files.ts';
 
 it('writes a line for each value', () => {
   expect(envFile({ MINIO_URL: 'http://127.0.0.1:9000', JAEGER_URL: 'http://127.0.0.1:16686' })).toBe(
@@ -13,10 +13,33 @@ it('writes a line for each value', () => {
   );
 });
 
-it('changes the endpoint of the sample, and nothing else', () => {
-  const before = parse(sample);
-  const after = parse(withEndpoint(sample, 'http://127.0.0.1:1234'));
-  expect(after.spec.targets[0].endpoint).toBe('http://127.0.0.1:1234');
-  after.spec.targets[0].endpoint = before.spec.targets[0].endpoint;
-  expect(after).toEqual(before);
+it('writes a Secret', () => {
+  expect(parse(secretManifest('storage', 'my-minio-probe', { accessKey: 'a', secretKey: '0123' }))).toEqual({
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { namespace: 'storage', name: 'my-minio-probe' },
+    stringData: { accessKey: 'a', secretKey: '0123' },
+  });
+});
+
+describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('the copy of %s', async (file) => {
+  const sample = await readFile(join(import.meta.dirname, '../samples', file), 'utf8');
+  const copy = demoProbe(sample, { endpoint: 'http://127.0.0.1:1234', interval: '2s' });
+
+  it('differs in endpoint, schedule and timeout, and in nothing else', () => {
+    const { spec, ...rest } = parse(sample);
+    const { timeout: _, ...others } = spec;
+    expect(parse(copy)).toEqual({
+      ...rest,
+      spec: {
+        ...others,
+        schedule: { interval: '2s' },
+        targets: [{ ...spec.targets[0], endpoint: 'http://127.0.0.1:1234' }],
+      },
+    });
+  });
+
+  it('is accepted', () => {
+    expect(check(StorageProbe, parse(copy))).toHaveProperty('value');
+  });
 });
