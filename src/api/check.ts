@@ -18,7 +18,7 @@ export function check<S extends z.ZodType>(
   input: unknown,
   { hideValues = false }: CheckOptions = {},
 ): Checked<z.output<S>> {
-  const value = withoutNulls(input);
+  const value = withoutNulls(input, schema);
   const result = schema.safeParse(value);
   if (result.success) return { value: result.data };
 
@@ -33,12 +33,21 @@ export function check<S extends z.ZodType>(
   return { problems: [...problems.values()] };
 }
 
-/** As the API server has it: a field that is null is absent. */
-function withoutNulls(value: unknown): unknown {
+/** As the API server has it: a field that is null is absent, but not one that is unknown. */
+function withoutNulls(value: unknown, schema: z.core.$ZodType): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  const present = Object.entries(value).filter(([, member]) => member !== null);
-  return Object.fromEntries(present.map(([key, member]) => [key, withoutNulls(member)]));
+  const field = unwrap(schema);
+  if (Array.isArray(value)) return value.map((item) => withoutNulls(item, memberOf(field, 0)));
+  const present = Object.entries(value).filter(([key, member]) => member !== null || isUnknown(key, field));
+  return Object.fromEntries(
+    present.map(([key, member]) => [key, withoutNulls(member, memberOf(field, key))]),
+  );
+}
+
+function isUnknown(key: string, map: z.core.$ZodType): boolean {
+  return (
+    map instanceof z.ZodObject && map.def.catchall instanceof z.ZodNever && !Object.hasOwn(map.shape, key)
+  );
 }
 
 function translate(
@@ -126,12 +135,15 @@ function kindOf(value: unknown): string {
 
 function fieldAt(schema: z.core.$ZodType, path: Path): z.core.$ZodType {
   let field = unwrap(schema);
-  for (const part of path) {
-    if (field instanceof z.ZodObject) field = unwrap(field.shape[part] ?? z.unknown());
-    else if (field instanceof z.ZodArray) field = unwrap(field.element);
-    else if (field instanceof z.ZodRecord) field = unwrap(field.valueType);
-  }
+  for (const part of path) field = unwrap(memberOf(field, part));
   return field;
+}
+
+/** The schema of a member of a map or list. */
+function memberOf(field: z.core.$ZodType, part: string | number): z.core.$ZodType {
+  if (field instanceof z.ZodObject && Object.hasOwn(field.shape, part)) return field.shape[part];
+  if (field instanceof z.ZodArray) return field.element;
+  return field instanceof z.ZodRecord ? field.valueType : z.unknown();
 }
 
 function valueAt(value: unknown, path: Path): unknown {

@@ -1,17 +1,16 @@
 import { NotAcceptedError } from './not-accepted.ts';
 import { didYouMean } from './suggest.ts';
 
-/** What Go's `time.ParseDuration` takes, without a sign. */
-export const DURATION_PATTERN = /^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$/;
+/**
+ * What Go's `time.ParseDuration` takes, without a sign, and in whole milliseconds: so it counts to the same number
+ * everywhere.
+ */
+export const DURATION_PATTERN = /^([0-9]+(\.[0-9]{1,3})?[hms]|[0-9]+ms)+$/;
 
 /** Go counts nanoseconds in 63 bits. */
 const MAX_MS = 2 ** 63 / 1e6;
 
 const MS_PER_UNIT: Record<string, number> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3, // micro sign, U+00B5
-  μs: 1e-3, // Greek mu, U+03BC
   ms: 1,
   s: 1_000,
   m: 60_000,
@@ -29,18 +28,18 @@ const MEANT: readonly { words: readonly string[]; factor: number; unit: string }
 ];
 
 /**
- * Milliseconds of a Kubernetes duration (`metav1.Duration`), for example 90000 for `1m30s`; rounded to whole ones.
+ * Milliseconds of a Kubernetes duration (`metav1.Duration`), for example 90000 for `1m30s`.
  *
  * @throws {NotAcceptedError} if it is no duration, negative, or beyond the 292 years that Go can count.
  */
 export function parseDurationMs(text: string): number {
   if (!DURATION_PATTERN.test(text)) throw new NotAcceptedError(`is not a duration${hint(text)}`);
   let ms = 0;
-  for (const [, number = '', unit = ''] of text.matchAll(/([0-9.]+)([a-zµμ]+)/g)) {
+  for (const [, number = '', unit = ''] of text.matchAll(/([0-9.]+)([a-z]+)/g)) {
     ms += Number(number) * (MS_PER_UNIT[unit] ?? Number.NaN);
   }
   if (ms > MAX_MS) throw new NotAcceptedError('is too long');
-  return Math.round(ms);
+  return Math.round(ms); // a sum of fractions is not exact
 }
 
 /** Whole milliseconds as Kubernetes writes a duration: 90000 is `1m30s`, 3600000 is `1h0m0s`, 500 is `500ms`. */
@@ -63,7 +62,8 @@ export function meantDuration(text: string): string | undefined {
   const match = /^([0-9]+(?:\.[0-9]+)?) *([a-z]*)$/i.exec(text);
   if (match === null) return undefined;
   const meant = MEANT.find(({ words }) => words.includes((match[2] ?? '').toLowerCase()));
-  return meant && `${Number(match[1]) * meant.factor}${meant.unit}`;
+  const duration = meant && `${Number(match[1]) * meant.factor}${meant.unit}`;
+  return duration !== undefined && DURATION_PATTERN.test(duration) ? duration : undefined;
 }
 
 function hint(text: string): string {

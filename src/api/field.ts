@@ -9,6 +9,10 @@ export interface FieldInfo {
   readonly is?: string;
   /** Why the text is refused, as words that follow it; asked also for what the schema's pattern lets pass. */
   readonly fault?: (text: string) => string | undefined;
+  /**
+   * What the API server asks of `self` besides the pattern, in CEL: equal to `fault` for all that the pattern lets pass.
+   */
+  readonly cel?: string;
   /** How a bare number should have been written. */
   readonly fromNumber?: (value: number) => string | undefined;
   /** Whether the text may hold a secret, and is not to be shown. */
@@ -36,10 +40,31 @@ export function text({ description, maxLength, pattern, ...info }: TextOptions):
     .register(FIELD_INFO, info);
 }
 
+/** A bounded text field that only programs write. */
+export function plainText({
+  description,
+  maxLength,
+  pattern,
+}: {
+  readonly description: string;
+  readonly maxLength: number;
+  readonly pattern?: RegExp;
+}): z.ZodString {
+  const bounded = z.string().max(maxLength);
+  return (pattern === undefined ? bounded : bounded.regex(pattern)).meta({ description });
+}
+
+/** A list whose items are told apart by a key, which is unique: to Kubernetes, and to server-side apply. */
+export function listMapBy(key: string): Record<string, unknown> {
+  return { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': [key] };
+}
+
 interface ListOptions {
   readonly description: string;
   readonly min: number;
   readonly max: number;
+  /** The field whose value no two items share. */
+  readonly key?: string;
   /** What the list holds, as words that follow "a list of 1 to 8". */
   readonly of: string;
 }
@@ -47,13 +72,13 @@ interface ListOptions {
 /** A bounded list. */
 export function list<S extends z.ZodType>(
   item: S,
-  { description, min, max, of }: ListOptions,
+  { description, min, max, key, of }: ListOptions,
 ): z.ZodArray<S> {
   return z
     .array(item)
     .min(min)
     .max(max)
-    .meta({ description })
+    .meta({ description, ...(key === undefined ? {} : listMapBy(key)) })
     .register(FIELD_INFO, { accepted: `a list of ${min} to ${max} ${of}` });
 }
 
@@ -70,7 +95,10 @@ export interface Rule<T> {
   readonly holds: (value: T) => boolean;
   /** More precise than `path`, for a rule that a map can break in several places. */
   readonly culprits?: (value: T) => Path[];
-  /** The same rule for the API server, in CEL over the map as `self`. */
+  /**
+   * The same rule for the API server, in CEL over the map as `self`; true where fields that it reads are wrong by
+   * themselves. Absent where the structure of the schema says it: a list-map has unique keys.
+   */
   readonly cel?: string;
 }
 

@@ -1,18 +1,35 @@
 import type { z } from 'zod';
+import { matches } from './cel.ts';
+import { CRON_ACCEPTED, CRON_CEL, CRON_PATTERN, cronFault } from './cron.ts';
 import { DURATION_PATTERN, meantDuration, parseDurationMs } from './duration.ts';
 import { text } from './field.ts';
 import { NotAcceptedError } from './not-accepted.ts';
 import { parseBytes, QUANTITY_PATTERN } from './quantity.ts';
 import { didYouMean, nearest } from './suggest.ts';
+import { TIME_ZONES } from './time-zones.ts';
 
 const LABEL = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 const SUBDOMAIN = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 
-const IPV4 = String.raw`((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])`;
-const IPV6 = String.raw`\[[0-9A-Fa-f:.]+\]`;
-/** Its last label is no number: URL parsers would take the whole for an IPv4 address. */
+const BYTE = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
+const IPV4 = String.raw`(${BYTE}\.){3}${BYTE}`;
+const IPV6 = ipv6();
+/** Its last label is no number: URL parsers would take the whole for an IPv4 address. See also {@link HEX_HOST}. */
 const HOST_NAME = String.raw`([A-Za-z0-9_-]+\.)*[0-9]*[A-Za-z_-][A-Za-z0-9_-]*`;
-const ENDPOINT = new RegExp(`^https?://(${IPV4}|${IPV6}|${HOST_NAME})(:[0-9]{1,5})?/?$`);
+const PORT = '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
+const ENDPOINT = new RegExp(String.raw`^https?://(${IPV4}|\[${IPV6}\]|${HOST_NAME})(:${PORT})?/?$`);
+const HEX_HOST = new RegExp(String.raw`[/.]0[xX][0-9A-Fa-f]*(:[0-9]+)?/?$`);
+const IP_LIKE = /^[0-9]+(\.[0-9]+){3}$/;
+
+/** RFC 4291, section 2.2, without the form that ends like an IPv4 address. */
+function ipv6(): string {
+  const group = '[0-9A-Fa-f]{1,4}';
+  const shortened = [1, 2, 3, 4, 5, 6].map(
+    (before) => `${group}(:${group}){${before - 1}}::(${group}(:${group}){0,${6 - before}})?`,
+  );
+  const whole = `(${group}:){7}${group}`;
+  return `(${[whole, `::(${group}(:${group}){0,6})?`, ...shortened, `(${group}:){7}:`].join('|')})`;
+}
 
 interface Description {
   readonly description: string;
@@ -67,6 +84,7 @@ export function duration({ description, min, max }: Description & Bounds): z.Zod
       if (ms < minMs) return `is less than ${min}`;
       return ms > maxMs ? `is more than ${max}` : undefined;
     }),
+    cel: `duration(self) >= duration('${min}') && duration(self) <= duration('${max}')`,
     fromNumber: (value) => meantDuration(String(value)),
   });
 }
@@ -80,6 +98,7 @@ export function size({ description, max }: Description & Pick<Bounds, 'max'>): z
     maxLength: 32,
     pattern: QUANTITY_PATTERN,
     fault: faultOf((value) => (parseBytes(value) > maxBytes ? `is more than ${max}` : undefined)),
+    cel: `quantity(self).compareTo(quantity('${max}')) <= 0`,
   });
 }
 
@@ -103,6 +122,7 @@ export function endpoint({ description }: Description): z.ZodString {
     maxLength: 300,
     pattern: ENDPOINT,
     fault: endpointFault,
+    cel: `!${matches(HEX_HOST)}`,
     hides: (value) => /[@?#]/.test(value),
   });
 }
@@ -119,8 +139,9 @@ function endpointFault(value: string): string | undefined {
   const rest = value.slice(scheme.length + '://'.length);
   if (/[?#]/.test(rest)) return 'has a query or fragment';
   if (/\/./.test(rest)) return 'has a path';
-  if (ENDPOINT.test(value) && !URL.canParse(value)) return 'has a host or port that cannot exist';
-  return undefined;
+  if (/:[0-9]+\/?$/.test(rest) && !new RegExp(`:${PORT}/?$`).test(rest))
+    return 'has a port that cannot exist';
+  return HEX_HOST.test(value) ? 'has a host that would be taken for a number' : undefined;
 }
 
 export function region({ description }: Description): z.ZodString {
@@ -143,23 +164,21 @@ export function bucketName({ description }: Description): z.ZodString {
     pattern: SUBDOMAIN,
     fault: (value) => {
       if (value.length < 3) return 'is shorter than 3 characters';
-      return /^[0-9]+(\.[0-9]+){3}$/.test(value) ? 'looks like an IP address' : undefined;
+      return IP_LIKE.test(value) ? 'looks like an IP address' : undefined;
     },
+    cel: `size(self) >= 3 && !${matches(IP_LIKE)}`,
   });
 }
 
-/** Five fields; whether each makes sense is for the scheduler to say. */
 export function cron({ description }: Description): z.ZodString {
   return text({
     description,
     is: 'a cron expression',
-    accepted: 'five fields of digits, names and * , - /, for example "*/5 * * * *"',
+    accepted: CRON_ACCEPTED,
     maxLength: 100,
-    pattern: /^[0-9A-Za-z*,/-]+( +[0-9A-Za-z*,/-]+){4}$/,
-    fault: (value) => {
-      const count = value.trim().split(/\s+/).length;
-      return count === 5 ? undefined : `has ${count} ${count === 1 ? 'field' : 'fields'}, not 5`;
-    },
+    pattern: CRON_PATTERN,
+    fault: cronFault,
+    cel: CRON_CEL,
   });
 }
 
@@ -171,17 +190,9 @@ export function timeZone({ description }: Description): z.ZodString {
     maxLength: 64,
     pattern: /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/,
     fault: (value) => {
-      if (isTimeZone(value)) return undefined;
-      return `is not a known time zone${didYouMean(nearest(value, Intl.supportedValuesOf('timeZone')))}`;
+      if (TIME_ZONES.includes(value)) return undefined;
+      return `is not a known time zone${didYouMean(nearest(value, TIME_ZONES))}`;
     },
+    cel: `self in '${TIME_ZONES.join(' ')}'.split(' ')`,
   });
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }

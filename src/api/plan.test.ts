@@ -54,7 +54,7 @@ describe('planProbe', () => {
     };
     expect(
       plan({
-        schedule: { cron: '*/5 * * * *', timeZone: 'Europe/Berlin' },
+        schedule: { cron: '*/5 * * * *', timeZone: 'Europe/Berlin', startingDeadline: '5m' },
         timeout: '1m30s',
         targets: [target],
         bucket: { mode: 'Existing', name: 'canary' },
@@ -66,6 +66,7 @@ describe('planProbe', () => {
       namespace: 'default',
       name: 'my-minio',
       schedule: { cron: '*/5 * * * *', timeZone: 'Europe/Berlin' },
+      startingDeadlineMs: 300_000,
       timeoutMs: 90_000,
       targets: [
         {

@@ -28,6 +28,8 @@ export interface ProbePlan {
   readonly namespace: string;
   readonly name: string;
   readonly schedule: SchedulePlan;
+  /** How late a run may start. */
+  readonly startingDeadlineMs?: number;
   readonly timeoutMs: number;
   readonly targets: readonly TargetPlan[];
   readonly bucket: BucketPlan;
@@ -41,10 +43,12 @@ const DEFAULT_TIMEOUT_MS = 20_000;
 /** What a checked StorageProbe asks for. */
 export function planProbe({ metadata, spec }: StorageProbe): ProbePlan {
   const schedule = planSchedule(spec.schedule);
+  const { startingDeadline } = spec.schedule;
   return {
     namespace: metadata.namespace,
     name: metadata.name,
     schedule,
+    ...(startingDeadline === undefined ? {} : { startingDeadlineMs: parseDurationMs(startingDeadline) }),
     timeoutMs: spec.timeout === undefined ? defaultTimeoutMs(schedule) : parseDurationMs(spec.timeout),
     targets: spec.targets.map(planTarget),
     bucket: planBucket(spec.bucket),

@@ -18,13 +18,10 @@ describe('parseBytes', () => {
     ['1024', 1024],
     ['4Ki', 4096],
     ['64Mi', 67_108_864],
-    ['1.5Mi', 1_572_864],
-    ['.5Ki', 512],
-    ['2.Ki', 2048],
     ['1M', 1_000_000],
     ['500k', 500_000],
-    ['1e3', 1000],
-    ['1.5E3', 1500],
+    ['0004Ki', 4096],
+    ['9P', 9e15],
   ])('reads %s', (text, want) => {
     expect(parseBytes(text)).toBe(want);
   });
@@ -41,12 +38,17 @@ describe('parseBytes', () => {
     ['100m', 'is not a size (did you mean 100Mi or 100M?)'],
     ['-1', 'is not a size: it is negative'],
     ['+1', 'is not a size'],
-    ['1e-3', 'is not a size'],
+    ['1e3', 'is not a size'],
+    ['.5Ki', 'is not a size'],
+    ['2.Ki', 'is not a size'],
     ['.', 'is not a size'],
     ['', 'is not a size'],
     ['four', 'is not a size'],
-    ['1.5', 'is not a whole number of bytes'],
-    ['0.0001Ki', 'is not a whole number of bytes'],
+    ['1.5Mi', 'is not a size (did you mean 1536Ki?)'],
+    ['1.5MB', 'is not a size (did you mean 1536Ki or 1500000?)'],
+    ['1.5MiB', 'is not a size (did you mean 1536Ki?)'],
+    ['1.5', 'is not a size'],
+    ['0.0001Ki', 'is not a size'],
     ['9Pi', 'is too large'],
     ['2E', 'is too large'],
   ])('refuses %j', (text, message) => {
@@ -57,15 +59,6 @@ describe('parseBytes', () => {
     fc.assert(
       fc.property(fc.nat(1_000_000), fc.constantFrom(...Object.keys(MULTIPLIERS)), (count, suffix) => {
         expect(parseBytes(`${count}${suffix}`)).toBe(count * (MULTIPLIERS[suffix] ?? Number.NaN));
-      }),
-    );
-  });
-
-  it('agrees with exact fractions', () => {
-    fc.assert(
-      fc.property(fc.nat(999), fc.nat(999), (whole, thousandths) => {
-        const text = `${whole}.${String(thousandths).padStart(3, '0')}k`;
-        expect(parseBytes(text)).toBe(whole * 1000 + thousandths);
       }),
     );
   });

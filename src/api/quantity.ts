@@ -1,9 +1,8 @@
 import { NotAcceptedError } from './not-accepted.ts';
 import { didYouMean } from './suggest.ts';
 
-/** The part of Kubernetes' `resource.Quantity` that can be a number of bytes: no sign, no fractions by suffix. */
-export const QUANTITY_PATTERN =
-  /^([0-9]+(\.[0-9]*)?|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|[eE][0-9]{1,2})?$/;
+/** The part of Kubernetes' `resource.Quantity` that is a whole number of bytes as it stands. */
+export const QUANTITY_PATTERN = /^([0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$/;
 
 const BINARY_SUFFIXES = ['Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
 const DECIMAL_SUFFIXES = ['k', 'M', 'G', 'T', 'P', 'E'];
@@ -11,19 +10,14 @@ const DECIMAL_SUFFIXES = ['k', 'M', 'G', 'T', 'P', 'E'];
 /**
  * Bytes of a Kubernetes quantity, for example 4096 for `4Ki`.
  *
- * @throws {NotAcceptedError} if it is no quantity, not a whole number of bytes, or above `Number.MAX_SAFE_INTEGER`.
+ * @throws {NotAcceptedError} if it is no quantity in whole numbers, or above `Number.MAX_SAFE_INTEGER`.
  */
 export function parseBytes(text: string): number {
   const match = QUANTITY_PATTERN.exec(text);
   if (match === null) throw new NotAcceptedError(`is not a size${hint(text)}`);
 
-  const [, number = '', , suffix = ''] = match;
-  const [whole = '', fraction = ''] = number.split('.');
-  const scaled = BigInt(whole + fraction) * multiplier(suffix);
-  const scale = 10n ** BigInt(fraction.length);
-  if (scaled % scale !== 0n) throw new NotAcceptedError('is not a whole number of bytes');
-
-  const bytes = scaled / scale;
+  const [, number = '', suffix = ''] = match;
+  const bytes = BigInt(number) * BigInt(multiplier(suffix));
   if (bytes > Number.MAX_SAFE_INTEGER) throw new NotAcceptedError('is too large');
   return Number(bytes);
 }
@@ -35,27 +29,36 @@ export function parseBytes(text: string): number {
 export function formatBytes(bytes: number): string {
   if (!Number.isSafeInteger(bytes) || bytes < 0)
     throw new RangeError(`${bytes} is not a whole number of bytes`);
-  const suffix = BINARY_SUFFIXES.findLast((name) => bytes % Number(multiplier(name)) === 0);
+  const suffix = BINARY_SUFFIXES.findLast((name) => bytes % multiplier(name) === 0);
   if (suffix === undefined || bytes === 0) return String(bytes);
-  return `${bytes / Number(multiplier(suffix))}${suffix}`;
+  return `${bytes / multiplier(suffix)}${suffix}`;
 }
 
-function multiplier(suffix: string): bigint {
-  if (BINARY_SUFFIXES.includes(suffix)) return 1024n ** BigInt(BINARY_SUFFIXES.indexOf(suffix) + 1);
-  if (DECIMAL_SUFFIXES.includes(suffix)) return 1000n ** BigInt(DECIMAL_SUFFIXES.indexOf(suffix) + 1);
-  return 10n ** BigInt(suffix.slice(1));
+/** A power of 2, or one of 10 up to the 18th: exact. */
+function multiplier(suffix: string): number {
+  if (BINARY_SUFFIXES.includes(suffix)) return 1024 ** (BINARY_SUFFIXES.indexOf(suffix) + 1);
+  return 1000 ** (DECIMAL_SUFFIXES.indexOf(suffix) + 1);
 }
 
-/** Tells what the writer of `4KB` or `4 KiB` most likely meant. */
+/** Tells what the writer of `4KB`, `4 KiB` or `1.5Mi` most likely meant. */
 function hint(text: string): string {
   if (text.startsWith('-')) return ': it is negative';
   const [match, number = '', letter = '', binary = ''] =
-    /^([0-9]+(?:\.[0-9]+)?) *([kmgtpe]?)(i?)b?$/i.exec(text) ?? [];
+    /^([0-9]{1,15}(?:\.[0-9]{1,15})?) *([kmgtpe]?)(i?)b?$/i.exec(text) ?? [];
   if (match === undefined) return '';
-  if (letter === '') return didYouMean(number);
 
-  const binarySize = `${number}${letter.toUpperCase()}i`;
-  if (binary !== '') return didYouMean(binarySize);
-  const decimalSuffix = DECIMAL_SUFFIXES.find((suffix) => suffix.toLowerCase() === letter.toLowerCase());
-  return didYouMean(`${binarySize} or ${number}${decimalSuffix}`);
+  const decimalSuffix =
+    DECIMAL_SUFFIXES.find((suffix) => suffix.toLowerCase() === letter.toLowerCase()) ?? '';
+  const binarySuffix = letter === '' ? '' : `${letter.toUpperCase()}i`;
+  const meant = [whole(number, binarySuffix)];
+  if (letter !== '' && binary === '') meant.push(whole(number, decimalSuffix));
+  const known = meant.filter((size) => size !== undefined);
+  return didYouMean(known.length === 0 ? undefined : known.join(' or '));
+}
+
+/** The same size without a fraction, if it is one of whole bytes. */
+function whole(number: string, suffix: string): string | undefined {
+  if (!number.includes('.')) return `${number}${suffix}`;
+  const bytes = Number(number) * multiplier(suffix);
+  return Number.isSafeInteger(bytes) ? formatBytes(bytes) : undefined;
 }

@@ -1,10 +1,20 @@
 import { z } from 'zod';
-import { parseDurationMs } from './duration.ts';
+import { matches } from './cel.ts';
+import { DURATION_PATTERN, parseDurationMs } from './duration.ts';
 import { FIELD_INFO, list, withRules } from './field.ts';
 import * as format from './formats.ts';
 
-export const API_VERSION = 'storageprobe.dev/v1alpha1';
+export const GROUP = 'storageprobe.dev';
+export const VERSION = 'v1alpha1';
+export const API_VERSION = `${GROUP}/${VERSION}` as const;
 export const KIND = 'StorageProbe';
+export const PLURAL = 'storageprobes';
+
+/** Where the API server serves StorageProbes. */
+export const STORAGE_PROBES = { group: GROUP, version: VERSION, plural: PLURAL, kind: KIND } as const;
+
+/** Most targets of a probe. */
+export const MAX_TARGETS = 64;
 
 const Schedule = withRules(
   z.strictObject({
@@ -23,6 +33,14 @@ const Schedule = withRules(
     timeZone: format
       .timeZone({ description: 'Time zone of `cron`, by its IANA name. When absent, UTC.' })
       .optional(),
+    startingDeadline: format
+      .duration({
+        description:
+          'How late a run may start, for example after a restart of the operator; a later one is left out. When absent, the operator decides.',
+        min: '1s',
+        max: '24h',
+      })
+      .optional(),
   }),
   [
     {
@@ -31,6 +49,7 @@ const Schedule = withRules(
       reads: ['interval', 'cron'],
       message: 'needs exactly one of interval and cron',
       accepted: '{ interval: 30s }, or { cron: "*/5 * * * *", timeZone: Europe/Berlin }',
+      cel: 'has(self.interval) != has(self.cron)',
       holds: ({ interval, cron }) => (interval === undefined) !== (cron === undefined),
     },
     {
@@ -39,6 +58,7 @@ const Schedule = withRules(
       reads: ['interval', 'timeZone'],
       message: 'has no meaning for an interval',
       accepted: 'timeZone only beside cron',
+      cel: '!has(self.interval) || !has(self.timeZone)',
       holds: ({ interval, timeZone }) => interval === undefined || timeZone === undefined,
     },
   ],
@@ -100,6 +120,7 @@ const Bucket = withRules(
       reads: ['mode', 'name'],
       message: 'is missing, and mode Existing needs it',
       accepted: 'the name of a bucket that is there',
+      cel: "self.mode != 'Existing' || has(self.name)",
       holds: ({ mode, name }) => mode !== 'Existing' || name !== undefined,
     },
     {
@@ -108,6 +129,7 @@ const Bucket = withRules(
       reads: ['mode', 'name'],
       message: 'does not go with mode Ephemeral, whose buckets are named by the probe',
       accepted: 'no name, or mode: Existing',
+      cel: "self.mode != 'Ephemeral' || !has(self.name)",
       holds: ({ mode, name }) => mode !== 'Ephemeral' || name === undefined,
     },
   ],
@@ -126,6 +148,12 @@ const TestObject = z.strictObject({
   }),
 });
 
+const TIMEOUT_BELOW_INTERVAL = [
+  '!has(self.timeout) || !has(self.schedule.interval)',
+  `!${matches(DURATION_PATTERN, 'self.timeout')} || !${matches(DURATION_PATTERN, 'self.schedule.interval')}`,
+  'duration(self.timeout) < duration(self.schedule.interval)',
+].join(' || ');
+
 const StorageProbeSpec = withRules(
   z.strictObject({
     schedule: Schedule.meta({ description: 'When runs start: by an interval, or by cron.' }).default({
@@ -140,9 +168,10 @@ const StorageProbeSpec = withRules(
       })
       .optional(),
     targets: list(Target, {
+      key: 'name',
       description: 'The stores to visit. Each gets a run, and so a trace, of its own.',
       min: 1,
-      max: 64,
+      max: MAX_TARGETS,
       of: 'targets, each with name, endpoint and credentialsSecretRef',
     }),
     bucket: Bucket.meta({ description: 'Which bucket runs use.' }).default({ mode: 'Ephemeral' }),
@@ -169,6 +198,7 @@ const StorageProbeSpec = withRules(
       message: 'is not less than schedule.interval',
       accepted:
         'a timeout below the interval (1m when absent), so that a run ends before the next one starts',
+      cel: TIMEOUT_BELOW_INTERVAL,
       holds: ({ schedule: { interval }, timeout }) =>
         interval === undefined ||
         timeout === undefined ||

@@ -1,0 +1,356 @@
+import * as fc from 'fast-check';
+
+/** What a user may send as a StorageProbe, right or wrong; without `apiVersion` and `kind`. */
+export type Sent = { readonly metadata: unknown; readonly spec?: unknown };
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Texts around the border of what a field takes, on both sides of it, by the field's name or kind. */
+const TEXTS: Readonly<Record<string, readonly string[]>> = {
+  duration: [
+    ...`1s 1.0s 1000ms 0999ms 999ms 0.999s 1.001s 0.0166m 0.017m 24h 23h59m60s 24h1ms 24.001h 86400000ms
+      86400001ms 59s1000ms 1ms1h 99999999h 2562048h 9e9h 100ms 99ms 99.5ms 1h 1h0m0.001s 0s 0 30 +30s -30s 1d .5s 5.s
+      1.0001s 1µs 1μs 60000000us 1S 1m30s 30s １s s ms 1ss`.split(/\s+/),
+    '30 s',
+    '1s ',
+    ' 1s',
+    '1s\n',
+    `${'9'.repeat(31)}h`,
+    `${'0'.repeat(30)}1s`,
+    `${'0'.repeat(31)}1s`,
+  ],
+  size: [
+    ...`0 00 0Ei 1 1024 4Ki 1Mi 1Gi 1024Mi 1025Mi 1073741824 1073741825 1073M 1074M 1G 2G 1Ti 1E 16E 1.5Ki 1.0
+      .5 1e3 1E3 1e 1m 100n 1K 1ki 4KB -1 +1 0x10 9223372036854775808 １`.split(/\s+/),
+    '4 Ki',
+    '4Ki\n',
+    '9'.repeat(32),
+    `${'0'.repeat(31)}1`,
+    `${'0'.repeat(32)}1`,
+  ],
+  endpoint: [
+    ...`http://a https://a/ HTTP://a http://a// http:///a http:/a //a a:9000 http:// http://:1 http://a:0
+      http://a:1 http://a:09 http://a:65535 http://a:65536 http://a:99999 http://a: http://a:100000 http://a/b
+      http://a?b http://a#b http://u:p@a http://ä http://1.2.3.4 http://1.2.3 http://1.2.3.4.5 http://256.1.1.1
+      http://01.2.3.4 http://08.2.3.4 http://0x7f000001 http://a.0x1F:9000/ http://0x http://0xg http://00x1 http://1.0
+      http://a.1 http://a.1b http://a..b http://.a http://a. http://_a http://- http://a_b.c-d:1 http://%61
+      http://[::1] http://[::]:9 http://[1:2:3:4:5:6:7:8]/ http://[1:2:3:4:5:6:7::] http://[1::8] http://[::1
+      http://[1:2:3:4:5:6:7:8:9] http://[1:2:3:4:5:6:7:8::] http://[::1::] http://[12345::] http://[g::] http://[]
+      http://[::ffff:1.2.3.4] http://[fe80::1%25eth0] http://::1 http://xn--mller-kva.de http://xn--a`.split(
+      /\s+/,
+    ),
+    'http://a b',
+    'http://a\n',
+    `http://${'a'.repeat(293)}`,
+    `http://${'a'.repeat(294)}`,
+  ],
+  timeZone: [
+    ...`UTC Etc/UTC Europe/Berlin Europe/Kyiv Asia/Calcutta America/Argentina/Buenos_Aires Etc/GMT+5 GMT+0
+      EST5EDT W-SU NZ-CHAT Local Factory posixrules localtime posix/UTC Z +02:00 utc europe/berlin Europe/Berln Europe
+      Europe/ /UTC ../etc/passwd`.split(/\s+/),
+    'UTC ',
+    'UTC\n',
+    'UTC Cuba',
+    ' ',
+  ],
+  cron: [
+    ...(
+      `* * * * *|*/5 * * * *|0 4 1-7 JAN,JUL MON-FRI|59 23 31 12 7|60 * * * *|* 24 * * *|* * 0 * *|* * 32 * *|` +
+      `* * * 13 *|* * * 0 *|* * * * 8|*/0 * * * *|*/60 * * * *|5-1 * * * *|1-5/2 * * * *|5/15 * * * *|0 0 30 2 *|` +
+      `0 0 31 FEB *|@hourly|* * * *|* * * * * *|* * * * ?|* * L * *|* * * * 5L|* * * * 1#2|* * W * *|0  4 * * *|` +
+      ` 0 4 * * *|0 4 * * * |0\t4 * * *|0 4 * jan mon|0 4 * Jan Mon|0 4 * foo *|* * * JAN-DEC *|0 4 * * SUN-SAT|` +
+      `0 4 * * SAT-SUN|1,2,3 * * * *|1,,2 * * * *|,1 * * * *|1- * * * *|00 04 * * *|007 * * * *|*,1 * * * *|` +
+      `** * * * *|-1 * * * *|1.5 * * * *|* * 1,15 * 1|0-59/59 0 1 1 0|30-10 * * * *|9-09 * * * *|0 0 31 apr *|0 0 * * FRI-MON|0 0 * * mon-sun|0 0 * nov-Feb *|0 0 30,31 2 *|0 0 30 2 1|* * * * *\n`
+    ).split('|'),
+    `${'1,'.repeat(45)}1 * * * *`,
+    `${'1,'.repeat(46)}1 * * * *`,
+  ],
+  name: [
+    ...'a a-b a--b 0 -a a- A a.b a..b a.b-c a_b ab abc ab. 1.2.3.4 1.2.3 999.1.1.1 ä xn--a'.split(/\s+/),
+    'a b',
+    'a\n',
+    'a'.repeat(63),
+    'a'.repeat(64),
+    'a'.repeat(253),
+    'a'.repeat(254),
+  ],
+  key: ['ca.crt', '..', '.', '_', 'a/b', 'a b', 'CA', 'k'.repeat(253), 'k'.repeat(254), 'ca.crt\n'],
+  region: ['us-east-1', 'eu_1', 'X', '-a', 'a-', 'a.b', 'a b', 'r'.repeat(63), 'r'.repeat(64), 'us-east-1\n'],
+  mode: ['Ephemeral', 'Existing', 'ephemeral', 'Existing '],
+};
+
+const KINDS: Readonly<Record<string, string>> = {
+  interval: 'duration',
+  startingDeadline: 'duration',
+  timeout: 'duration',
+};
+
+/** Other texts that are nearly right. */
+const NEARLY_RIGHT: Readonly<Record<string, fc.Arbitrary<string>>> = {
+  duration: textOf('0123456789.hms'),
+  size: textOf('0123456789.KMGTPEikem'),
+  endpoint: textOf('htp:/[]0123456789abfx.-_'),
+  cron: nearlyCron(),
+};
+
+// oxfmt-ignore
+const ANYTHING: readonly Json[] = [
+  null, true, false, 0, 1, 2, 100, 101, -1, 1.5, 2 ** 31 - 1, 2 ** 31, 2 ** 53, 1e21, 1e-7,
+  '', ' ', 'true', '2', 'null', '\u0000', '\u{1F600}'.repeat(8), '\uD800', 'é', 'e\u0301', 'x'.repeat(5_000),
+  [], [null], [[]], {}, { name: null }, { unknown: 1 }, { name: 'abc' }, { '': 1 },
+];
+
+/** The fields of each map, by the field that holds it or the list of it. */
+const FIELDS_IN: Readonly<Record<string, readonly string[]>> = {
+  spec: ['schedule', 'timeout', 'targets', 'bucket', 'objects', 'failureThreshold', 'suspend'],
+  schedule: ['interval', 'cron', 'timeZone', 'startingDeadline'],
+  targets: ['name', 'endpoint', 'region', 'credentialsSecretRef', 'tls'],
+  tls: ['caSecretRef'],
+  caSecretRef: ['name', 'key'],
+  bucket: ['mode', 'name'],
+};
+const FIELDS = [...Object.values(FIELDS_IN).flat(), 'size', 'unknown', 'Suspend', 'time-zone', 'constructor'];
+
+const TARGET = {
+  name: 'a',
+  endpoint: 'http://a',
+  region: 'x',
+  credentialsSecretRef: { name: 'a' },
+  tls: { caSecretRef: { name: 'a', key: 'a' } },
+};
+
+const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+const subdomain = fc.array(label, { minLength: 1, maxLength: 3 }).map((labels) => labels.join('.'));
+const optional = { requiredKeys: [] };
+
+const target = fc.record(
+  {
+    name: label,
+    endpoint: fc
+      .tuple(
+        fc.constantFrom('http', 'https'),
+        fc.oneof(
+          subdomain.filter(endsInLetter),
+          fc.ipV4(),
+          fc
+            .ipV6()
+            .filter(isPlain)
+            .map((ip) => `[${ip}]`),
+        ),
+        fc.option(fc.integer({ min: 1, max: 65_535 })),
+        fc.constantFrom('', '/'),
+      )
+      .map(([scheme, host, port, end]) => `${scheme}://${host}${port === null ? '' : `:${port}`}${end}`),
+    region: fc.constantFrom('us-east-1', 'eu_central-1', 'X'),
+    credentialsSecretRef: fc.record({ name: subdomain }),
+    tls: fc.record(
+      {
+        caSecretRef: fc.record(
+          { name: subdomain, key: fc.constantFrom('ca.crt', 'CA_1') },
+          { requiredKeys: ['name'] },
+        ),
+      },
+      optional,
+    ),
+  },
+  { requiredKeys: ['name', 'endpoint', 'credentialsSecretRef'] },
+);
+
+const schedule = fc.oneof(
+  fc.record(
+    {
+      interval: fc.oneof(
+        fc.integer({ min: 61, max: 86_400 }).map((seconds) => `${seconds}s`),
+        fc.constantFrom('1m30s', '1.5h', '24h', '61000ms'),
+      ),
+      startingDeadline: fc.constantFrom('1s', '24h', '90s'),
+    },
+    { requiredKeys: ['interval'] },
+  ),
+  fc.record(
+    {
+      cron: fc.constantFrom('*/5 * * * *', '0 4 1-7 1,7 1-5', '59 23 31 12 0', '1,2,3 * * * *'),
+      timeZone: fc.constantFrom('UTC', 'Europe/Berlin', 'Etc/GMT+5', 'America/Indiana/Knox'),
+    },
+    { requiredKeys: ['cron'] },
+  ),
+);
+
+const right = fc.record({
+  metadata: fc.record({ name: label }),
+  spec: fc.record(
+    {
+      schedule,
+      timeout: fc.oneof(
+        fc.integer({ min: 100, max: 60_000 }).map((ms) => `${ms}ms`),
+        fc.constantFrom('0.5s', '1m', '59.999s'),
+      ),
+      targets: fc.uniqueArray(target, { minLength: 1, maxLength: 3, selector: ({ name }) => name }),
+      bucket: fc.oneof(
+        fc.record({ mode: fc.constant('Ephemeral') }, optional),
+        fc.record({
+          mode: fc.constant('Existing'),
+          name: subdomain.filter((name) => name.length >= 3 && name.length <= 63 && /[a-z]/.test(name)),
+        }),
+      ),
+      objects: fc.array(
+        fc.record({
+          size: fc.oneof(
+            fc.integer({ min: 0, max: 2 ** 30 }).map(String),
+            fc.constantFrom('4Ki', '1Mi', '64M', '1Gi'),
+          ),
+        }),
+        { minLength: 1, maxLength: 8 },
+      ),
+      failureThreshold: fc.integer({ min: 1, max: 100 }),
+      suspend: fc.boolean(),
+    },
+    { requiredKeys: ['targets'] },
+  ),
+});
+
+/** Right but for one or two places, which may be right by chance. */
+const changed = fc.gen().map((choose) => {
+  const sent = structuredClone(choose(() => right)) as Json;
+  for (let left = choose(fc.integer, { min: 1, max: 2 }); left > 0; left--) change(sent, choose);
+  return sent as unknown as Sent;
+});
+
+const random = fc.record(
+  {
+    metadata: fc.record({ name: label }),
+    spec: fc.dictionary(fc.constantFrom(...FIELDS), fc.oneof(fc.jsonValue(), fc.constantFrom(...ANYTHING))),
+  },
+  { requiredKeys: ['metadata'] },
+);
+
+/** About as many right ones as wrong ones, and most wrong ones nearly right. */
+export const sentProbes: fc.Arbitrary<Sent> = fc.oneof(
+  { weight: 9, arbitrary: right },
+  { weight: 14, arbitrary: changed },
+  { weight: 1, arbitrary: random },
+);
+
+/** A probe for each of the {@link TEXTS} in each of its fields, right in all else, and those of {@link SPECS}. */
+export function* edgeProbes(): Generator<Sent> {
+  for (const spec of SPECS) yield probeWith(spec);
+  const byInterval = { schedule: { interval: '1h', startingDeadline: '1m' } };
+  const byCron = { schedule: { cron: '* * * * *', timeZone: 'UTC' } };
+  for (const probe of [probeWith(byInterval), probeWith(byCron)]) {
+    for (const [index, { key }] of [...placesIn(probe)].entries()) {
+      for (const text of TEXTS[KINDS[key] ?? key] ?? []) {
+        const sent = structuredClone(probe);
+        const parent = [...placesIn(sent)][index]?.parent ?? {};
+        Reflect.set(parent, key, text);
+        yield sent;
+      }
+    }
+  }
+}
+
+/** Around the bounds of lists and numbers, and of rules over several fields. */
+const SPECS: readonly { [key: string]: Json }[] = [
+  ...[{}, { interval: '1h' }, { cron: '* * * * *' }, { interval: '1h', cron: '* * * * *' }].flatMap(
+    (times) => [
+      { schedule: times },
+      { schedule: { ...times, timeZone: 'UTC' } },
+      { schedule: { ...times, startingDeadline: '1m' } },
+    ],
+  ),
+  ...[{}, { mode: 'Ephemeral' }, { mode: 'Existing' }, { mode: null }].flatMap((mode) => [
+    { bucket: mode },
+    { bucket: { ...mode, name: 'abc' } },
+    { bucket: { ...mode, name: null } },
+  ]),
+  ...[0, 1, 64, 65].map((length) => ({
+    targets: Array.from({ length }, (_, index) => ({ ...TARGET, name: `a${index}` })),
+  })),
+  { targets: [TARGET, { ...TARGET, endpoint: 'http://b' }] },
+  ...[0, 1, 8, 9].map((length) => ({ objects: Array.from({ length }, () => ({ size: '1' })) })),
+  ...[0, 1, 100, 101, 1.5, 2 ** 31, 2 ** 63].map((failureThreshold) => ({ failureThreshold })),
+  ...['59.999s', '1m', '61s'].flatMap((timeout) => [{ timeout }, { timeout, schedule: { interval: '1m' } }]),
+];
+
+function probeWith(spec: { [key: string]: Json }): { metadata: Json; spec: Json } {
+  const bucket = { mode: 'Existing', name: 'abc' };
+  const common = { timeout: '500ms', targets: [TARGET], bucket, objects: [{ size: '1' }] };
+  return { metadata: { name: 'a' }, spec: { ...common, ...spec } };
+}
+
+type Choose = fc.GeneratorValue;
+
+function change(root: Json, choose: Choose): void {
+  const places = [...placesIn(root)];
+  const { parent, key, node, kind } = choose(() => fc.constantFrom(...places));
+  const how = choose(() => fc.constantFrom('replace', 'replace', 'replace', 'add', 'remove', 'repeat'));
+  if (how === 'remove' && Array.isArray(parent)) parent.splice(Number(key), 1);
+  else if (how === 'remove') Reflect.deleteProperty(parent, key);
+  else if (how === 'repeat' && Array.isArray(parent)) parent.push(structuredClone(node));
+  else if (how === 'add' && isMap(node)) {
+    const isKnown = choose(fc.nat, { max: 3 }) > 0;
+    const field = choose(() => fc.constantFrom(...((isKnown ? FIELDS_IN[kind] : undefined) ?? FIELDS)));
+    node[field] = valueFor(field, choose);
+  } else Reflect.set(parent, key, valueFor(key, choose));
+}
+
+interface Place {
+  readonly parent: Json[] | { [key: string]: Json };
+  readonly key: string;
+  readonly node: Json;
+  /** The key, or that of the list which the node is an item of. */
+  readonly kind: string;
+}
+
+/** Each member of each map and list, but for `metadata` itself. */
+function* placesIn(parent: Json, parentKind = ''): Generator<Place> {
+  if (typeof parent !== 'object' || parent === null) return;
+  for (const [key, node] of Object.entries(parent)) {
+    const kind = Array.isArray(parent) ? parentKind : key;
+    if (key !== 'metadata') yield { parent, key, node, kind };
+    yield* placesIn(node, kind);
+  }
+}
+
+function valueFor(field: string, choose: Choose): Json {
+  const kind = KINDS[field] ?? field;
+  const nearly = NEARLY_RIGHT[kind];
+  const how = choose(fc.nat, { max: 9 });
+  if (how < 3 && nearly !== undefined) return choose(() => nearly);
+  const texts = how < 8 ? TEXTS[kind] : undefined;
+  return structuredClone(choose(() => fc.constantFrom(...(texts ?? ANYTHING))));
+}
+
+function textOf(letters: string): fc.Arbitrary<string> {
+  return fc.string({ unit: fc.constantFrom(...letters.split('')), maxLength: 12 });
+}
+
+function nearlyCron(): fc.Arbitrary<string> {
+  const value = fc.oneof(
+    fc.integer({ min: 0, max: 61 }).map(String),
+    fc.constantFrom('00', '07', '30', '31', '2', 'JAN', 'feb', 'Dec', 'SUN', 'mon', 'SAT'),
+  );
+  const item = fc.oneof(
+    fc.constant('*'),
+    value,
+    fc.tuple(value, value).map((range) => range.join('-')),
+    fc.tuple(fc.constantFrom('*', '1-9', '3-2'), value).map((step) => step.join('/')),
+  );
+  const field = fc.array(item, { minLength: 1, maxLength: 2 }).map((items) => items.join(','));
+  const isWild = fc.array(fc.boolean(), { minLength: 5, maxLength: 5 });
+  return fc
+    .tuple(fc.array(field, { minLength: 5, maxLength: 5 }), isWild)
+    .map(([fields, wild]) => fields.map((text, index) => (wild[index] ? '*' : text)).join(' '));
+}
+
+function isMap(node: Json): node is { [key: string]: Json } {
+  return typeof node === 'object' && node !== null && !Array.isArray(node);
+}
+
+function endsInLetter(name: string): boolean {
+  return /[a-z]$/.test(name);
+}
+
+/** Without an IPv4 address at its end. */
+function isPlain(ip: string): boolean {
+  return !ip.includes('.');
+}
