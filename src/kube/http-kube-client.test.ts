@@ -1,0 +1,624 @@
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import type http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { KubeConfig } from '@kubernetes/client-node';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+
+import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { bodyOf, closedPort, serveHttp } from '../../test/support/http-server.ts';
+import type { Clock } from '../clock/clock.ts';
+import { ManualClock } from '../clock/manual-clock.ts';
+import { systemClock } from '../clock/system-clock.ts';
+import { HttpKubeClient } from './http-kube-client.ts';
+import { KubeError, type KubeClientMetrics, type KubeRequest } from './kube-client.ts';
+
+const NEVER = new AbortController().signal;
+const REASON = new Error('shutting down');
+const GET: KubeRequest = { method: 'GET', path: '/api/v1/nodes' };
+const POST: KubeRequest = { method: 'POST', path: '/api/v1/nodes', body: { kind: 'Node' } };
+
+type Cluster = Partial<KubeConfig['clusters'][number]>;
+type User = Partial<KubeConfig['users'][number]>;
+type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => void;
+
+function configFor(server: string, user: User = {}, cluster: Cluster = {}): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromClusterAndUser(
+    { name: 'test', server, skipTLSVerify: server.startsWith('http:'), ...cluster },
+    { name: 'tester', ...user },
+  );
+  return config;
+}
+
+function clientFor(
+  config: KubeConfig,
+  { clock = systemClock, metrics }: { clock?: Clock; metrics?: KubeClientMetrics } = {},
+): HttpKubeClient {
+  const client = new HttpKubeClient({ config, clock, userAgent: 'tester/1.0', metrics });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
+  const error = await promise.then(
+    () => undefined,
+    (failure: unknown) => failure,
+  );
+  expect(error).toBeInstanceOf(KubeError);
+  return error as KubeError;
+}
+
+async function all(stream: AsyncIterable<unknown>): Promise<unknown[]> {
+  return Array.fromAsync(stream);
+}
+
+async function temporaryDir(): Promise<string> {
+  const dir = await mkdtempDisposable(join(tmpdir(), 'storage-probe-kube-'));
+  onTestFinished(() => dir.remove());
+  return dir.path;
+}
+
+/** A command of the kubeconfig that counts its runs in a file, and prints what `print` makes of `runs`. */
+async function execUser(print: string): Promise<User> {
+  const file = join(await temporaryDir(), 'runs');
+  const script = `const fs = require('node:fs');
+    fs.appendFileSync(process.argv[1], 'x');
+    const runs = fs.readFileSync(process.argv[1]).length;
+    ${print}`;
+  return { exec: { command: process.execPath, args: ['-e', script, file] } };
+}
+
+function printToken(expiry: string): string {
+  return `console.log(JSON.stringify({ status: { token: 'token-' + runs, expirationTimestamp: '${expiry}' } }));`;
+}
+
+/** Answers the n-th request by the n-th answer, and all later ones by the last. */
+function inTurn(...answers: Answer[]): Answer {
+  let next = 0;
+  return (request, response) => {
+    answers[Math.min(next, answers.length - 1)]?.(request, response);
+    next += 1;
+  };
+}
+
+function status(
+  code: number,
+  { headers = {}, body = '{}' }: { headers?: object; body?: string } = {},
+): Answer {
+  return (_request, response) => {
+    response.writeHead(code, { ...headers }).end(body);
+  };
+}
+
+const ok = status(200, { body: '{"ok":true}' });
+const hang: Answer = () => undefined;
+const cut: Answer = (request) => {
+  request.socket.destroy();
+};
+
+describe('a request', () => {
+  it('goes out as JSON, with its query, below the path of the server', async () => {
+    let body: Buffer | undefined;
+    const server = await serveHttp((request, response) => {
+      void bodyOf(request).then((bytes) => {
+        body = bytes;
+        response.end('{"kind":"Node"}');
+      });
+    });
+    const client = clientFor(configFor(`${server.url}/k8s/clusters/c-1/`, { token: 'a-token' }));
+    const query = { fieldManager: 'it & me', force: true, limit: 5, absent: undefined };
+    const patch = { ...POST, method: 'PATCH', query, contentType: 'application/merge-patch+json' } as const;
+    await expect(client.request(patch, NEVER)).resolves.toEqual({ kind: 'Node' });
+    expect(server.requests).toEqual([
+      'PATCH /k8s/clusters/c-1/api/v1/nodes?fieldManager=it+%26+me&force=true&limit=5',
+    ]);
+    expect(server.headers[0]).toMatchObject({
+      authorization: 'Bearer a-token',
+      'user-agent': 'tester/1.0',
+      accept: 'application/json',
+      'content-type': 'application/merge-patch+json',
+    });
+    expect(body?.toString()).toBe('{"kind":"Node"}');
+  });
+
+  it('shares its TLS connection with those that come after it', async () => {
+    const authority = await makeAuthority('test');
+    const server = await serveHttp(ok, { tls: await authority.issue({}) });
+    const caData = Buffer.from(authority.certificate).toString('base64');
+    const client = clientFor(configFor(server.url, { token: 'a-token' }, { caData }));
+    for (let count = 0; count < 1_000; count += 1) await client.request(GET, NEVER);
+    expect(server.requests).toHaveLength(1_000);
+    // A connection is free only a moment after its answer: the request that comes at once opens another.
+    expect(server.connections.length).toBeLessThanOrEqual(2);
+  });
+
+  it('opens a bounded number of connections', async () => {
+    const waiting: http.ServerResponse[] = [];
+    const server = await serveHttp((_request, response) => {
+      waiting.push(response);
+      setImmediate(() => waiting.shift()?.end('{}'));
+    });
+    const client = clientFor(configFor(server.url));
+    await Promise.all(Array.from({ length: 200 }, () => client.request(GET, NEVER)));
+    expect(server.requests).toHaveLength(200);
+    expect(server.connections.length).toBeLessThanOrEqual(32);
+  });
+
+  it('goes by the proxy of the kubeconfig', async () => {
+    const proxy = await serveHttp(ok);
+    const client = clientFor(configFor('http://kubernetes.test', {}, { proxyUrl: proxy.url }));
+    await expect(client.request(GET, NEVER)).resolves.toEqual({ ok: true });
+    expect(proxy.requests).toEqual(['GET http://kubernetes.test/api/v1/nodes']);
+  });
+
+  it('tells its metrics of each attempt', async () => {
+    const server = await serveHttp(inTurn(status(429, { headers: { 'retry-after': '0' } }), ok, cut));
+    const seen: string[] = [];
+    const metrics: KubeClientMetrics = {
+      request(method, code, durationMs) {
+        expect(durationMs).toBeGreaterThanOrEqual(0);
+        seen.push(`${method} ${code}`);
+      },
+    };
+    const client = clientFor(configFor(server.url), { metrics });
+    await client.request(GET, NEVER);
+    await failureOf(client.request(POST, NEVER));
+    expect(seen).toEqual(['GET 429', 'GET 200', 'POST <error>']);
+  });
+});
+
+describe('a refusal', () => {
+  it('becomes an error with the reason and the message of the Status', async () => {
+    const body = JSON.stringify({
+      kind: 'Status',
+      reason: 'NotFound',
+      message: `nodes "a"\n\u{1b}[31mnot found ${'x'.repeat(1_000)}`,
+    });
+    const server = await serveHttp(status(404, { body }));
+    const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
+    expect(error).toMatchObject({ status: 404, reason: 'NotFound', retryAfterMs: undefined });
+    expect(error.message).toMatch(/^GET \/api\/v1\/nodes: 404 NotFound: nodes "a" \[31mnot found x+$/);
+    expect(error.message.length).toBeLessThan(400);
+  });
+
+  it.each([
+    { code: 301, reason: 'Redirected' },
+    { code: 401, reason: 'Unauthorized' },
+    { code: 410, reason: 'Gone' },
+    { code: 418, reason: 'Unknown' },
+    { code: 503, reason: 'ServiceUnavailable' },
+  ])(
+    'of status $code without a Status is $reason, and shows nothing of the answer',
+    async ({ code, reason }) => {
+      const headers = { location: 'http://elsewhere.test/', 'set-cookie': 'hidden' };
+      const server = await serveHttp(status(code, { headers, body: '<p>hidden</p>'.repeat(10_000) }));
+      const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
+      expect(error).toMatchObject({ status: code, reason, message: `GET /api/v1/nodes: ${code} ${reason}` });
+      expect(server.requests).toHaveLength(1);
+    },
+  );
+
+  it.each([
+    { name: 'seconds', headers: { 'retry-after': '7' }, wantMs: 7_000 },
+    { name: 'a date', headers: { 'retry-after': 'Sun, 22 Nov 2026 12:00:09 GMT' }, wantMs: 9_000 },
+    { name: 'nonsense', headers: { 'retry-after': 'soon' }, wantMs: undefined },
+    { name: 'a year', headers: { 'retry-after': '31536000' }, wantMs: 600_000 },
+    { name: 'no header but details', headers: {}, wantMs: 3_000 },
+  ])('may say when to come again, as $name', async ({ headers, wantMs }) => {
+    const body = JSON.stringify({ kind: 'Status', details: { retryAfterSeconds: 3 } });
+    const server = await serveHttp(status(503, { headers, body }));
+    const client = clientFor(configFor(server.url), { clock: new ManualClock(Date.UTC(2026, 10, 22, 12)) });
+    const error = await failureOf(client.request(POST, NEVER));
+    expect(error.retryAfterMs).toBe(wantMs);
+  });
+});
+
+describe('trying again', () => {
+  it.each([
+    { name: 'a 429 that says when', code: 429, retryAfter: '2', request: POST, waitMs: 2_000 },
+    { name: 'a 429 that does not', code: 429, retryAfter: undefined, request: POST, waitMs: 1_000 },
+    { name: 'a 503 that says when, to a GET', code: 503, retryAfter: '2', request: GET, waitMs: 2_000 },
+  ])('waits after $name', async ({ code, retryAfter, request, waitMs }) => {
+    const headers = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
+    const server = await serveHttp(inTurn(status(code, { headers }), ok));
+    const clock = new ManualClock();
+    const answer = clientFor(configFor(server.url), { clock }).request(request, NEVER);
+    await vi.waitFor(async () => {
+      await clock.advance(0);
+      // The deadline, and the wait.
+      expect(clock.waiting).toBe(2);
+    });
+    await clock.advance(waitMs - 1);
+    expect(server.requests).toHaveLength(1);
+    await clock.advance(1);
+    await expect(answer).resolves.toEqual({ ok: true });
+    expect(server.requests).toHaveLength(2);
+  });
+
+  it.each([
+    { name: 'a 503 that does not say when', code: 503, headers: {}, request: GET },
+    { name: 'a 503 to a POST', code: 503, headers: { 'retry-after': '0' }, request: POST },
+    {
+      name: 'a 429 that asks for more than the deadline',
+      code: 429,
+      headers: { 'retry-after': '30' },
+      request: GET,
+    },
+    { name: 'a 403', code: 403, headers: { 'retry-after': '0' }, request: GET },
+  ])('does not help against $name', async ({ code, headers, request }) => {
+    const server = await serveHttp(status(code, { headers }));
+    const client = clientFor(configFor(server.url), { clock: new ManualClock() });
+    expect(await failureOf(client.request(request, NEVER))).toMatchObject({ status: code });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([401, 403])(
+    'waits for a server that may be starting to grant what it refuses: %i',
+    async (code) => {
+      const server = await serveHttp(inTurn(cut, status(code), status(code), ok));
+      const clock = new ManualClock();
+      const client = clientFor(configFor(server.url), { clock });
+      await failureOf(client.request(POST, NEVER));
+      await clock.advance(7_000);
+      const answer = client.request(POST, NEVER);
+      for (const requests of [2, 3]) {
+        await vi.waitFor(async () => {
+          await clock.advance(0);
+          expect(server.requests).toHaveLength(requests);
+          expect(clock.waiting).toBe(2);
+        });
+        await clock.advance(999);
+        expect(server.requests).toHaveLength(requests);
+        await clock.advance(1);
+      }
+      await expect(answer).resolves.toEqual({ ok: true });
+    },
+  );
+
+  it('does not help against a 403 long after the last failure', async () => {
+    const server = await serveHttp(inTurn(cut, status(403)));
+    const clock = new ManualClock();
+    const client = clientFor(configFor(server.url), { clock });
+    await failureOf(client.request(POST, NEVER));
+    await clock.advance(10_000);
+    expect(await failureOf(client.request(POST, NEVER))).toMatchObject({ status: 403 });
+    expect(server.requests).toHaveLength(2);
+  });
+
+  it('ends after five times', async () => {
+    const server = await serveHttp(status(429, { headers: { 'retry-after': '0' } }));
+    await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
+    expect(server.requests).toHaveLength(6);
+  });
+
+  it('opens a new connection for a GET whose kept one was closed', async () => {
+    const server = await serveHttp(inTurn(ok, cut, ok));
+    const client = clientFor(configFor(server.url));
+    await client.request(GET, NEVER);
+    await expect(client.request(GET, NEVER)).resolves.toEqual({ ok: true });
+    expect(server.requests).toHaveLength(3);
+  });
+
+  it.each([
+    { name: 'for a POST, which may have been done', request: POST, requests: 1 },
+    { name: 'for a GET twice', request: GET, requests: 2 },
+  ])('does not happen $name', async ({ request, requests }) => {
+    const server = await serveHttp(cut);
+    const error = await failureOf(clientFor(configFor(server.url)).request(request, NEVER));
+    expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
+    expect(error.message).toBe(`${request.method} /api/v1/nodes at ${server.url}: other side closed`);
+    expect(server.requests).toHaveLength(requests);
+  });
+});
+
+describe('without an answer', () => {
+  it('says that nothing listens there', async () => {
+    const url = `http://127.0.0.1:${await closedPort()}`;
+    const error = await failureOf(clientFor(configFor(url)).request(GET, NEVER));
+    expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
+    expect(error.message).toMatch(
+      /^GET \/api\/v1\/nodes at http:\S+: connect ECONNREFUSED 127\.0\.0\.1:\d+$/,
+    );
+  });
+
+  it('says that the certificate is not trusted', async () => {
+    const authority = await makeAuthority('test');
+    const server = await serveHttp(ok, { tls: await authority.issue({}) });
+    const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
+    expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
+    expect(error.message).toMatch(/certificate/);
+    expect(server.requests).toEqual([]);
+  });
+
+  it.each([
+    { name: 'no answer begins', begin: '', code: 200, want: { status: 0, reason: 'Timeout' } },
+    { name: 'an answer does not end', begin: '{"a":', code: 200, want: { status: 0, reason: 'Timeout' } },
+    {
+      name: 'a refusal does not end',
+      begin: '{"a":',
+      code: 500,
+      want: { status: 500, reason: 'InternalError' },
+    },
+  ])('gives up at the deadline when $name', async ({ begin, code, want }) => {
+    const server = await serveHttp((_request, response) => {
+      if (begin !== '') response.writeHead(code).write(begin);
+    });
+    const clock = new ManualClock();
+    const failure = failureOf(
+      clientFor(configFor(server.url), { clock }).request({ ...GET, timeoutMs: 5_000 }, NEVER),
+    );
+    await vi.waitFor(() => {
+      expect(server.requests).toHaveLength(1);
+    });
+    await clock.advance(5_000);
+    expect(await failure).toMatchObject(want);
+    expect(clock.waiting).toBe(0);
+  });
+
+  it.each([
+    { name: 'while it waits for the answer', answer: hang },
+    { name: 'while it waits to try again', answer: status(429, { headers: { 'retry-after': '20' } }) },
+  ])('rejects with the reason of an abort $name', async ({ answer }) => {
+    const server = await serveHttp(answer);
+    const stop = new AbortController();
+    const failure = clientFor(configFor(server.url))
+      .request(GET, stop.signal)
+      .catch((error: unknown) => error);
+    await vi.waitFor(() => {
+      expect(server.requests).toHaveLength(1);
+    });
+    stop.abort(REASON);
+    expect(await failure).toBe(REASON);
+  });
+
+  it('sends nothing once it is aborted, or closed', async () => {
+    const server = await serveHttp(ok);
+    const client = clientFor(configFor(server.url));
+    await expect(client.request(GET, AbortSignal.abort(REASON))).rejects.toBe(REASON);
+    await expect(all(client.stream(GET, AbortSignal.abort(REASON)))).rejects.toBe(REASON);
+    await client.close();
+    expect(await failureOf(client.request(GET, NEVER))).toMatchObject({ reason: 'ConnectionFailed' });
+    expect(server.requests).toEqual([]);
+  });
+
+  it('fails what is under way when it is closed', async () => {
+    const server = await serveHttp(hang);
+    const client = clientFor(configFor(server.url));
+    const failure = failureOf(client.request(GET, NEVER));
+    await vi.waitFor(() => {
+      expect(server.requests).toHaveLength(1);
+    });
+    await client.close();
+    expect(await failure).toMatchObject({ reason: 'ConnectionFailed' });
+  });
+});
+
+describe('an answer that the API server would not send', () => {
+  it.each([
+    { name: 'is not JSON', answer: status(200, { body: 'hidden' }), what: 'is not JSON' },
+    {
+      name: 'is too long',
+      answer: status(200, { body: ' '.repeat(64 * 1_024 * 1_024 + 1) }),
+      what: 'is too long',
+    },
+  ])('$name', async ({ answer, what }) => {
+    const server = await serveHttp(answer);
+    const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
+    expect(error).toMatchObject({
+      status: 200,
+      reason: 'InvalidAnswer',
+      message: `GET /api/v1/nodes: the answer ${what}`,
+    });
+  });
+});
+
+describe('credentials', () => {
+  it("come from the kubeconfig's command again when they have expired", async () => {
+    const server = await serveHttp(ok);
+    const client = clientFor(configFor(server.url, await execUser(printToken('2020-01-01T00:00:00Z'))));
+    await client.request(GET, NEVER);
+    await client.request(GET, NEVER);
+    expect(server.headers.map(({ authorization }) => authorization)).toEqual([
+      'Bearer token-1',
+      'Bearer token-2',
+    ]);
+  });
+
+  it("come from one run of the kubeconfig's command for requests at the same time, and while they are valid", async () => {
+    const server = await serveHttp(ok);
+    const client = clientFor(configFor(server.url, await execUser(printToken('2999-01-01T00:00:00Z'))));
+    await Promise.all([client.request(GET, NEVER), client.request(GET, NEVER)]);
+    await client.request(GET, NEVER);
+    expect(new Set(server.headers.map(({ authorization }) => authorization))).toEqual(
+      new Set(['Bearer token-1']),
+    );
+  });
+
+  it.each([
+    { name: 'fails', print: `console.error('log in\\nfirst'); process.exit(3);`, why: 'log in first' },
+    {
+      name: 'prints no JSON',
+      print: `console.log('hidden-token');`,
+      why: "the answer of the kubeconfig's command is not JSON",
+    },
+  ])('that cannot be got, since the command $name, are one line', async ({ print, why }) => {
+    const server = await serveHttp(ok);
+    const error = await failureOf(
+      clientFor(configFor(server.url, await execUser(print))).request(GET, NEVER),
+    );
+    expect(error).toMatchObject({
+      status: 0,
+      reason: 'CredentialsFailed',
+      message: `no credentials for the API server: ${why}`,
+    });
+    // It might quote what the command printed.
+    expect(error.cause).toBeUndefined();
+    expect(server.requests).toEqual([]);
+  });
+
+  it('are not waited for after an abort', async () => {
+    const stop = new AbortController();
+    const user = await execUser('setTimeout(() => {}, 2_000);');
+    const request = clientFor(configFor('http://127.0.0.1:1', user)).request(GET, stop.signal);
+    stop.abort(REASON);
+    await expect(request).rejects.toBe(REASON);
+  });
+
+  it('of a Pod are read again when their file changes', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    onTestFinished(() => {
+      vi.useRealTimers();
+    });
+    const server = await serveHttp(ok);
+    const tokenFile = join(await temporaryDir(), 'token');
+    const client = clientFor(
+      configFor(server.url, { authProvider: { name: 'tokenFile', config: { tokenFile } } }),
+    );
+    await writeFile(tokenFile, 'first\n');
+    await client.request(GET, NEVER);
+    await writeFile(tokenFile, 'second\n');
+    vi.setSystemTime(Date.now() + 61_000);
+    await client.request(GET, NEVER);
+    expect(server.headers.map(({ authorization }) => authorization)).toEqual([
+      'Bearer first',
+      'Bearer second',
+    ]);
+  });
+
+  it('may be a user name and a password, or an impersonated user', async () => {
+    const server = await serveHttp(ok);
+    const user = { username: 'tester', password: 'p:w', impersonateUser: 'jane' };
+    await clientFor(configFor(server.url, user)).request(GET, NEVER);
+    expect(server.headers[0]).toMatchObject({
+      authorization: `Basic ${Buffer.from('tester:p:w').toString('base64')}`,
+      'impersonate-user': 'jane',
+    });
+  });
+
+  it('of another authority, or a certificate that was renewed, get a connection of their own', async () => {
+    const authority = await makeAuthority('test');
+    const server = await serveHttp(ok, { tls: await authority.issue({}) });
+    const caFile = join(await temporaryDir(), 'ca.crt');
+    await writeFile(caFile, authority.certificate);
+    const client = clientFor(configFor(server.url, {}, { caFile }));
+    await client.request(GET, NEVER);
+    await writeFile(caFile, `${authority.certificate}\n${(await makeAuthority('next')).certificate}`);
+    await client.request(GET, NEVER);
+    expect(server.connections).toHaveLength(2);
+  });
+});
+
+describe('a stream', () => {
+  it('yields one value per line, however the lines are cut', async () => {
+    const server = await serveHttp((_request, response) => {
+      const bytes = Buffer.from('{"a":1}\n\n{"b":"ä€"}\n{"c":3}');
+      for (const byte of bytes) response.write(Buffer.of(byte));
+      response.end();
+    });
+    const values = await all(clientFor(configFor(server.url)).stream(GET, NEVER));
+    expect(values).toEqual([{ a: 1 }, { b: 'ä€' }, { c: 3 }]);
+  });
+
+  it('is not bound to the deadline once it has begun', async () => {
+    let response: http.ServerResponse | undefined;
+    const server = await serveHttp((_request, begun) => {
+      response = begun;
+      begun.write('1\n');
+    });
+    const clock = new ManualClock();
+    const stream = clientFor(configFor(server.url), { clock }).stream(GET, NEVER)[Symbol.asyncIterator]();
+    await stream.next();
+    expect(clock.waiting).toBe(0);
+    await clock.advance(3_600_000);
+    response?.end('2\n');
+    await expect(stream.next()).resolves.toEqual({ value: 2, done: false });
+    await expect(stream.next()).resolves.toMatchObject({ done: true });
+  });
+
+  it('gives up at the deadline when it does not begin', async () => {
+    const server = await serveHttp(hang);
+    const clock = new ManualClock();
+    const failure = failureOf(all(clientFor(configFor(server.url), { clock }).stream(GET, NEVER)));
+    await vi.waitFor(() => {
+      expect(server.requests).toHaveLength(1);
+    });
+    await clock.advance(30_000);
+    expect(await failure).toMatchObject({
+      status: 0,
+      reason: 'Timeout',
+      message: `GET /api/v1/nodes at ${server.url}: no answer within 30000 ms`,
+    });
+  });
+
+  it('throws a refusal', async () => {
+    const body = JSON.stringify({ kind: 'Status', reason: 'Expired', message: 'too old resource version' });
+    const server = await serveHttp(status(410, { body }));
+    expect(await failureOf(all(clientFor(configFor(server.url)).stream(GET, NEVER)))).toMatchObject({
+      status: 410,
+      reason: 'Expired',
+    });
+  });
+
+  it.each([
+    { name: 'is not JSON', line: 'hidden\n', what: 'is not JSON' },
+    { name: 'never ends', line: 'x'.repeat(4 * 1_024 * 1_024 + 1), what: 'has a line that is too long' },
+  ])('breaks off at a line that $name, and closes its connection', async ({ line, what }) => {
+    const closed = Promise.withResolvers<void>();
+    const server = await serveHttp((_request, response) => {
+      response.on('close', closed.resolve);
+      response.write(`{}\n${line}`);
+    });
+    const seen: unknown[] = [];
+    const client = clientFor(configFor(server.url));
+    const error = await failureOf(
+      (async () => {
+        for await (const value of client.stream(GET, NEVER)) seen.push(value);
+      })(),
+    );
+    expect(error).toMatchObject({
+      reason: 'InvalidAnswer',
+      message: `GET /api/v1/nodes: the answer ${what}`,
+    });
+    expect(seen).toEqual([{}]);
+    await closed.promise;
+  });
+
+  it('fails when its connection breaks', async () => {
+    const server = await serveHttp((request, response) => {
+      response.write('{}\n', () => request.socket.destroy());
+    });
+    const error = await failureOf(all(clientFor(configFor(server.url)).stream(GET, NEVER)));
+    expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
+  });
+
+  it('closes its connection when its reader leaves', async () => {
+    const closed = Promise.withResolvers<void>();
+    const server = await serveHttp((_request, response) => {
+      response.on('close', closed.resolve);
+      response.write('1\n2\n');
+    });
+    for await (const value of clientFor(configFor(server.url)).stream(GET, NEVER)) if (value === 1) break;
+    await expect(closed.promise).resolves.toBeUndefined();
+  });
+
+  it.each(['idle', 'at work'])(
+    'ends with the reason of an abort, and closes its connection, while its reader is %s',
+    async (when) => {
+      const closed = Promise.withResolvers<void>();
+      const server = await serveHttp((_request, response) => {
+        response.on('close', closed.resolve);
+        response.write('1\n');
+      });
+      const stop = new AbortController();
+      const stream = clientFor(configFor(server.url)).stream(GET, stop.signal)[Symbol.asyncIterator]();
+      await stream.next();
+      const next = when === 'idle' ? stream.next() : undefined;
+      stop.abort(REASON);
+      if (next === undefined) await closed.promise;
+      await expect(next ?? stream.next()).rejects.toBe(REASON);
+      await closed.promise;
+    },
+  );
+});

@@ -1,0 +1,68 @@
+/** What is used here of `metav1.ObjectMeta`. */
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  finalizers?: string[];
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+}
+
+export interface KubeObject {
+  apiVersion?: string;
+  kind?: string;
+  metadata: ObjectMeta;
+}
+
+/** `corev1.ObjectReference`, as far as Events need it. */
+export interface ObjectReference {
+  apiVersion?: string;
+  kind?: string;
+  namespace?: string;
+  name?: string;
+  uid?: string;
+  resourceVersion?: string;
+  fieldPath?: string;
+}
+
+/** One kind of resource, by the path at which the API server serves it. */
+export interface ResourceType {
+  /** Empty for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly kind: string;
+}
+
+export interface ResourceLocation {
+  /** Absent for cluster-scoped resources, and for all namespaces. */
+  readonly namespace?: string | undefined;
+  /** Absent for the collection. */
+  readonly name?: string | undefined;
+  readonly subresource?: string | undefined;
+}
+
+/** `namespace/name`; only the name where there is no namespace. */
+export function objectKey({ metadata: { namespace, name } }: KubeObject): string {
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+export function apiVersionOf({ group, version }: ResourceType): string {
+  return group === '' ? version : `${group}/${version}`;
+}
+
+export function resourcePath(
+  type: ResourceType,
+  { namespace, name, subresource }: ResourceLocation = {},
+): string {
+  const segments = [type.group === '' ? 'api' : 'apis', apiVersionOf(type)];
+  if (namespace !== undefined) segments.push('namespaces', encodeURIComponent(namespace));
+  segments.push(type.plural);
+  if (name !== undefined) segments.push(encodeURIComponent(name));
+  if (subresource !== undefined) segments.push(subresource);
+  return `/${segments.join('/')}`;
+}
