@@ -4,6 +4,8 @@ import { Command, CommanderError } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { systemClock } from './clock/system-clock.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError } from './commands/context.ts';
+import { controllerCommand } from './commands/controller/command.ts';
+import { crdCommand } from './commands/crd.ts';
 import { runCommand } from './commands/run/command.ts';
 import { validateCommand } from './commands/validate.ts';
 
@@ -44,10 +46,10 @@ async function main(): Promise<void> {
     })
     .configureHelp({ showGlobalOptions: false });
   for (const command of [
-    runCommand(context, (code) => {
-      exitCode = code;
-    }),
+    controllerCommand(context, exit),
+    runCommand(context, exit),
     validateCommand(context),
+    crdCommand(context),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
   }
@@ -60,10 +62,13 @@ async function main(): Promise<void> {
   process.stdout.write('', () => process.exit(exitCode));
 }
 
+function exit(code: ExitCode): void {
+  exitCode = code;
+}
+
 /** The first signal asks for an orderly end, clean-up included; the second ends at once. */
 function stop(): void {
   if (stopping.signal.aborted) process.exit(EXIT.unknown);
-  process.stderr.write('storage-probe: stopping; cleaning up what was made (again to stop at once)\n');
   stopping.abort();
 }
 

@@ -7,7 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { contextOf, temporaryFolder } from '../../../test/support/command-context.ts';
 import { InputError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
-import { durationFlag, type RunTemplate, runTemplates } from './requests.ts';
+import type { RunTemplate } from '../../api/run-template.ts';
+import { durationFlag, runTemplates } from './requests.ts';
 
 const FLAGS: RunFlags = { output: 'text', count: '1', flushTimeout: '5s', logLevel: 'silent' };
 const KEYS = { AWS_ACCESS_KEY_ID: 'env-access', AWS_SECRET_ACCESS_KEY: 'env-secret' };

@@ -4,17 +4,12 @@ import { planProbe, type ProbePlan, type TargetPlan } from '../../api/plan.ts';
 import { check } from '../../api/check.ts';
 import { formatPath, formatProblem, showText } from '../../api/problem.ts';
 import type { Credentials, RunRequest } from '../../api/run.ts';
+import { type RunTemplate, runTemplate } from '../../api/run-template.ts';
 import { API_VERSION, KIND, StorageProbe } from '../../api/storage-probe.ts';
 import { type CommandContext, InputError } from '../context.ts';
 import { credentialsFromEnv, lookupIn, readGivenSecrets, type SecretLookup } from '../secrets.ts';
 import { readFile, readProbeFiles } from '../sources.ts';
 import type { RunFlags } from './flags.ts';
-
-/** All of a {@link RunRequest} but who runs it, and the run's own id. */
-export type RunTemplate = Omit<RunRequest, 'owner' | 'runId'>;
-
-/** A run that was broken off gets this long to remove what it made. */
-const CLEAN_UP_TIMEOUT_MS = 10_000;
 
 /**
  * What the flags, the files and the environment ask for.
@@ -52,7 +47,7 @@ async function fromFiles(
     for (const target of plan.targets) {
       const found = resolveTarget(plan, target, lookup, fallback);
       if (typeof found === 'string') missing.push(found);
-      else templates.push(templateOf(plan, found));
+      else templates.push(runTemplate(plan, found));
     }
   }
   if (missing.length > 0) throw new InputError(...new Set(missing));
@@ -113,7 +108,7 @@ async function quickLook(flags: RunFlags, context: CommandContext): Promise<RunT
   const caFile = flags.caFile || env['AWS_CA_BUNDLE'];
   const ca = !caFile ? {} : { ca: await readFile(caFile) };
   return plan.targets.map(({ name, region, endpoint: url }) =>
-    templateOf(plan, { name, endpoint: url, region, credentials, ...ca }),
+    runTemplate(plan, { name, endpoint: url, region, credentials, ...ca }),
   );
 }
 
@@ -174,12 +169,6 @@ function nameOf(endpoint: string): string {
       .replaceAll(/^-|-$/g, '')
       .slice(0, 63) || 'target'
   );
-}
-
-function templateOf(plan: ProbePlan, target: RunRequest['target']): RunTemplate {
-  const { namespace, name, bucket, objectSizesBytes, timeoutMs } = plan;
-  const probe = { namespace, name };
-  return { probe, target, bucket, objectSizesBytes, timeoutMs, cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS };
 }
 
 /** @throws {InputError} that names the flag. */

@@ -5,13 +5,12 @@ import type { Logger } from 'pino';
 import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
-import { ConsoleExporter } from '../../telemetry/console-exporter.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
 import { type OtelSettings, otelSettings } from '../../telemetry/otel-env.ts';
-import { otlpExporterFactory } from '../../telemetry/otlp-exporter.ts';
 import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
 import { Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
+import { spanExporter } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
 import { forEach } from './for-each.ts';
 import { takeOwner } from './owner.ts';
@@ -32,6 +31,9 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
 
   const templates = await runTemplates(flags, context);
+  signal.addEventListener('abort', () => {
+    stderr.write('storage-probe: stopping; cleaning up what was made (again to stop at once)\n');
+  });
   await using owners = new AsyncDisposableStack();
   const requests = await Promise.all(
     templates.map(async (template) => {
@@ -43,7 +45,10 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   );
   const settings = otelSettings(env);
   for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
-  const exporter = await exporterFor(flags, settings, context);
+  const exporter = await spanExporter(
+    { settings, name: flags.exporter, console: flags.output === 'text' ? stdout : stderr },
+    context,
+  );
   const keyring = new TargetKeyring();
   const tracing = new Tracing({ settings, version, ...(exporter !== undefined && { exporter }) });
   const report = reportFor({
@@ -103,29 +108,6 @@ async function runOnce(
   report.ran(result);
   logRun(log, result);
   return result.verdict;
-}
-
-async function exporterFor(
-  flags: RunFlags,
-  settings: OtelSettings,
-  { clock, stderr, stdout }: CommandContext,
-): Promise<ConsoleExporter | RetryingExporter | undefined> {
-  if (settings.disabled) return undefined;
-  const name = flags.exporter ?? settings.exporter ?? (settings.otlpEndpoint !== undefined ? 'otlp' : 'none');
-  switch (name) {
-    case 'none':
-      return undefined;
-    case 'console': {
-      const output = flags.output === 'text' ? stdout : stderr;
-      return new ConsoleExporter((text) => output.write(text));
-    }
-    case 'otlp': {
-      const create = await otlpExporterFactory(settings.protocol);
-      return new RetryingExporter({ create, clock, random: Math.random });
-    }
-    default:
-      throw new InputError(`OTEL_TRACES_EXPORTER: "${name}" is not known; accepted: none, console, otlp`);
-  }
 }
 
 function tellDelivery(exporter: RetryingExporter, { otlpEndpoint }: OtelSettings, stderr: Output): void {

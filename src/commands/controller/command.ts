@@ -1,0 +1,20 @@
+import { Command } from 'commander';
+
+import type { CommandContext, ExitCode } from '../context.ts';
+import { controllerOptions, controllerSettings, OTEL_NOTE } from './flags.ts';
+
+export function controllerCommand(context: CommandContext, exit: (code: ExitCode) => void): Command {
+  const command = new Command('controller')
+    .summary('run the StorageProbes of a cluster, for ever')
+    .description(
+      'Watches StorageProbe resources and runs each on its schedule: a trace, a log line, metrics, and its status.',
+    )
+    .addHelpText('after', `\n${OTEL_NOTE}`)
+    .action(async (given: Record<string, string | boolean | undefined>) => {
+      const settings = controllerSettings(given, context.env);
+      const { controller } = await import('./controller.ts');
+      exit(await controller(settings, context));
+    });
+  for (const option of controllerOptions()) command.addOption(option);
+  return command;
+}

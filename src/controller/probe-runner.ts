@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+
+import type { Tracer } from '@opentelemetry/api';
+import type { Logger } from 'pino';
+
+import { oneLine } from '../api/one-line.ts';
+import { ReasonedError } from '../api/reasons.ts';
+import { runTemplate } from '../api/run-template.ts';
+import type { RunRequest, RunResult, RunTarget } from '../api/run.ts';
+import { cleanUpProbe } from '../probe/clean-up.ts';
+import { type ProbeDeps, runProbe } from '../probe/run-probe.ts';
+import type { DueRun } from '../scheduler/types.ts';
+import { logRun } from '../telemetry/logs.ts';
+import type { Obstacle } from './health.ts';
+import type { ProbeEntries, ProbeEntry, TargetEntry } from './probe-entries.ts';
+import { resolveTarget } from './resolve-target.ts';
+import type { SecretReader } from './secret-reader.ts';
+import { withRun } from './target-record.ts';
+
+export interface ProbeRunnerDeps {
+  readonly entries: ProbeEntries;
+  readonly secrets: SecretReader;
+  readonly tracerFor: (target: string) => Tracer;
+  /** What every run shares. */
+  readonly probe: Omit<ProbeDeps, 'tracer' | 'onProgress'>;
+  readonly recordRun: (result: RunResult) => void;
+  /** There is news of a probe. */
+  readonly onNews: (entry: ProbeEntry) => void;
+  readonly log: Logger;
+}
+
+/** Makes the runs that are due, and keeps what came of them. */
+export class ProbeRunner {
+  readonly #deps: ProbeRunnerDeps;
+
+  constructor(deps: ProbeRunnerDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Makes one run of the target with this key. What a run tells of an older generation, or of a probe that is gone, is
+   * dropped, and so is one that was broken off.
+   */
+  async run({ key, trigger }: DueRun, signal: AbortSignal): Promise<void> {
+    const { entries, log, onNews, probe, recordRun, tracerFor } = this.#deps;
+    const { entry, target } = entries.ofRun(key) ?? {};
+    if (entry?.plan === undefined || target === undefined) return;
+    const { generation, plan } = entry;
+    const resolved = await this.resolve(entry, target, signal);
+    if (resolved === undefined) {
+      if (!signal.aborted) onNews(entry);
+      return;
+    }
+    const request = { ...runTemplate(plan, resolved), owner: entry.uid, runId: randomUUID() };
+    const isSweepOwed = !target.isClean && plan.bucket.mode === 'Existing';
+    target.isClean = false;
+    const result = await runProbe(request, { ...probe, tracer: tracerFor(resolved.name) }, signal);
+    target.isClean = result.leftBehind.length === 0 && !isSweepOwed;
+    logRun(log, result);
+    if (isSweepOwed && result.verdict === 'Passed') await this.#sweep(request, target, signal);
+    if (result.reason === 'Cancelled') return;
+    if (entries.ofRun(key)?.target !== target || entry.generation !== generation) return;
+    target.record = withRun(target.record, result, plan.failureThreshold);
+    recordRun(result);
+    if (trigger === 'run-now' || trigger === 'at-once') entry.isAwaited = true;
+    onNews(entry);
+  }
+
+  /** The target with its Secrets; without them its obstacle says why. */
+  async resolve(
+    { namespace }: ProbeEntry,
+    target: TargetEntry,
+    signal: AbortSignal,
+  ): Promise<RunTarget | undefined> {
+    try {
+      target.resolved = await resolveTarget(
+        target.plan,
+        namespace,
+        this.#deps.secrets,
+        target.resolved,
+        signal,
+      );
+      delete target.obstacle;
+      return target.resolved;
+    } catch (error) {
+      if (!signal.aborted) target.obstacle = obstacleOf(target.plan.name, error);
+      return undefined;
+    }
+  }
+
+  /** A bucket that is not the probe's own keeps what a run that crashed left there: no later run comes upon it. */
+  async #sweep(request: RunRequest, target: TargetEntry, signal: AbortSignal): Promise<void> {
+    const { error, leftBehind } = await cleanUpProbe(request, this.#deps.probe, signal);
+    target.isClean = error === undefined && leftBehind.length === 0;
+  }
+}
+
+function obstacleOf(target: string, error: unknown): Obstacle {
+  if (error instanceof ReasonedError) return { target, reason: error.reason, message: error.message };
+  const message = oneLine(error instanceof Error ? error.message : String(error));
+  return { target, reason: 'ProberError', message };
+}

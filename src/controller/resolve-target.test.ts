@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+
+import type { TargetPlan } from '../api/plan.ts';
+import { ReasonedError } from '../api/reasons.ts';
+import { resolveTarget } from './resolve-target.ts';
+import type { SecretReader } from './secret-reader.ts';
+
+const signal = new AbortController().signal;
+const plan: TargetPlan = {
+  name: 'my-minio',
+  endpoint: 'http://my-minio.storage.svc:9000',
+  region: 'us-east-1',
+  credentialsSecret: 'keys',
+};
+
+/** Secrets of the namespace `storage`, in plain text. */
+function secretsOf(contents: Readonly<Record<string, Readonly<Record<string, string>>>>): SecretReader {
+  return {
+    read: (namespace, name) => {
+      const found = namespace === 'storage' ? contents[name] : undefined;
+      if (found === undefined) return Promise.reject(new ReasonedError('SecretMissing', 'not there'));
+      const encoded = Object.entries(found).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
+      return Promise.resolve(Object.fromEntries(encoded));
+    },
+  };
+}
+
+const keys = { accessKey: 'probe', secretKey: 'very secret' };
+
+describe('a target with its Secrets', () => {
+  it('has what the Secrets hold', async () => {
+    const secrets = secretsOf({
+      keys: { accessKey: 'probe', secretKey: 'hush', sessionToken: 'token' },
+      ca: { 'ca.crt': 'PEM\n' },
+    });
+    const full = { ...plan, caSecret: { name: 'ca', key: 'ca.crt' } };
+    expect(await resolveTarget(full, 'storage', secrets, undefined, signal)).toEqual({
+      name: 'my-minio',
+      endpoint: 'http://my-minio.storage.svc:9000',
+      region: 'us-east-1',
+      credentials: { accessKey: 'probe', secretKey: 'hush', sessionToken: 'token' },
+      ca: 'PEM\n',
+    });
+  });
+
+  it('loses the line break that a file brings along', async () => {
+    const secrets = secretsOf({ keys: { accessKey: 'probe\n', secretKey: 'hush\r\n', sessionToken: '' } });
+    const target = await resolveTarget(plan, 'storage', secrets, undefined, signal);
+    expect(target.credentials).toEqual({ accessKey: 'probe', secretKey: 'hush' });
+  });
+
+  it('stays the same object until something changes', async () => {
+    const before = await resolveTarget(
+      plan,
+      'storage',
+      secretsOf({ keys: { accessKey: 'a', secretKey: 'b' } }),
+      undefined,
+      signal,
+    );
+    const again = await resolveTarget(
+      plan,
+      'storage',
+      secretsOf({ keys: { accessKey: 'a', secretKey: 'b' } }),
+      before,
+      signal,
+    );
+    const rotated = await resolveTarget(
+      plan,
+      'storage',
+      secretsOf({ keys: { accessKey: 'a', secretKey: 'c' } }),
+      before,
+      signal,
+    );
+    expect(again).toBe(before);
+    expect(rotated).not.toBe(before);
+  });
+
+  it.each([
+    { name: 'no accessKey', keys: { secretKey: 'hush' }, message: 'Secret storage/keys has no accessKey' },
+    {
+      name: 'an empty secretKey',
+      keys: { ...keys, secretKey: '' },
+      message: 'Secret storage/keys has no secretKey',
+    },
+    {
+      name: 'a secretKey with spaces',
+      keys,
+      message:
+        'secretKey of Secret storage/keys holds spaces or characters that no key has; accepted: printable ASCII',
+    },
+  ])('is refused with $name, without showing what it holds', async ({ keys: held, message }) => {
+    const resolved = resolveTarget(plan, 'storage', secretsOf({ keys: held }), undefined, signal);
+    await expect(resolved).rejects.toMatchObject({ reason: 'SecretInvalid', message });
+  });
+
+  it('comes from the namespace of the probe alone', async () => {
+    const resolved = resolveTarget(plan, 'other', secretsOf({ keys }), undefined, signal);
+    await expect(resolved).rejects.toMatchObject({ reason: 'SecretMissing' });
+  });
+});

@@ -1,0 +1,57 @@
+import { MAX_RECENT_RUNS, type ProbeStatus, type RunSummary, summarizeRun } from '../api/probe-status.ts';
+import type { RunResult } from '../api/run.ts';
+
+export type TargetStatus = NonNullable<ProbeStatus['targets']>[number];
+
+/** What is remembered of one target: its status, and which run says why it is not healthy. */
+export interface TargetRecord {
+  readonly status: TargetStatus;
+  /** The run that made the target unhealthy, or gave it a new reason; later runs that say the same leave it. */
+  readonly cause?: RunSummary;
+}
+
+export type TargetHealth = 'Healthy' | 'Unhealthy' | 'Unknown';
+
+export function emptyRecord(name: string): TargetRecord {
+  return { status: { name, verdict: 'Unknown', consecutiveFailures: 0 } };
+}
+
+/** The record as an earlier prober left it in the status. */
+export function recordFrom(status: TargetStatus): TargetRecord {
+  return { status, ...(status.lastRun?.verdict === 'Failed' && { cause: status.lastRun }) };
+}
+
+/** The record with one more run. A run whose verdict is `Unknown` does not count against the target. */
+export function withRun(
+  { status, cause }: TargetRecord,
+  result: RunResult,
+  failureThreshold: number,
+): TargetRecord {
+  const lastRun = summarizeRun(result);
+  const { message: _, ...recent } = lastRun;
+  const failures = { Passed: 0, Failed: status.consecutiveFailures + 1, Unknown: status.consecutiveFailures };
+  const consecutiveFailures = failures[result.verdict];
+  const lastSuccessTime = result.verdict === 'Passed' ? result.startTime : status.lastSuccessTime;
+  const isNewCause = cause?.reason !== result.reason || consecutiveFailures === failureThreshold;
+  const causes = { Passed: undefined, Failed: isNewCause ? lastRun : cause, Unknown: cause };
+  const nextCause = causes[result.verdict];
+  return {
+    status: {
+      name: status.name,
+      verdict: result.verdict,
+      ...(result.reason !== undefined && { reason: result.reason }),
+      consecutiveFailures,
+      ...(lastSuccessTime !== undefined && { lastSuccessTime }),
+      lastRun,
+      recentRuns: [recent, ...(status.recentRuns ?? [])].slice(0, MAX_RECENT_RUNS),
+    },
+    ...(nextCause !== undefined && { cause: nextCause }),
+  };
+}
+
+/** A target that has passed before stays healthy until `failureThreshold` runs in a row have failed. */
+export function healthOf({ status }: TargetRecord, failureThreshold: number): TargetHealth {
+  if (status.consecutiveFailures >= failureThreshold) return 'Unhealthy';
+  if (status.verdict === 'Passed') return 'Healthy';
+  return status.verdict === 'Failed' && status.lastSuccessTime !== undefined ? 'Healthy' : 'Unknown';
+}
