@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
+import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 
 import type { Clock } from '../../clock/clock.ts';
@@ -11,6 +12,7 @@ import { ProbeRunner } from '../../controller/probe-runner.ts';
 import { KubeSecretReader } from '../../controller/secret-reader.ts';
 import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
+import { faultOf } from '../../kube/fault.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
@@ -18,7 +20,6 @@ import { TargetKeyring } from '../../s3/target-keys.ts';
 import { Scheduler } from '../../scheduler/scheduler.ts';
 import type { ProberMetrics } from '../../telemetry/metrics.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
-import { forEach } from '../run/for-each.ts';
 import type { ControllerSettings } from './flags.ts';
 
 /** What a prober has whether it leads or not. */
@@ -152,12 +153,13 @@ export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void>
   }
 
   using deadline = clock.deadline(settings.shutdownTimeoutMs / 2);
-  await forEach([...entries.values()], WRITES_AT_ONCE, async (entry) => {
+  const flushes = Array.from(entries.values(), (entry) => async () => {
     await reconciler.flush(entry, deadline.signal).catch((error: unknown) => {
-      log.warn({ probe: probeKey(entry), err: error }, 'status was not written');
+      log.warn({ probe: probeKey(entry), ...faultOf(error) }, 'status was not written');
     });
     reconciler.forget(entry);
   });
+  await new PQueue({ concurrency: WRITES_AT_ONCE }).addAll(flushes);
   await Promise.all([leftovers.finish(deadline.signal), events.flush(deadline.signal)]);
   await events.close();
 }

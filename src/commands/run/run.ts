@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
+import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 
 import type { RunRequest, RunResult } from '../../api/run.ts';
@@ -12,7 +13,6 @@ import { Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
 import { spanExporter } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
-import { forEach } from './for-each.ts';
 import { takeOwner } from './owner.ts';
 import { type Report, reportFor } from './report.ts';
 import { durationFlag, runTemplates } from './requests.ts';
@@ -62,10 +62,11 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const verdicts = new Set<RunResult['verdict']>();
   for (let round = 0; round < count && !signal.aborted; round += 1) {
     const nextStartMs = clock.monotonicMs() + everyMs;
-    await forEach(requests, MAX_IN_FLIGHT, async (request) => {
+    const runs = requests.map((request) => async () => {
       if (signal.aborted) return;
       verdicts.add(await runOnce(request, { context, keyring, tracing, report, log }));
     });
+    await new PQueue({ concurrency: MAX_IN_FLIGHT }).addAll(runs);
     const waitMs = nextStartMs - clock.monotonicMs();
     if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
   }
