@@ -33,6 +33,9 @@ export interface Minio extends RunningServer {
   readonly rootPassword: string;
 }
 
+/** What its client needs. */
+export type MinioRoot = Pick<Minio, 'url' | 'rootUser' | 'rootPassword'>;
+
 export async function startMinio(options: MinioOptions): Promise<Minio> {
   const { dir, signal, progress, tls } = options;
   const binary = await getBinary('minio', { signal, progress });
@@ -83,13 +86,18 @@ export interface MinioUser {
   readonly secretKey: string;
 }
 
-/** Makes a user with random keys that may do what a policy file (JSON) allows, and nothing else. */
+export interface MinioUserOptions extends McOptions {
+  /** Default: random. */
+  readonly secretKey?: string | undefined;
+}
+
+/** Makes a user who may do what a policy file (JSON) allows, and nothing else. */
 export async function makeMinioUser(
-  minio: Minio,
+  minio: MinioRoot,
   policyFile: string,
-  options: McOptions = {},
+  { secretKey = randomSecret(), ...options }: MinioUserOptions = {},
 ): Promise<MinioUser> {
-  const user = { accessKey: randomName('probe'), secretKey: randomSecret() };
+  const user = { accessKey: randomName('probe'), secretKey };
   const input = `${user.accessKey}\n${user.secretKey}\n`;
   await runMc(minio, ['admin', 'user', 'add', 'local'], { ...options, input });
   await runMc(minio, ['admin', 'policy', 'create', 'local', user.accessKey, policyFile], options);
@@ -113,7 +121,11 @@ export interface McOptions {
  *
  * @throws Error with what mc printed when it fails.
  */
-export async function runMc(minio: Minio, args: readonly string[], options: McOptions = {}): Promise<string> {
+export async function runMc(
+  minio: MinioRoot,
+  args: readonly string[],
+  options: McOptions = {},
+): Promise<string> {
   const { input = '', signal, progress } = options;
   const binary = await getBinary('mc', { signal, progress });
   const alias = new URL(minio.url);

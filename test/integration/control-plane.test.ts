@@ -73,7 +73,7 @@ function definitionOf(group: string) {
   const spec = { type: 'object', properties: { size: { type: 'string' } } };
   const schema = { openAPIV3Schema: { type: 'object', properties: { spec } } };
   const additionalPrinterColumns = [
-    { name: 'Size', type: 'string', jsonPath: '.spec.size', priority: 1 },
+    { name: 'Size', type: 'string', jsonPath: '.spec.size' },
     { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   ];
   return {

@@ -47,6 +47,15 @@ export async function bucketsOf(probe: string, store: Store = sharedStore): Prom
   return buckets.map(({ name }) => name).filter((name) => name.startsWith(`storage-probe-${probe}-`));
 }
 
+/** Removes what runs of a probe made that could not do so themselves. */
+export async function removeBuckets(probe: string): Promise<void> {
+  const admin = adminOf();
+  for (const bucket of await bucketsOf(probe)) {
+    for (const key of await keysIn(bucket)) await admin.removeObject(bucket, key);
+    await admin.removeBucket(bucket);
+  }
+}
+
 /** All that a bucket holds: each version and each delete marker. */
 export async function keysIn(bucket: string, store: Store = sharedStore): Promise<string[]> {
   const keys: string[] = [];
