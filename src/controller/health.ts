@@ -56,11 +56,12 @@ export function health(
   if (unknown === undefined) {
     return { status: 'True', reason: 'Passed', message: passedMessage(records) };
   }
-  const { name, lastRun } = unknown.status;
-  if (lastRun?.reason === undefined) {
+  const { name, lastRun, reason } = unknown.status;
+  if (reason === undefined) {
     return { status: 'Unknown', reason: 'NotYetRun', message: `${name} has not been probed yet.` };
   }
-  return { status: 'Unknown', reason: lastRun.reason, message: describe(name, lastRun) };
+  const message = reason === lastRun?.reason ? describe(name, lastRun) : `${name} has not been probed since.`;
+  return { status: 'Unknown', reason, message };
 }
 
 function causeOf({ cause, status }: TargetRecord): RunSummary | undefined {

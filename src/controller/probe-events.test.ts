@@ -60,6 +60,18 @@ describe('events of a change of conditions', () => {
       want: ['Warning Probe AddressNotAllowed'],
     },
     {
+      name: 'it never could tell',
+      before: [ready, notYetRun],
+      after: [ready, condition('Healthy', 'Unknown', 'AddressNotAllowed')],
+      want: ['Warning Probe AddressNotAllowed'],
+    },
+    {
+      name: 'the first run fails, and others are to follow',
+      before: [ready, notYetRun],
+      after: [ready, condition('Healthy', 'Unknown', 'Timeout')],
+      want: [],
+    },
+    {
       name: 'it is suspended',
       before: [ready, healthy],
       after: [suspended, condition('Healthy', 'Unknown', 'Suspended')],

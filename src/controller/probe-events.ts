@@ -1,5 +1,5 @@
 import type { Condition } from '../api/conditions.ts';
-import { REASONS } from '../api/reasons.ts';
+import { type Reason, REASONS } from '../api/reasons.ts';
 
 /** What an Event tells of a probe. */
 export interface ProbeEvent {
@@ -29,11 +29,21 @@ function isWorthTelling(before: Condition | undefined, { type, status, reason }:
   const isSuspension = (reason === 'Suspended') !== (before.reason === 'Suspended');
   // Ready tells of a suspension; that Healthy is then unknown goes without saying.
   if (isSuspension) return type === 'Ready';
-  return before.status !== status && reason !== 'NotYetRun';
+  if (before.status === status) return before.reason === 'NotYetRun' && isProberTrouble(reason);
+  return reason !== 'NotYetRun';
+}
+
+/** What keeps the prober from ever telling: no later run is going to say it. */
+function isProberTrouble(reason: string): boolean {
+  return isReason(reason) && REASONS[reason].verdict === 'Unknown';
+}
+
+function isReason(reason: string): reason is Reason {
+  return Object.hasOwn(REASONS, reason);
 }
 
 function eventOf({ type, status, reason, message }: Condition): ProbeEvent {
-  const isTrouble = status === 'False' || Object.hasOwn(REASONS, reason);
+  const isTrouble = status === 'False' || isReason(reason);
   return {
     type: isTrouble ? 'Warning' : 'Normal',
     reason,

@@ -15,7 +15,7 @@ import type { Obstacle } from './health.ts';
 import type { ProbeEntries, ProbeEntry, TargetEntry } from './probe-entries.ts';
 import { resolveTarget } from './resolve-target.ts';
 import type { SecretReader } from './secret-reader.ts';
-import { withRun } from './target-record.ts';
+import { withoutRun, withRun } from './target-record.ts';
 
 export interface ProbeRunnerDeps {
   readonly entries: ProbeEntries;
@@ -83,7 +83,9 @@ export class ProbeRunner {
       delete target.obstacle;
       return target.resolved;
     } catch (error) {
-      if (!signal.aborted) target.obstacle = obstacleOf(target.plan.name, error);
+      if (signal.aborted) return undefined;
+      target.obstacle = obstacleOf(target.plan.name, error);
+      target.record = withoutRun(target.record, target.obstacle.reason);
       return undefined;
     }
   }

@@ -96,7 +96,7 @@ describe('KubeSecretReader', () => {
     expect(await reading).toBe('old');
   });
 
-  it.each([
+  it.each<{ name: string; answer: Error | typeof SILENCE }>([
     { name: 'away', answer: away },
     { name: 'silent', answer: SILENCE },
   ])('asks a server that is $name only now and then, and sees soon that it is back', async ({ answer }) => {

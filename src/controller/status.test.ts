@@ -4,7 +4,7 @@ import { runResult } from '../../test/support/run-result.ts';
 import type { ProbePlan } from '../api/plan.ts';
 import { ProbeStatus } from '../api/probe-status.ts';
 import { invalidStatus, isNews, statusOf, type StatusInput } from './status.ts';
-import { emptyRecord, type TargetRecord, withRun } from './target-record.ts';
+import { emptyRecord, type TargetRecord, withoutRun, withRun } from './target-record.ts';
 
 const NOW_MS = Date.UTC(2026, 10, 22, 12);
 
@@ -104,6 +104,14 @@ describe('the status of a probe', () => {
       ],
     },
     {
+      name: 'a Secret was missing, and is there again',
+      input: { records: [withoutRun(recordOf('my-minio', {}), 'SecretMissing')] },
+      want: [
+        'Ready True Scheduled: Runs start on schedule.',
+        'Healthy Unknown SecretMissing: my-minio has not been probed since.',
+      ],
+    },
+    {
       name: 'suspended',
       input: { plan: { ...plan, suspend: true } },
       want: [
@@ -148,6 +156,8 @@ describe('the status of a probe', () => {
   it('names no next run while there is none', () => {
     expect(statusWith({}).nextRunTime).toBe('2026-11-22T12:00:30.000Z');
     expect(statusWith({ plan: { ...plan, suspend: true } })).not.toHaveProperty('nextRunTime');
+    const obstacle = { target: 'my-minio', reason: 'SecretMissing', message: 'not there' } as const;
+    expect(statusWith({ obstacles: [obstacle] })).not.toHaveProperty('nextRunTime');
   });
 
   it('keeps the past of a spec that cannot be worked with', () => {

@@ -25,6 +25,7 @@ export function statusOf(input: StatusInput): ProbeStatus {
   const { generation, plan, records, obstacles, nextRunMs, lastRunRequest } = input;
   const shown = shownRecord(records, plan.failureThreshold)?.status;
   const isDue = nextRunMs !== undefined && !plan.suspend;
+  const isHindered = records.length === obstacles.length;
   return {
     observedGeneration: generation,
     conditions: conditionsOf(input, {
@@ -32,7 +33,7 @@ export function statusOf(input: StatusInput): ProbeStatus {
       Healthy: health(plan, records, obstacles),
     }),
     schedule: scheduleText(plan.schedule),
-    ...(isDue && { nextRunTime: new Date(nextRunMs).toISOString() }),
+    ...(isDue && !isHindered && { nextRunTime: new Date(nextRunMs).toISOString() }),
     ...(shown?.lastRun !== undefined && { lastRun: { target: shown.name, ...shown.lastRun } }),
     ...(lastRunRequest !== undefined && { lastRunRequest }),
     targets: records.map(({ status }) => status),

@@ -1,4 +1,5 @@
 import { MAX_RECENT_RUNS, type ProbeStatus, type RunSummary, summarizeRun } from '../api/probe-status.ts';
+import type { Reason } from '../api/reasons.ts';
 import type { RunResult } from '../api/run.ts';
 
 export type TargetStatus = NonNullable<ProbeStatus['targets']>[number];
@@ -46,6 +47,14 @@ export function withRun(
       recentRuns: [recent, ...(status.recentRuns ?? [])].slice(0, MAX_RECENT_RUNS),
     },
     ...(nextCause !== undefined && { cause: nextCause }),
+  };
+}
+
+/** The record of a target that cannot be probed: what it was before tells no more what it is. */
+export function withoutRun({ status, cause }: TargetRecord, reason: Reason): TargetRecord {
+  return {
+    status: { ...status, verdict: 'Unknown', reason },
+    ...(cause !== undefined && { cause }),
   };
 }
 
