@@ -583,6 +583,44 @@ describe('a leader that outlasts an outage', () => {
     expect(b.elector.isLeader).toBe(true);
   });
 
+  it('never counts two as leaders, whatever goes wrong on the way to the API server', async () => {
+    const way = fc.constantFrom(() => undefined, never, hang, forbidden, unavailable);
+    const step = fc.record({
+      who: fc.nat(2),
+      onRequest: way,
+      onAnswer: way,
+      forMs: fc.integer({ min: 0, max: 12_000 }),
+      leaves: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const world = makeWorld();
+        const join = (identity: string): Candidate => start(world, identity, untilAborted, OUTLASTS);
+        const all = ['0', '1', '2'].map(join);
+        const present = [...all];
+        const leaders = (): number => all.filter(({ elector }) => elector.isLeader).length;
+        for (const { who, onRequest, onAnswer, forMs, leaves } of steps) {
+          Object.assign(present[who]?.client ?? {}, { onRequest, onAnswer });
+          for (let ms = 0; ms < forMs; ms += 500) {
+            await world.clock.advance(500);
+            expect(leaders()).toBeLessThan(2);
+          }
+          if (!leaves) continue;
+          present[who]?.stop.abort(SHUTDOWN);
+          present[who] = join(String(all.length));
+          all.push(present[who]);
+        }
+        for (const { client } of all)
+          Object.assign(client, { onRequest: () => undefined, onAnswer: () => undefined });
+        await world.clock.advance(40_000);
+        expect(leaders()).toBe(1);
+        for (const { stop } of present) stop.abort(SHUTDOWN);
+        await Promise.all(all.map(({ ended }) => ended));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   it.each([
     { name: 'refuse', away: never },
     { name: 'hang', away: hang },

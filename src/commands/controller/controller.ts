@@ -21,6 +21,7 @@ import { type CommandContext, EXIT, type ExitCode, InputError } from '../context
 import { spanExporter } from '../span-exporter.ts';
 import type { ControllerSettings } from './flags.ts';
 import { lead, type LeadParts } from './lead.ts';
+import { timeLeft } from './time-left.ts';
 
 /** Spans of an operator do not wait for as long as OpenTelemetry's defaults say, and come in greater numbers. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
@@ -36,6 +37,7 @@ const EVENT_LOOP_RESOLUTION_MS = 50;
  */
 export async function controller(settings: ControllerSettings, context: CommandContext): Promise<ExitCode> {
   const { clock, signal, stderr, stdout, version } = context;
+  const leftMs = timeLeft(clock, settings.shutdownTimeoutMs, signal);
   const env = { ...BATCH_DEFAULTS, ...context.env };
   const log = createLogger(settings.logLevel, stderr);
   const otel = otelSettings(env);
@@ -128,7 +130,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
   } catch (error) {
     if (!signal.aborted) throw error;
   } finally {
-    using flushing = clock.deadline(settings.shutdownTimeoutMs / 2);
+    using flushing = clock.deadline(leftMs());
     following.abort();
     await Promise.all([followed, tracing.shutdown(flushing.signal)]);
     await Promise.all([client.close(), http?.close(flushing.signal)]);

@@ -21,6 +21,7 @@ import { Scheduler } from '../../scheduler/scheduler.ts';
 import type { ProberMetrics } from '../../telemetry/metrics.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
 import type { ControllerSettings } from './flags.ts';
+import { timeLeft } from './time-left.ts';
 
 /** What a prober has whether it leads or not. */
 export interface LeadParts {
@@ -52,6 +53,7 @@ const WRITES_AT_ONCE = 8;
 export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void> {
   const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = parts;
   const { machinery } = metrics;
+  const leftMs = timeLeft(clock, settings.shutdownTimeoutMs, signal);
   await cache.untilSynced(signal);
 
   const entries = new ProbeEntries();
@@ -152,7 +154,8 @@ export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void>
     await controlling;
   }
 
-  using deadline = clock.deadline(settings.shutdownTimeoutMs / 2);
+  // The other half is for the release of the Lease and the last spans.
+  using deadline = clock.deadline(leftMs() / 2);
   const flushes = Array.from(entries.values(), (entry) => async () => {
     await reconciler.flush(entry, deadline.signal).catch((error: unknown) => {
       log.warn({ probe: probeKey(entry), ...faultOf(error) }, 'status was not written');
