@@ -25,7 +25,7 @@ test: check build test-unit test-integration ## Everything that this machine can
 test-unit: setup ## The logic, without servers
 	npm run --silent test:unit
 
-test-integration: setup ## The program against a real MinIO, Collector and Jaeger
+test-integration: setup ## The program and the operator against real servers: MinIO, Kubernetes, Collector, Jaeger
 	npm run --silent test:integration
 
 demo: demo-local ## See it work: kubectl apply, and every run a trace in Jaeger
@@ -33,13 +33,13 @@ demo: demo-local ## See it work: kubectl apply, and every run a trace in Jaeger
 demo-local: setup ## The same, as plain processes
 	node deploy/local/demo.ts
 
-bench: build ## What a run costs, next to the talk's program, bare minio-js and the floor
+bench: build ## What a run costs next to its peers, and what the operator costs with 1,000 and 10,000 probes
 	node test/bench/bench.ts $(BENCH)
 
 servers: setup ## Build the real servers, once, outside of this checkout
 	node deploy/local/build.ts
 
-generate: setup ## Make the reference pages from their source
+generate: setup ## Make the reference pages and the CRD from their source
 	npm run --silent generate
 
 format: setup ## Format the sources

@@ -36,7 +36,7 @@ const Schedule = withRules(
     startingDeadline: format
       .duration({
         description:
-          'How late a run may start, for example after a restart of the operator; a later one is left out. When absent, the operator decides.',
+          'How late a run may start, for example after a restart of the operator; a later one is left out. When absent, 10m for `cron`, and no limit for an interval.',
         min: '1s',
         max: '24h',
       })

@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
 
+import { toMicroseconds } from '../api/microseconds.ts';
 import type { RunResult } from '../api/run.ts';
 
 /** What no log line may hold, wherever it stands: a second fence, since secrets never reach the logger. */
@@ -43,10 +44,11 @@ export function logRun(log: Logger, result: RunResult): void {
     target,
     runId,
     verdict,
-    durationMs,
+    durationMs: toMicroseconds(durationMs),
     ...(reason !== undefined && { reason, failedStep, error: message }),
     ...(leftBehind.length > 0 && { leftBehind }),
   };
   if (verdict === 'Passed') log.info(fields, 'run passed');
+  else if (reason === 'Cancelled') log.info(fields, 'run was broken off');
   else log.warn(fields, 'run did not pass');
 }
