@@ -44,6 +44,8 @@ export interface ProbeReconcilerDeps {
   readonly isLeader: () => boolean;
   /** Longest age of a status in which only numbers have moved on. */
   readonly heartbeatMs: number;
+  /** Wall time up to which the prober before met all due times, if it ended in good order. */
+  readonly startedUntilMs?: number | undefined;
 }
 
 const FIELD_MANAGER = 'storage-probe';
@@ -202,6 +204,7 @@ export class ProbeReconciler implements Reconciler {
       suspended: plan.suspend,
       startsAtOnce,
       lastStartSlackMs: this.#deps.heartbeatMs,
+      startedUntilMs: this.#deps.startedUntilMs,
       ...(lastRun !== undefined && { lastStartMs: Date.parse(lastRun.startTime) }),
       ...(plan.startingDeadlineMs !== undefined && { startingDeadlineMs: plan.startingDeadlineMs }),
     });

@@ -4,7 +4,13 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { FakeApiServer, type FakeKubeClient, hang, refusal } from '../../test/support/fake-api-server.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
-import { LEASE, LeaderElector, type LeaderElectorOptions, LeadershipLostError } from './leader-elector.ts';
+import {
+  type Lead,
+  LEASE,
+  LeaderElector,
+  type LeaderElectorOptions,
+  LeadershipLostError,
+} from './leader-elector.ts';
 import { resourcePath } from './objects.ts';
 
 const COLLECTION = resourcePath(LEASE, { namespace: 'storage' });
@@ -41,7 +47,7 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 function start(
   { clock, server }: World,
   identity: string,
-  lead: (signal: AbortSignal) => Promise<void> = untilAborted,
+  lead: Lead = untilAborted,
   options: Partial<LeaderElectorOptions> = {},
 ): Candidate {
   const client = server.connect();
@@ -60,9 +66,9 @@ function start(
     metrics: { leading: (isLeading) => leading.push(isLeading) },
     ...options,
   });
-  const ended = elector.run((signal) => {
+  const ended = elector.run((signal, note) => {
     leads.push(signal);
-    return lead(signal);
+    return lead(signal, note);
   }, stop.signal);
   onTestFinished(() => stop.abort());
   return { elector, client, log, leading, leads, stop, ended };
@@ -635,6 +641,31 @@ describe('a leader that outlasts an outage', () => {
     await a.ended;
     expect(a.leads[0]?.reason).toBe(SHUTDOWN);
     expect(world.clock.waiting).toBe(0);
+  });
+});
+
+describe('the note to the next leader', () => {
+  const noteAnnotation = 'example.com/note';
+
+  it('is there after an end in good order, and for one leader only', async () => {
+    const world = makeWorld();
+    const notes: (string | undefined)[] = [];
+    const lead = async (signal: AbortSignal, note: string | undefined): Promise<string> => {
+      notes.push(note);
+      await untilAborted(signal);
+      return `from ${notes.length}`;
+    };
+    const a = start(world, 'a', lead, { noteAnnotation });
+    await world.clock.advance(1_000);
+    a.stop.abort(SHUTDOWN);
+    await a.ended;
+    const b = start(world, 'b', lead, { noteAnnotation });
+    await world.clock.advance(1_000);
+    b.client.onRequest = never;
+    const c = start(world, 'c', lead, { noteAnnotation });
+    await world.clock.advance(40_000);
+    expect(c.elector.isLeader).toBe(true);
+    expect(notes).toEqual([undefined, 'from 1', undefined]);
   });
 });
 

@@ -34,8 +34,13 @@ export interface LeaderElectorOptions {
    * stops at its deadline, as client-go's does.
    */
   readonly keepsLeadWhileUnreachable?: boolean;
+  /** Annotation of the Lease in which a leader that ends in good order leaves a note to the next one. Absent: none. */
+  readonly noteAnnotation?: string;
   readonly metrics?: LeaderMetrics | undefined;
 }
+
+/** What a leader does: see {@link LeaderElector.run}. */
+export type Lead = (signal: AbortSignal, note: string | undefined) => Promise<string | void>;
 
 export interface LeaderMetrics {
   /** Also false while a leader leads on without the Lease. */
@@ -103,7 +108,10 @@ export class LeaderElector {
   readonly #renewDeadlineMs: number;
   readonly #retryPeriodMs: number;
   readonly #keepsLeadWhileUnreachable: boolean;
+  readonly #noteAnnotation: string | undefined;
   readonly #metrics: LeaderMetrics | undefined;
+  #noteFound: string | undefined;
+  #noteLeft: string | undefined;
   /** The Lease as last seen. */
   #lease: Lease | undefined;
   /** Since when its record is known to be as it is; monotonic. */
@@ -136,6 +144,7 @@ export class LeaderElector {
     this.#renewDeadlineMs = renewDeadlineMs;
     this.#retryPeriodMs = retryPeriodMs;
     this.#keepsLeadWhileUnreachable = options.keepsLeadWhileUnreachable ?? false;
+    this.#noteAnnotation = options.noteAnnotation;
     this.#metrics = options.metrics;
   }
 
@@ -155,10 +164,11 @@ export class LeaderElector {
    * aborted or `lead` has resolved by itself. The Lease is renewed until `lead` has ended, and then released.
    *
    * @param lead its signal aborts with `signal`, or with a `LeadershipLostError`; it then ends what only a leader may
-   *   do, and settles. Rejecting with the signal's reason is as good as resolving.
+   *   do, and settles. Rejecting with the signal's reason is as good as resolving. It gets the note of the leader before,
+   *   if that one ended in good order, and may resolve with one to the next.
    * @throws what `lead` throws, after the release.
    */
-  async run(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async run(lead: Lead, signal: AbortSignal): Promise<void> {
     this.#metrics?.leading(false);
     try {
       while (await this.#acquire(signal)) {
@@ -245,7 +255,7 @@ export class LeaderElector {
   }
 
   /** @returns whether the lead was lost, and may be won again. */
-  async #leadOnce(lead: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<boolean> {
+  async #leadOnce(lead: Lead, signal: AbortSignal): Promise<boolean> {
     this.#log.info(this.#fields(), 'became the leader');
     this.#metrics?.leading(true);
     const leadership = new AbortController();
@@ -255,7 +265,7 @@ export class LeaderElector {
     if (signal.aborted) onAbort();
     const renewing = this.#keepLeading(leadership, renewal.signal);
     try {
-      await lead(leadership.signal);
+      this.#noteLeft = (await lead(leadership.signal, this.#noteFound)) ?? undefined;
     } catch (error) {
       if (!leadership.signal.aborted || error !== leadership.signal.reason) throw error;
     } finally {
@@ -363,7 +373,7 @@ export class LeaderElector {
       if (lease === undefined || this.leader !== this.#identity) return;
       const now = microTime(this.#clock.now());
       const spec = { holderIdentity: '', leaseDurationSeconds: 1, acquireTime: now, renewTime: now };
-      const released = { ...lease, spec: { ...lease.spec, ...spec } };
+      const released = { ...this.#withNote(lease, this.#noteLeft), spec: { ...lease.spec, ...spec } };
       this.#see(await replaceObject(this.#client, LEASE, released, deadline.signal));
       this.#log.info(this.#fields(), 'released the lead');
     } catch (error) {
@@ -423,9 +433,27 @@ export class LeaderElector {
     const written =
       lease === undefined
         ? await createObject<Lease>(this.#client, LEASE, { metadata, spec }, signal)
-        : await replaceObject<Lease>(this.#client, LEASE, { ...lease, spec }, signal);
+        : await replaceObject<Lease>(this.#client, LEASE, { ...this.#withNote(lease), spec }, signal);
+    if (!isRenewal) {
+      this.#noteFound = this.#noteIn(lease);
+      this.#noteLeft = undefined;
+    }
     this.#see(written);
     this.#leadsUntilMs = startMs + this.#renewDeadlineMs;
+  }
+
+  #noteIn(lease: Lease | undefined): string | undefined {
+    return this.#noteAnnotation === undefined
+      ? undefined
+      : lease?.metadata.annotations?.[this.#noteAnnotation];
+  }
+
+  /** With no other note than this. */
+  #withNote(lease: Lease, note?: string): Lease {
+    if (this.#noteAnnotation === undefined) return lease;
+    const { [this.#noteAnnotation]: _, ...others } = lease.metadata.annotations ?? {};
+    const annotations = note === undefined ? others : { ...others, [this.#noteAnnotation]: note };
+    return { ...lease, metadata: { ...lease.metadata, annotations } };
   }
 
   /** @returns whether the record has changed. */

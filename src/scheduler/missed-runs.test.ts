@@ -54,6 +54,30 @@ describe('with an interval of 10 s and records up to 60 s old', () => {
   });
 });
 
+describe('with an interval of 10 s, and word of up to when another scheduler met all due times', () => {
+  const schedule = { intervalMs: 10_000 };
+  const around = timetable(schedule, ENTRY.seed);
+  const dueMs = around(NOON_MS).latestMs;
+
+  it.each([
+    { name: 'takes its word, whatever is recorded', untilS: 0, lastS: -69, want: [0, false] },
+    { name: 'catches up on what came after', untilS: -0.1, lastS: -5, want: [0, true] },
+    { name: 'on the latest of them', untilS: -25, lastS: -69, want: [2, true] },
+    { name: 'but for what is recorded', untilS: -25, lastS: 0, want: [0, false] },
+    { name: 'nothing when it never ran', untilS: -25, want: [0, false] },
+  ])('$name', ({ untilS, lastS, want }) => {
+    const entry = {
+      ...ENTRY,
+      schedule,
+      lastStartSlackMs: 60_000,
+      startedUntilMs: dueMs + untilS * 1_000,
+      ...(lastS === undefined ? {} : { lastStartMs: dueMs + lastS * 1_000 }),
+    };
+    const { missed, catchUp } = missedRuns(entry, around, dueMs + 5_000);
+    expect([missed, catchUp]).toEqual(want);
+  });
+});
+
 describe('with cron', () => {
   const schedule = { cron: '0 9 * * *', timeZone: 'UTC' };
   const around = timetable(schedule, ENTRY.seed);

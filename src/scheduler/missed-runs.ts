@@ -20,15 +20,17 @@ const NONE: MissedRuns = { missed: 0, catchUp: false };
  * recorded start may not be the last one: runs that could have been made without a record count as made.
  */
 export function missedRuns(entry: ScheduleEntry, around: Timetable, nowMs: number): MissedRuns {
-  const { lastStartMs, lastStartSlackMs = 0 } = entry;
+  const { lastStartMs, lastStartSlackMs = 0, startedUntilMs } = entry;
+  if (lastStartMs === undefined) return NONE;
   const dues = around(nowMs);
-  if (lastStartMs === undefined || lastStartMs >= dues.latestMs) return NONE;
+  const metMs = Math.max(lastStartMs, startedUntilMs ?? -Infinity);
+  if (metMs >= dues.latestMs) return NONE;
 
   const periodMs = dues.nextMs - dues.latestMs;
-  const slackMs = periodMs < lastStartSlackMs ? lastStartSlackMs : 0;
-  if (slackMs > 0 && lastStartMs + slackMs + periodMs >= dues.latestMs) return NONE;
+  const slackMs = startedUntilMs === undefined && periodMs < lastStartSlackMs ? lastStartSlackMs : 0;
+  if (slackMs > 0 && metMs + slackMs + periodMs >= dues.latestMs) return NONE;
 
-  return runsPassed(entry, lastStartMs + slackMs, dues, nowMs);
+  return runsPassed(entry, metMs + slackMs, dues, nowMs);
 }
 
 /** What to make of due times that passed without a run: all after `sinceMs`, up to the latest at `nowMs`. */

@@ -89,6 +89,7 @@ export class Scheduler {
   readonly #cronTimetables = new Map<string, Timetable>();
   #ticks = newHeap();
   #isOpen = false;
+  #startedUntilMs: number | undefined;
   /** Wall time less monotonic time, when last looked at. */
   #wallOffsetMs: number;
   #lastProgressMs: number;
@@ -165,7 +166,21 @@ export class Scheduler {
       await this.#sleepUntilNext(signal);
     }
     this.#isOpen = false;
+    this.#startedUntilMs = Math.min(this.#clock.now(), this.#firstUnstartedMs() - 1);
     await this.#drain();
+  }
+
+  /** Wall time up to which every due time has led to a start, and after which none has; known once {@link run} ends. */
+  get startedUntilMs(): number | undefined {
+    return this.#startedUntilMs;
+  }
+
+  #firstUnstartedMs(): number {
+    let firstMs = Infinity;
+    for (const { tick, waiting } of this.#items.values()) {
+      firstMs = Math.min(firstMs, tick?.dueMs ?? Infinity, waiting?.dueMs ?? Infinity);
+    }
+    return firstMs;
   }
 
   #add(entry: ScheduleEntry): void {

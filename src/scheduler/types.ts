@@ -14,6 +14,11 @@ export interface ScheduleEntry {
   /** How old `lastStartMs` may be by the time that it is read, for want of writing it down. Default 0. */
   readonly lastStartSlackMs?: number;
   /**
+   * Wall time up to which due times were met, and after which none was, for an entry that is new here: what another
+   * scheduler says of itself that ended in good order. `lastStartSlackMs` then does not count.
+   */
+  readonly startedUntilMs?: number | undefined;
+  /**
    * How late a run may still start after it was missed. When absent, an interval's latest missed run always starts, and
    * one by cron within 10 minutes.
    */

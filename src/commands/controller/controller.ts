@@ -25,6 +25,8 @@ import { timeLeft } from './time-left.ts';
 
 /** Spans of an operator do not wait for as long as OpenTelemetry's defaults say, and come in greater numbers. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
+/** Of the Lease: where the next leader goes on. */
+const STARTED_UNTIL_ANNOTATION = 'storageprobe.dev/started-until';
 /** The scheduler looks for what is due every few seconds, even when nothing is. */
 const MAX_SCHEDULER_SILENCE_MS = 30_000;
 const MAX_EVENT_LOOP_DELAY_MS = 10_000;
@@ -82,6 +84,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     identity,
     // Blind to changes, but probing: that is when the probes are needed most.
     keepsLeadWhileUnreachable: true,
+    noteAnnotation: STARTED_UNTIL_ANNOTATION,
     metrics: metrics.machinery.leader(settings.leaderElectionId),
   });
 
@@ -125,7 +128,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
   const following = new AbortController();
   const followed = cache.run(following.signal);
   try {
-    if (settings.leaderElect) await elector.run((leading) => lead(parts, leading), signal);
+    if (settings.leaderElect) await elector.run((leading, note) => lead(parts, leading, note), signal);
     else await lead(parts, signal);
   } catch (error) {
     if (!signal.aborted) throw error;

@@ -45,12 +45,21 @@ const REPORTER = 'storageprobe.dev/storage-probe';
 const MAX_RETRY_DELAY_MS = 10_000;
 const FIRST_RETRY_DELAY_MS = 100;
 const WRITES_AT_ONCE = 8;
+/** Thousands of probes may be applied, or a store of thousands may go, in one moment. */
+const MAX_QUEUED_EVENTS = 10_000;
 
 /**
  * Runs the probes until `signal` aborts. Then no run starts any more; those under way end or are broken off, what they
  * told is written down, and all that one who does not lead must not do has ended.
+ *
+ * @param startedUntil what the leader before resolved with, if it ended in good order.
+ * @returns the time up to which all due times were met, in ISO 8601: the next leader goes on from there.
  */
-export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void> {
+export async function lead(
+  parts: LeadParts,
+  signal: AbortSignal,
+  startedUntil?: string,
+): Promise<string | undefined> {
   const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = parts;
   const { machinery } = metrics;
   const leftMs = timeLeft(clock, settings.shutdownTimeoutMs, signal);
@@ -71,6 +80,7 @@ export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void>
     log,
     reportingController: REPORTER,
     reportingInstance: identity,
+    maxQueued: MAX_QUEUED_EVENTS,
     metrics: machinery.events(),
   });
   const probe = {
@@ -124,6 +134,7 @@ export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void>
     },
     isLeader,
     heartbeatMs: settings.statusHeartbeatMs,
+    startedUntilMs: timeIn(startedUntil),
   });
 
   const working = new AbortController();
@@ -165,4 +176,11 @@ export async function lead(parts: LeadParts, signal: AbortSignal): Promise<void>
   await new PQueue({ concurrency: WRITES_AT_ONCE }).addAll(flushes);
   await Promise.all([leftovers.finish(deadline.signal), events.flush(deadline.signal)]);
   await events.close();
+  const { startedUntilMs } = scheduler;
+  return startedUntilMs === undefined ? undefined : new Date(startedUntilMs).toISOString();
+}
+
+function timeIn(text: string | undefined): number | undefined {
+  const ms = Date.parse(text ?? '');
+  return Number.isNaN(ms) ? undefined : ms;
 }
