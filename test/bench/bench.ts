@@ -11,6 +11,7 @@ import {
 } from './contenders.ts';
 import type { Stretch } from './contenders/serve.ts';
 import { OBJECT_BYTES, type Settings } from './contenders/settings.ts';
+import { benchOperator, type ScenarioName, SCENARIO_NAMES } from './operator.ts';
 import { profileContender } from './profile.ts';
 import { PythonMissing } from './python.ts';
 import { formatCosts, formatRatios, type Round } from './report.ts';
@@ -21,11 +22,12 @@ import { measureStartUp } from './start-up.ts';
 /** Enough that V8 has compiled what is hot: fewer flatter no contender, but shift with the machine's load. */
 const WARM_UP_RUNS = 1_500;
 
-const USAGE = `What a run of storage-probe costs, beside others that do the same.
+const USAGE = `What a run of storage-probe costs, beside others that do the same; and what the operator costs that makes them.
 
   --rounds <n>   rounds; in each, every contender has its turn (10)
   --runs <n>     runs of a contender in its turn (50)
-  --only <name>  of ${CONTENDER_NAMES.join(', ')}; may be repeated
+  --only <name>  contenders: ${CONTENDER_NAMES.join(', ')};
+                 the operator: ${SCENARIO_NAMES.join(', ')}, operator for both; may be repeated
   --profile      where the CPU time goes, of ours or of those in --only
 `;
 
@@ -54,17 +56,20 @@ async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(USAGE);
   const rounds = positive('--rounds', values.rounds);
   const runs = positive('--runs', values.runs);
-  const only = values.only === undefined ? undefined : contenderNames(values.only);
+  const chosen = choose(values.only ?? (values.profile ? ['ours'] : [...CONTENDER_NAMES, 'operator']));
 
-  await using servers = await startServers();
-  if (values.profile) {
-    for (const name of only ?? ['ours' as const]) {
-      await profileContender(name, settingsOf(name, servers), rounds * runs);
+  if (chosen.contenders.length > 0) {
+    await using servers = await startServers();
+    if (values.profile) {
+      for (const name of chosen.contenders) {
+        await profileContender(name, settingsOf(name, servers), rounds * runs);
+      }
+    } else {
+      await compare({ names: chosen.contenders, rounds, runs }, servers);
     }
-    return;
   }
-  await compare({ names: only ?? CONTENDER_NAMES, rounds, runs }, servers);
-  if (only === undefined) console.log(`\n${measureStartUp()}`);
+  if (values.only === undefined && !values.profile) console.log(`\n${measureStartUp()}`);
+  if (chosen.scenarios.length > 0) await benchOperator(chosen.scenarios, { isProfiled: values.profile });
 }
 
 async function compare({ names, rounds, runs }: Options, servers: Servers): Promise<void> {
@@ -145,11 +150,18 @@ function rotated<T>(items: readonly T[], by: number): readonly T[] {
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
-function contenderNames(names: readonly string[]): ContenderName[] {
-  return names.map((name) => {
-    if (isContenderName(name)) return name;
-    throw new Error(`--only ${name}: it is one of ${CONTENDER_NAMES.join(', ')}`);
-  });
+function choose(names: readonly string[]): {
+  readonly contenders: readonly ContenderName[];
+  readonly scenarios: readonly ScenarioName[];
+} {
+  const known: readonly string[] = [...CONTENDER_NAMES, ...SCENARIO_NAMES, 'operator'];
+  for (const name of names) {
+    if (!known.includes(name)) throw new Error(`--only ${name}: it is one of ${known.join(', ')}`);
+  }
+  return {
+    contenders: names.filter(isContenderName),
+    scenarios: SCENARIO_NAMES.filter((name) => names.includes(name) || names.includes('operator')),
+  };
 }
 
 function positive(option: string, text: string): number {

@@ -24,22 +24,42 @@ interface CpuProfile {
 /** Runs a contender under V8's sampling profiler and prints where its own time goes. Its warm-up does not count. */
 export async function profileContender(name: ContenderName, settings: Settings, runs: number): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), `storage-probe-profile-${name}-`));
-  const command = await CONTENDERS[name].command([
-    '--cpu-prof',
-    `--cpu-prof-dir=${dir}`,
-    `--cpu-prof-interval=${SAMPLING_INTERVAL_US}`,
-  ]);
+  const command = await CONTENDERS[name].command(profilerArgs(dir));
   const contender = await ContenderProcess.start(name, command, settings);
-  const sinceUs = Number(process.hrtime.bigint() / 1_000n);
+  const sinceUs = nowUs();
   const { cpuUserMs, cpuSystemMs } = await contender.run(runs);
+  const untilUs = nowUs();
   await contender.stop();
+  await printProfile(dir, { name, runs, cpuMs: cpuUserMs + cpuSystemMs, sinceUs, untilUs });
+}
 
+/** For Node's command line: the profile is written to `dir` when the process ends. */
+export function profilerArgs(dir: string): string[] {
+  return ['--cpu-prof', `--cpu-prof-dir=${dir}`, `--cpu-prof-interval=${SAMPLING_INTERVAL_US}`];
+}
+
+/** By the clock that V8 stamps samples with. */
+export function nowUs(): number {
+  return Number(process.hrtime.bigint() / 1_000n);
+}
+
+export interface Profiled {
+  readonly name: string;
+  /** In the time that counts. */
+  readonly runs: number;
+  readonly cpuMs: number;
+  readonly sinceUs: number;
+  readonly untilUs: number;
+}
+
+/** @param dir holds the profile of one process that has ended. */
+export async function printProfile(dir: string, { name, runs, cpuMs, ...counted }: Profiled): Promise<void> {
   const [file] = await readdir(dir);
   if (file === undefined) throw new Error(`${name} left no profile: it is not a Node program`);
   const path = join(dir, file);
   const profile: CpuProfile = JSON.parse(await readFile(path, 'utf8'));
-  const { byFunction, byPackage } = selfTimes(profile, sinceUs);
-  const cpuMsPerRun = (cpuUserMs + cpuSystemMs) / runs;
+  const { byFunction, byPackage } = selfTimes(profile, counted);
+  const cpuMsPerRun = cpuMs / runs;
 
   console.log(`\n${name}: ${runs} runs of ${cpuMsPerRun.toFixed(2)} ms CPU under the profiler; ${path}`);
   console.log(`\n${formatShares('function', byFunction, cpuMsPerRun)}`);
@@ -52,8 +72,10 @@ interface SelfTimes {
   readonly byPackage: ReadonlyMap<string, number>;
 }
 
-/** V8 stamps samples by the clock of `process.hrtime`. */
-function selfTimes(profile: CpuProfile, sinceUs: number): SelfTimes {
+function selfTimes(
+  profile: CpuProfile,
+  { sinceUs, untilUs }: Pick<Profiled, 'sinceUs' | 'untilUs'>,
+): SelfTimes {
   const frames = new Map(profile.nodes.map((node) => [node.id, node.callFrame]));
   const byFunction = new Map<string, number>();
   const byPackage = new Map<string, number>();
@@ -61,7 +83,8 @@ function selfTimes(profile: CpuProfile, sinceUs: number): SelfTimes {
   profile.samples.forEach((id, i) => {
     timeUs += profile.timeDeltas[i] ?? 0;
     const frame = frames.get(id);
-    if (frame === undefined || frame.functionName === '(idle)' || timeUs < sinceUs) return;
+    if (frame === undefined || frame.functionName === '(idle)') return;
+    if (timeUs < sinceUs || timeUs > untilUs) return;
     // A sample stands for the time until the next one.
     const lastedUs = profile.timeDeltas[i + 1] ?? 0;
     const file = fileOf(frame.url);

@@ -18,8 +18,8 @@ export function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** With linear interpolation between the neighbours. */
-function quantile(sorted: readonly number[], q: number): number {
+/** @param sorted ascending; between two values, the straight line counts. */
+export function quantile(sorted: readonly number[], q: number): number {
   const position = (sorted.length - 1) * q;
   const below = sorted[Math.floor(position)] ?? Number.NaN;
   const above = sorted[Math.ceil(position)] ?? Number.NaN;
