@@ -311,6 +311,13 @@ it('tells nothing twice when a list finds what is known', async () => {
   expect(told).toHaveLength(2);
 });
 
+it('has a hint for who has not installed the resource', async () => {
+  const server = serverWith('a');
+  server.faults.push(new KubeError('404 NotFound', { status: 404, reason: 'NotFound' }));
+  const { logged } = await start({ server });
+  expect(logged).toEqual([expect.stringContaining('is its CustomResourceDefinition installed?')]);
+});
+
 it('warns of a spell of trouble once', async () => {
   const warned: object[] = [];
   const log: KubeLogger = {

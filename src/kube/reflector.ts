@@ -163,7 +163,8 @@ export class Reflector<T extends KubeObject> {
     if (this.#isAway && !isUnanswered(cause)) this.#backoff.reset();
     this.#isAway = isUnanswered(cause);
     const delayMs = Math.round(Math.max(this.#backoff.nextMs(), retryAfterMs));
-    const fields = { resource: resource.plural, error: messageOf(cause), delayMs };
+    const hint = hasReason(cause, 'NotFound') && { hint: 'is its CustomResourceDefinition installed?' };
+    const fields = { resource: resource.plural, error: messageOf(cause), ...hint, delayMs };
     if (hasReason(cause, 'Expired', 'Gone')) log.info(fields, 'watch fell behind; listing again');
     else log[this.#isNews(cause) ? 'warn' : 'debug'](fields, 'list or watch failed; trying again');
     await clock.sleep(delayMs, signal).catch(() => undefined);
