@@ -21,6 +21,8 @@ interface Former {
 
 /** Targets that are cleaned up at a time. */
 const CONCURRENCY = 10;
+/** Names of what is left behind in one log line. */
+const MAX_LOGGED = 10;
 
 /** Removes what the runs of a target that is no longer probed may have left in its store. */
 export class Leftovers {
@@ -63,7 +65,16 @@ export class Leftovers {
     }
     const request = { ...runTemplate(plan, resolved), owner: entry.uid };
     const { error, leftBehind, removed } = await cleanUpProbe(request, probe, signal);
-    if (error === undefined && leftBehind.length === 0) log.info({ ...where, removed }, 'cleaned up');
-    else log.warn({ ...where, removed, leftBehind, ...error }, 'not all was cleaned up');
+    const fields = { ...where, removed: removed.length };
+    if (error === undefined && leftBehind.length === 0) {
+      log.info(fields, 'cleaned up');
+    } else {
+      const left = {
+        leftBehind: leftBehind.slice(0, MAX_LOGGED),
+        reason: error?.reason,
+        error: error?.message,
+      };
+      log.warn({ ...fields, ...left }, 'not all was cleaned up');
+    }
   }
 }
