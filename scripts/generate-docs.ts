@@ -1,6 +1,6 @@
 /**
- * Writes the reference pages and the CustomResourceDefinition from their sources in `src/api`. With `--check` it writes
- * nothing, and fails naming the files that are out of date.
+ * Writes the reference pages, the CustomResourceDefinition and what the chart has of it from their sources. With
+ * `--check` it writes nothing, and fails naming the files that are out of date.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -14,6 +14,8 @@ import { ProbeStatus } from '../src/api/probe-status.ts';
 import { formatPath, formatProblems } from '../src/api/problem.ts';
 import { REASONS } from '../src/api/reasons.ts';
 import { API_VERSION, KIND, StorageProbe } from '../src/api/storage-probe.ts';
+import { chartCrd } from './chart-crd.ts';
+import { chartValuesSchema } from './chart-values.ts';
 import { controllerFlagsPage, metricsPage } from './controller-docs.ts';
 
 const COMMAND = 'npm run generate';
@@ -26,6 +28,8 @@ const FILES = {
   'docs/reference/controller-flags.md': () => controllerFlagsPage(NOTICE),
   'docs/reference/metrics.md': () => metricsPage(NOTICE),
   'deploy/crds/storageprobes.yaml': crdYaml,
+  'charts/storage-probe/templates/crd.yaml': chartCrd,
+  'charts/storage-probe/values.schema.json': chartValuesSchema,
 } as const;
 
 const EXAMPLE = `\

@@ -15,13 +15,22 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
+          include: ['test/{integration,charts}/**/*.test.ts'],
           globalSetup: ['test/integration/servers.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // Most of the time is spent waiting for other processes.
           maxWorkers: 4,
           sequence: { shuffle: true },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 60_000,
+          maxWorkers: 1,
         },
       },
     ],

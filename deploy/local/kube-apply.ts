@@ -29,6 +29,8 @@ interface ApiResource {
 export interface ApplyOptions {
   /** For documents of namespaced kinds that name none. Default `default`. */
   readonly namespace?: string | undefined;
+  /** Have the API server judge the documents, and store none of them; namespaces are made all the same. */
+  readonly dryRun?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,14 +47,14 @@ const POLL_MS = 50;
 export async function applyManifests(
   access: KubeAccess,
   yamlText: string,
-  { namespace = 'default', signal }: ApplyOptions = {},
+  { namespace = 'default', dryRun = false, signal }: ApplyOptions = {},
 ): Promise<void> {
   for (const manifest of parseManifests(yamlText)) {
     const resource = await findResource(access, manifest, signal);
     if (resource === undefined)
       throw new Error(`the API server serves no ${manifest.kind} of ${manifest.apiVersion}`);
-    await applyManifest(access, manifest, { resource, namespace, signal });
-    if (isDefinition(manifest)) await untilServed(access, manifest, signal);
+    await applyManifest(access, manifest, { resource, namespace, dryRun, signal });
+    if (isDefinition(manifest) && !dryRun) await untilServed(access, manifest, signal);
   }
 }
 
@@ -78,10 +80,10 @@ async function findResource(
 async function applyManifest(
   access: KubeAccess,
   manifest: Manifest,
-  to: { resource: ApiResource; namespace: string; signal: AbortSignal | undefined },
+  to: { resource: ApiResource; namespace: string; dryRun: boolean; signal: AbortSignal | undefined },
 ): Promise<void> {
   const { name, namespace = to.namespace } = manifest.metadata;
-  const { resource, signal } = to;
+  const { resource, dryRun, signal } = to;
   if (resource.namespaced) await makeNamespace(access, namespace, signal);
   const folder = resource.namespaced ? `/namespaces/${namespace}` : '';
   const path = `${groupPath(manifest.apiVersion)}${folder}/${resource.name}/${name}`;
@@ -89,7 +91,7 @@ async function applyManifest(
     access,
     {
       method: 'PATCH',
-      path: `${path}?fieldManager=${FIELD_MANAGER}&force=true&fieldValidation=Strict`,
+      path: `${path}?fieldManager=${FIELD_MANAGER}&force=true&fieldValidation=Strict${dryRun ? '&dryRun=All' : ''}`,
       // JSON is YAML, too.
       contentType: 'application/apply-patch+yaml',
       body: manifest,

@@ -83,6 +83,14 @@ export const SERVERS = {
     takes: '1–2 min',
     image: 'registry.k8s.io/kubectl:v1.34.3',
   },
+  helm: {
+    title: 'Helm 4.3.1',
+    variable: 'STORAGE_PROBE_HELM',
+    package: 'helm.sh/helm/v4/cmd/helm',
+    ldflags: '-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1',
+    takes: '3 min',
+    image: 'alpine/helm:4.3.1',
+  },
 } as const satisfies Record<string, Server>;
 
 export type ServerName = keyof typeof SERVERS;

@@ -1,0 +1,126 @@
+{{- define "storage-probe.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 47 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 47 characters, so that the longest suffix, -leader-election, fits into 63. */}}
+{{- define "storage-probe.fullname" -}}
+{{- $name := include "storage-probe.name" . }}
+{{- if not .Values.fullnameOverride }}
+{{- $name = contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- end }}
+{{- .Values.fullnameOverride | default $name | trunc 47 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "storage-probe.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "storage-probe.fullname" .) "default") }}
+{{- end }}
+
+{{- /* Never changes from one version to the next. */}}
+{{- define "storage-probe.selector" -}}
+app.kubernetes.io/name: {{ include "storage-probe.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "storage-probe.testSelector" -}}
+app.kubernetes.io/name: {{ include "storage-probe.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: test
+{{- end }}
+
+{{- define "storage-probe.versionLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "storage-probe.labels" -}}
+{{ include "storage-probe.selector" . }}
+{{ include "storage-probe.versionLabels" . }}
+{{- end }}
+
+{{- define "storage-probe.image" -}}
+{{- $registry := .Values.image.registry | default .Values.global.imageRegistry | default "ghcr.io" }}
+{{- $version := .Values.image.digest | empty | ternary (printf ":%s" (.Values.image.tag | default .Chart.AppVersion)) (printf "@%s" .Values.image.digest) }}
+{{- printf "%s/%s%s" $registry .Values.image.repository $version }}
+{{- end }}
+
+{{- define "storage-probe.imagePullSecrets" -}}
+{{- with .Values.imagePullSecrets | default .Values.global.imagePullSecrets -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* key=value,key=value, as W3C Baggage has it. */}}
+{{- define "storage-probe.resourceAttributes" -}}
+{{- $pairs := list }}
+{{- range $key, $value := . }}
+{{- $pairs = append $pairs (printf "%s=%s" $key (urlquery $value | replace "+" "%20")) }}
+{{- end }}
+{{- join "," $pairs }}
+{{- end }}
+
+{{- /* Of an alert and the root: how long it waits, and its labels. */}}
+{{- define "storage-probe.alertTail" -}}
+{{- $alert := index . 0 }}
+{{- $root := index . 1 -}}
+for: {{ $alert.for }}
+labels:
+  severity: {{ $alert.severity }}
+  {{- with $root.Values.prometheusRule.alertLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{- define "storage-probe.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "storage-probe.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- define "storage-probe.probeRules" -}}
+- apiGroups: [storageprobe.dev]
+  resources: [storageprobes]
+  verbs: [get, list, watch]
+- apiGroups: [storageprobe.dev]
+  resources: [storageprobes/status]
+  verbs: [get, patch, update]
+# By the names that probes give; it cannot list them.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+# The core group alone lets one change what an Event says that happens again.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [patch]
+{{- end }}
+
+{{- /* What the schema cannot say, since it concerns several values. */}}
+{{- define "storage-probe.check" -}}
+{{- $zero := toDate "2006-01-02" "2000-01-01" }}
+{{- $monitor := .Values.serviceMonitor }}
+{{- $budget := .Values.podDisruptionBudget }}
+{{- $ca := .Values.otlp.ca }}
+{{- if not ((mustDateModify .Values.controller.shutdownTimeout $zero).Before (mustDateModify (printf "%ds" (int .Values.terminationGracePeriodSeconds)) $zero)) }}
+{{- fail (printf "controller.shutdownTimeout (%s) must be shorter than terminationGracePeriodSeconds (%d)" .Values.controller.shutdownTimeout (int .Values.terminationGracePeriodSeconds)) }}
+{{- end }}
+{{- if and $monitor.enabled (not .Values.service.enabled) }}
+{{- fail "serviceMonitor.enabled needs service.enabled" }}
+{{- end }}
+{{- if (mustDateModify $monitor.scrapeTimeout $zero).After (mustDateModify $monitor.interval $zero) }}
+{{- fail (printf "serviceMonitor.scrapeTimeout (%s) must not be longer than serviceMonitor.interval (%s)" $monitor.scrapeTimeout $monitor.interval) }}
+{{- end }}
+{{- if and (hasKey $budget "minAvailable") (hasKey $budget "maxUnavailable") }}
+{{- fail "podDisruptionBudget takes minAvailable or maxUnavailable, not both" }}
+{{- end }}
+{{- if and $ca.bundle $ca.secretRef.name }}
+{{- fail "otlp.ca takes bundle or secretRef, not both" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process';
+import { mkdtempDisposable, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { parseAllDocuments } from 'yaml';
+
+import { getBinary } from './binary.ts';
+
+const CHARTS = new URL('../../charts/', import.meta.url).pathname;
+const TIMEOUT_MS = 30_000;
+
+/** An object as a chart renders it. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly [field: string]: unknown;
+}
+
+export interface RenderOptions {
+  /** Default `demo`. */
+  readonly release?: string;
+  /** Default `storage`. */
+  readonly namespace?: string;
+}
+
+/**
+ * All that a chart of this project renders, hooks too, in Helm's order.
+ *
+ * @throws Error with Helm's own words.
+ */
+export async function renderChart(
+  chart: string,
+  values: object = {},
+  { release = 'demo', namespace = 'storage' }: RenderOptions = {},
+): Promise<Manifest[]> {
+  const text = await runHelm(['template', release, chartPath(chart), `--namespace=${namespace}`], values);
+  return parseAllDocuments(text).flatMap((document): Manifest[] => {
+    if (document.errors[0] !== undefined) throw document.errors[0];
+    return document.contents === null ? [] : [document.toJS() as Manifest];
+  });
+}
+
+/** What `helm lint --strict` prints. @throws Error with its words when it finds fault. */
+export function lintChart(chart: string, values: object = {}): Promise<string> {
+  return runHelm(['lint', '--strict', chartPath(chart)], values);
+}
+
+export function chartPath(chart: string): string {
+  return join(CHARTS, chart);
+}
+
+/** Runs Helm with a home of its own, and returns what it printed. @throws Error with Helm's own words. */
+export async function runHelm(args: readonly string[], values?: object): Promise<string> {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'storage-probe-helm-'));
+  const file = join(folder.path, 'values.json');
+  await writeFile(file, JSON.stringify(values ?? {}));
+  const flags = values === undefined ? [] : [`--values=${file}`];
+  try {
+    const running = await promisify(execFile)(await getBinary('helm'), [...args, ...flags], {
+      env: { HOME: folder.path },
+      timeout: TIMEOUT_MS,
+      maxBuffer: 16 * 1_024 * 1_024,
+    });
+    return running.stdout;
+  } catch (error) {
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : String(error);
+    throw new Error(said.trim(), { cause: error });
+  }
+}

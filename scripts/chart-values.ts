@@ -1,0 +1,147 @@
+import { z } from 'zod';
+
+import { LOG_LEVELS } from '../src/telemetry/logs.ts';
+import { OTLP_PROTOCOLS } from '../src/telemetry/otel-env.ts';
+
+/** As both Go and Prometheus read it. */
+const Duration = z.string().regex(/^([0-9]+(ms|s|m|h))+$/);
+/** Of a DNS label (RFC 1123); empty for the default. */
+const Name = z.string().regex(/^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$/);
+const ObjectName = z.string().regex(/^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/);
+const Key = z.string().regex(/^[-._a-zA-Z0-9]{1,253}$/);
+const Texts = z.record(z.string(), z.string());
+/** Checked by the API server. */
+const Part = z.looseObject({});
+const Parts = z.array(Part);
+const Port = z.int().min(1).max(65_535);
+const Count = z.int().min(0).max(2_147_483_647);
+const CountOrPercentage = z.union([Count, z.string().regex(/^[0-9]{1,3}%$/)]);
+
+const PullSecrets = z.array(z.strictObject({ name: ObjectName.min(1) }));
+const Peers = z.strictObject({ to: Parts, ports: z.array(Port).min(1) });
+
+function alert(more: z.ZodRawShape = {}): z.ZodObject {
+  return z.strictObject({
+    enabled: z.boolean(),
+    for: Duration,
+    severity: z.string().min(1),
+    ...more,
+  });
+}
+
+/**
+ * The values of `charts/storage-probe`. All are there by `values.yaml`, so that none may be taken away, except those that
+ * are optional here.
+ */
+export const ChartValues = z.strictObject({
+  global: z.looseObject({ imageRegistry: z.string().optional(), imagePullSecrets: PullSecrets.optional() }),
+  nameOverride: Name,
+  fullnameOverride: Name,
+  commonLabels: Texts,
+  replicaCount: Count,
+  image: z.strictObject({
+    registry: z.string(),
+    repository: z.string().min(1),
+    tag: z.string(),
+    digest: z.string().regex(/^(sha256:[0-9a-f]{64})?$/),
+    pullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']),
+  }),
+  imagePullSecrets: PullSecrets,
+  crds: z.strictObject({ enabled: z.boolean(), keep: z.boolean(), annotations: Texts }),
+  watchNamespaces: z.array(Name.min(1)),
+  serviceAccount: z.strictObject({ create: z.boolean(), name: ObjectName, annotations: Texts }),
+  rbac: z.strictObject({ create: z.boolean(), aggregate: z.boolean() }),
+  controller: z.strictObject({
+    maxRuns: z.int().min(1).max(10_000),
+    workers: z.int().min(1).max(100),
+    statusHeartbeat: Duration,
+    allowAddresses: z.array(z.string().min(1)),
+    drainTimeout: Duration,
+    shutdownTimeout: Duration,
+    logLevel: z.enum(LOG_LEVELS),
+  }),
+  terminationGracePeriodSeconds: z.int().min(1).max(86_400),
+  otlp: z.strictObject({
+    endpoint: z.string().regex(/^(https?:\/\/.+)?$/),
+    protocol: z.enum(OTLP_PROTOCOLS),
+    headersSecretRef: z.strictObject({ name: ObjectName, key: Key }),
+    ca: z.strictObject({
+      bundle: z.string().regex(/^(\s*|[\s\S]*-----BEGIN CERTIFICATE-----[\s\S]*)$/),
+      secretRef: z.strictObject({ name: ObjectName, key: Key }),
+    }),
+    resourceAttributes: Texts,
+  }),
+  resources: Part.optional(),
+  podSecurityContext: Part.optional(),
+  securityContext: Part.optional(),
+  livenessProbe: Part.optional(),
+  readinessProbe: Part.optional(),
+  podLabels: Texts,
+  podAnnotations: Texts,
+  priorityClassName: ObjectName,
+  nodeSelector: Texts.optional(),
+  tolerations: Parts,
+  affinity: Part,
+  topologySpreadConstraints: Parts.optional(),
+  extraArgs: z.array(z.string()),
+  extraEnv: Parts,
+  extraEnvFrom: Parts,
+  extraVolumes: Parts,
+  extraVolumeMounts: Parts,
+  extraObjects: Parts,
+  podDisruptionBudget: z.strictObject({
+    enabled: z.boolean(),
+    minAvailable: CountOrPercentage.optional(),
+    maxUnavailable: CountOrPercentage.optional(),
+  }),
+  service: z.strictObject({ enabled: z.boolean(), port: Port, labels: Texts, annotations: Texts }),
+  networkPolicy: z.strictObject({
+    enabled: z.boolean(),
+    ingressFrom: Parts,
+    apiServer: Peers,
+    targets: Peers,
+    otlp: Peers,
+    extraEgress: Parts,
+  }),
+  serviceMonitor: z.strictObject({
+    enabled: z.boolean(),
+    namespace: Name,
+    labels: Texts,
+    annotations: Texts,
+    interval: Duration,
+    scrapeTimeout: Duration,
+    relabelings: Parts,
+    metricRelabelings: Parts,
+  }),
+  prometheusRule: z.strictObject({
+    enabled: z.boolean(),
+    namespace: Name,
+    labels: Texts,
+    annotations: Texts,
+    alertLabels: Texts,
+    alerts: z.strictObject({
+      failing: alert(),
+      stale: alert(),
+      neverRan: alert(),
+      unknown: alert(),
+      slow: alert({ factor: z.number().min(1), minimumSeconds: z.number().min(0) }),
+      certificate: alert({ days: z.int().min(1) }),
+      spansDropped: alert(),
+      noLeader: alert(),
+    }),
+    extraRules: Parts,
+  }),
+  grafanaDashboard: z.strictObject({
+    enabled: z.boolean(),
+    namespace: Name,
+    labels: Texts,
+    annotations: Texts,
+  }),
+  tests: z.strictObject({ enabled: z.boolean() }),
+});
+
+/** As `values.schema.json`, which Helm holds all values to. */
+export function chartValuesSchema(): string {
+  const schema = z.toJSONSchema(ChartValues, { target: 'draft-7', reused: 'inline' });
+  return `${JSON.stringify(schema, null, 2)}\n`;
+}

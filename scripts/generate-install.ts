@@ -1,0 +1,6 @@
+/** Writes `deploy/install.yaml`; it needs Helm. `test/charts` fails when the file is out of date. */
+import { writeFile } from 'node:fs/promises';
+
+import { installManifests } from './install-manifests.ts';
+
+await writeFile(new URL('../deploy/install.yaml', import.meta.url), await installManifests());

@@ -1,0 +1,407 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, inject, it } from 'vitest';
+import { stringify } from 'yaml';
+
+import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { applyManifests } from '../../deploy/local/kube-apply.ts';
+import { readDocuments } from '../../src/api/documents.ts';
+import { uniqueName } from '../integration/store.ts';
+import { chartPath, lintChart, type Manifest, renderChart, runHelm } from '../../deploy/local/helm.ts';
+
+const CHART = 'storage-probe-demo';
+const { kube } = inject('servers');
+
+interface Container {
+  readonly image: string;
+  readonly imagePullPolicy: string;
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly ports?: readonly { readonly name: string }[];
+  readonly resources: unknown;
+  readonly volumeMounts: readonly { readonly name: string }[];
+}
+
+interface PodTemplate {
+  readonly metadata: {
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: {
+    readonly automountServiceAccountToken: boolean;
+    readonly imagePullSecrets?: readonly { readonly name: string }[];
+    readonly containers: readonly [Container];
+    readonly volumes: readonly object[];
+  };
+}
+
+interface Workload extends Manifest {
+  readonly spec: {
+    readonly replicas?: number;
+    readonly selector?: { readonly matchLabels: Readonly<Record<string, string>> };
+    readonly template: PodTemplate;
+    readonly volumeClaimTemplates?: readonly {
+      readonly metadata: { readonly name: string };
+      readonly spec: object;
+    }[];
+  };
+}
+
+interface Service extends Manifest {
+  readonly spec: {
+    readonly type: string;
+    readonly selector: Readonly<Record<string, string>>;
+    readonly ports: readonly {
+      readonly name: string;
+      readonly targetPort: string;
+      readonly nodePort?: number;
+    }[];
+  };
+}
+
+function workloadsOf(manifests: readonly Manifest[]): Workload[] {
+  return manifests.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job'].includes(kind)) as Workload[];
+}
+
+function find(manifests: readonly Manifest[], kind: string, name: string): Manifest {
+  const found = manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+  if (found === undefined) throw new Error(`the chart renders no ${kind} ${name}`);
+  return found;
+}
+
+function keysOf(manifests: readonly Manifest[]): string[] {
+  return manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+}
+
+function workload(manifests: readonly Manifest[], kind: string, name: string): Workload {
+  return find(manifests, kind, name) as Workload;
+}
+
+/** Of the Collector's and Jaeger's configuration, as their Pods know them. */
+function checksumsOf(manifests: readonly Manifest[]): unknown[] {
+  return ['demo-collector', 'demo-jaeger'].map(
+    (name) => workload(manifests, 'Deployment', name).spec.template.metadata.annotations?.['checksum/config'],
+  );
+}
+
+function containerOf({ spec }: Workload): Container {
+  return spec.template.spec.containers[0];
+}
+
+function secretValues(manifests: readonly Manifest[]): string[] {
+  return manifests
+    .filter(({ kind }) => kind === 'Secret')
+    .flatMap(({ data }) => Object.entries(data as Record<string, string>))
+    .filter(([key]) => key === 'rootPassword' || key === 'secretKey')
+    .map(([, value]) => Buffer.from(value, 'base64').toString());
+}
+
+let defaults: readonly Manifest[];
+beforeAll(async () => {
+  defaults = await renderChart(CHART);
+});
+
+it('is without fault for helm lint', async () => {
+  expect(await lintChart(CHART)).toContain('0 chart(s) failed');
+});
+
+it.each(['probe-policy.json', 'existing-bucket-policy.json'])(
+  'has %s as it is in deploy/local/minio',
+  async (name) => {
+    const files = ['charts/storage-probe-demo/files', 'deploy/local/minio'].map((folder) =>
+      readFile(new URL(`../../${folder}/${name}`, import.meta.url), 'utf8'),
+    );
+    const [ours, source] = await Promise.all(files);
+    expect(ours, `cp deploy/local/minio/${name} charts/storage-probe-demo/files/`).toBe(source);
+  },
+);
+
+describe('names', () => {
+  it('begin with the release, so that two releases fit into one namespace', async () => {
+    const other = await renderChart(CHART, {}, { release: 'other' });
+    expect(defaults.every(({ metadata }) => metadata.name.startsWith('demo-'))).toBe(true);
+    expect(keysOf(other).filter((key) => keysOf(defaults).includes(key))).toEqual([]);
+    const selectors = workloadsOf([...defaults, ...other]).flatMap(({ spec: { selector } }) =>
+      selector === undefined ? [] : [JSON.stringify(selector)],
+    );
+    expect(selectors).toHaveLength(6);
+    expect(new Set(selectors).size).toBe(selectors.length);
+  });
+
+  it('are all in the namespace of the release', async () => {
+    const manifests = await renderChart(CHART, {}, { namespace: 'elsewhere' });
+    expect(new Set(manifests.map(({ metadata }) => metadata.namespace))).toEqual(new Set(['elsewhere']));
+    expect(JSON.stringify(manifests)).not.toContain('.storage.svc');
+  });
+
+  it('begin with what the values say', async () => {
+    const manifests = await renderChart(CHART, { fullnameOverride: 'store' });
+    expect(manifests.every(({ metadata }) => metadata.name.startsWith('store-'))).toBe(true);
+  });
+});
+
+describe('credentials', () => {
+  it('are other ones in each release', async () => {
+    const values = secretValues([...defaults, ...(await renderChart(CHART))]);
+    expect(values).toHaveLength(6);
+    expect(new Set(values).size).toBe(6);
+    for (const value of values) expect(value).toMatch(/^[A-Za-z0-9]{32}$/);
+  });
+
+  it('stand in Secrets, and nowhere else', () => {
+    const others = JSON.stringify(defaults.filter(({ kind }) => kind !== 'Secret'));
+    for (const value of secretValues(defaults)) {
+      expect(others).not.toContain(value);
+      expect(others).not.toContain(Buffer.from(value).toString('base64'));
+    }
+  });
+});
+
+describe('an installed release', () => {
+  const namespace = uniqueName('demo-chart');
+  const of = [`--namespace=${namespace}`, `--kubeconfig=${kube.kubeconfigFile}`];
+
+  // Without its hook: nothing runs Pods here.
+  async function install(values: object): Promise<{ secrets: unknown[]; root: string | undefined }> {
+    const flags = ['--install', '--create-namespace', '--no-hooks'];
+    await runHelm(['upgrade', 'demo', chartPath(CHART), ...flags, ...of], values);
+    const names = ['minio', 'ephemeral', 'existing'];
+    const secrets = names.map((name) =>
+      askKubeFor<Manifest>(kube, { path: `/api/v1/namespaces/${namespace}/secrets/demo-${name}` }),
+    );
+    const path = `/apis/apps/v1/namespaces/${namespace}/statefulsets/demo-minio`;
+    const { spec } = await askKubeFor<Workload>(kube, { path });
+    return {
+      secrets: (await Promise.all(secrets)).map(({ data }) => data),
+      root: spec.template.metadata.annotations?.['checksum/root'],
+    };
+  }
+
+  it('keeps its credentials when it is upgraded, and makes new ones in place of those that are gone', async () => {
+    const installed = await install({});
+    expect(await install({ probes: { interval: '20s' } })).toEqual(installed);
+
+    const path = `/api/v1/namespaces/${namespace}/secrets/demo-minio`;
+    await askKubeFor(kube, { method: 'DELETE', path });
+    const changed = await install({});
+    expect(changed.root).not.toBe(installed.root);
+    expect(changed.secrets[0]).not.toEqual(installed.secrets[0]);
+    expect(changed.secrets.slice(1)).toEqual(installed.secrets.slice(1));
+
+    await runHelm(['uninstall', 'demo', '--no-hooks', ...of]);
+    const left = await askKubeFor<{ items: unknown[] }>(kube, {
+      path: `/api/v1/namespaces/${namespace}/secrets`,
+    });
+    expect(left.items).toEqual([]);
+  });
+});
+
+describe('Services', () => {
+  it('lead to ports of a Pod', () => {
+    const services = defaults.filter(({ kind }) => kind === 'Service') as Service[];
+    expect(services).toHaveLength(3);
+    for (const { spec } of services) {
+      const pods = workloadsOf(defaults).filter(({ spec: { template } }) =>
+        Object.entries(spec.selector).every(([key, value]) => template.metadata.labels[key] === value),
+      );
+      expect(pods).toHaveLength(1);
+      const ports = pods.flatMap((pod) => containerOf(pod).ports ?? []).map(({ name }) => name);
+      expect(ports).toEqual(expect.arrayContaining(spec.ports.map(({ targetPort }) => targetPort)));
+    }
+  });
+
+  it('have the types and node ports of the values', async () => {
+    const manifests = await renderChart(CHART, {
+      minio: { service: { type: 'NodePort', nodePorts: { s3: 30900, console: 30901 } } },
+      collector: { service: { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } } },
+      jaeger: { service: { type: 'LoadBalancer', nodePorts: { ui: 30686 } } },
+    });
+    const seen = ['minio', 'collector', 'jaeger'].map((component) => {
+      const { spec } = find(manifests, 'Service', `demo-${component}`) as Service;
+      const nodePorts = spec.ports.flatMap(({ name, nodePort }) =>
+        nodePort === undefined ? [] : [[name, nodePort]],
+      );
+      return { type: spec.type, nodePorts: Object.fromEntries(nodePorts) as unknown };
+    });
+    expect(seen).toEqual([
+      { type: 'NodePort', nodePorts: { s3: 30900, console: 30901 } },
+      { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } },
+      { type: 'LoadBalancer', nodePorts: { ui: 30686 } },
+    ]);
+  });
+});
+
+describe('Pods', () => {
+  it('have no token of the API server, and limits of memory', () => {
+    const pods = workloadsOf(defaults);
+    expect(pods).toHaveLength(4);
+    for (const pod of pods) {
+      expect(pod.spec.template.spec.automountServiceAccountToken).toBe(false);
+      expect(containerOf(pod).resources).toMatchObject({ limits: { memory: expect.any(String) } });
+    }
+  });
+
+  it('take images, pull secrets, labels and resources from the values', async () => {
+    const digest = `sha256:${'0'.repeat(64)}`;
+    const resources = { limits: { memory: '333Mi' } };
+    const component = { resources, image: { registry: 'registry.example.com', pullPolicy: 'Always' } };
+    const manifests = await renderChart(CHART, {
+      commonLabels: { team: 'storage', 'app.kubernetes.io/name': 'must not count' },
+      imagePullSecrets: [{ name: 'pull' }],
+      minio: { resources, image: { registry: '', digest } },
+      collector: { ...component, image: { ...component.image, tag: '1.2.3' } },
+      jaeger: component,
+    });
+    const pods = workloadsOf(manifests);
+    expect(pods.map((pod) => containerOf(pod).image).toSorted()).toEqual([
+      `minio/minio@${digest}`,
+      `minio/minio@${digest}`,
+      'registry.example.com/jaegertracing/jaeger:2.13.0',
+      'registry.example.com/otel/opentelemetry-collector-contrib:1.2.3',
+    ]);
+    expect(pods.map((pod) => containerOf(pod).imagePullPolicy).toSorted()).toEqual([
+      'Always',
+      'Always',
+      'IfNotPresent',
+      'IfNotPresent',
+    ]);
+    for (const { spec } of pods) {
+      expect(spec.template.spec.imagePullSecrets).toEqual([{ name: 'pull' }]);
+      expect(spec.template.metadata.labels).toMatchObject({
+        team: 'storage',
+        'app.kubernetes.io/name': CHART,
+      });
+      expect(spec.selector?.matchLabels ?? {}).not.toHaveProperty('team');
+    }
+    const servers = pods.filter(({ kind }) => kind !== 'Job');
+    expect(servers.map((pod) => containerOf(pod).resources)).toEqual(
+      servers.map(() => expect.objectContaining(resources)),
+    );
+  });
+
+  it('are replaced with their configuration, and not without', async () => {
+    const configurations = ['collector', 'jaeger'].map((name) => {
+      const { data } = find(defaults, 'ConfigMap', `demo-${name}`) as Manifest & {
+        data: Record<string, string>;
+      };
+      return data[`${name}.yaml`]?.trimEnd() ?? '';
+    });
+    const wanted = configurations.map((text) => createHash('sha256').update(text).digest('hex'));
+    expect(checksumsOf(defaults)).toEqual(wanted);
+  });
+
+  it('get the settings that the values give', async () => {
+    const manifests = await renderChart(CHART, {
+      collector: { sampling: { passedRunsPercent: 12.5, decisionWait: '2m' } },
+      jaeger: { maxTraces: 2_000_000 },
+      minio: { volume: { size: '9Gi', storageClassName: 'fast' } },
+    });
+    const envOf = (name: string): unknown =>
+      containerOf(workload(manifests, 'Deployment', `demo-${name}`)).env;
+    expect(envOf('collector')).toEqual([
+      { name: 'JAEGER_OTLP', value: 'demo-jaeger:4317' },
+      { name: 'DECISION_WAIT', value: '2m' },
+      { name: 'PASSED_RUNS_PERCENT', value: '12.5' },
+    ]);
+    expect(envOf('jaeger')).toEqual([{ name: 'MAX_TRACES', value: '2000000' }]);
+    expect(workload(manifests, 'StatefulSet', 'demo-minio').spec.volumeClaimTemplates?.[0]?.spec).toEqual({
+      accessModes: ['ReadWriteOnce'],
+      storageClassName: 'fast',
+      resources: { requests: { storage: '9Gi' } },
+    });
+  });
+});
+
+describe('the probes', () => {
+  it('are ones that the program accepts, with Secrets that are there', () => {
+    const probes = defaults.filter(({ kind }) => kind === 'StorageProbe');
+    expect(probes.map(({ metadata }) => metadata.name)).toEqual(['demo-my-minio', 'demo-archive']);
+    for (const probe of probes) {
+      expect(readDocuments([{ name: 'probe', text: JSON.stringify(probe) }]).problems).toEqual([]);
+      const { targets } = probe['spec'] as { targets: [{ credentialsSecretRef: { name: string } }] };
+      const { data } = find(defaults, 'Secret', targets[0].credentialsSecretRef.name);
+      expect(Object.keys(data as object).toSorted()).toEqual(['accessKey', 'secretKey']);
+    }
+  });
+
+  it('run as often as the values say', async () => {
+    const manifests = await renderChart(CHART, { probes: { interval: '1m30s' } });
+    expect(find(manifests, 'StorageProbe', 'demo-my-minio')).toMatchObject({
+      spec: { schedule: { interval: '1m30s' } },
+    });
+  });
+
+  it('can be left out', async () => {
+    const manifests = await renderChart(CHART, { probes: { enabled: false } });
+    expect(manifests.map(({ kind }) => kind)).not.toContain('StorageProbe');
+  });
+});
+
+it.each([
+  { values: { minoi: {} }, want: "'minoi' not allowed" },
+  { values: { jaeger: { image: { tags: '2' } } }, want: "'tags' not allowed" },
+  { values: { minio: { service: { type: 'Node' } } }, want: '/minio/service/type' },
+  {
+    values: { minio: { service: { nodePorts: { ui: 30000 } } } },
+    want: "at '/minio/service/nodePorts': additional properties 'ui' not allowed",
+  },
+  {
+    values: { collector: { sampling: { passedRunsPercent: 101 } } },
+    want: '/collector/sampling/passedRunsPercent',
+  },
+  { values: { collector: { image: { digest: 'sha256:1' } } }, want: '/collector/image/digest' },
+  { values: { jaeger: { maxTraces: 0 } }, want: '/jaeger/maxTraces' },
+  { values: { probes: { interval: 10 } }, want: '/probes/interval' },
+  { values: { fullnameOverride: '1st' }, want: '/fullnameOverride' },
+])('refuses $values', async ({ values, want }) => {
+  await expect(renderChart(CHART, values)).rejects.toThrow(want);
+});
+
+describe('the API server', () => {
+  const namespace = uniqueName('demo-chart');
+  beforeAll(async () => {
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } };
+    await askKubeFor(kube, { method: 'POST', path: '/api/v1/namespaces', body });
+  });
+
+  it.each([
+    { name: 'the defaults', values: {} },
+    {
+      name: 'other values',
+      values: {
+        commonLabels: { team: 'storage' },
+        imagePullSecrets: [{ name: 'pull' }],
+        minio: {
+          volume: { storageClassName: 'fast' },
+          service: { type: 'NodePort', nodePorts: { s3: 30900 } },
+        },
+      },
+    },
+  ])('takes every object of $name', async ({ values }) => {
+    const manifests = await renderChart(CHART, values, { namespace });
+    const text = manifests.map((manifest) => stringify(manifest)).join('---\n');
+    await expect(applyManifests(kube, text, { dryRun: true })).resolves.toBeUndefined();
+  });
+
+  it.each([
+    { kind: 'StatefulSet', name: 'demo-minio' },
+    { kind: 'Job', name: 'demo-minio-users' },
+    { kind: 'Deployment', name: 'demo-collector' },
+    { kind: 'Deployment', name: 'demo-jaeger' },
+  ])(
+    'lets the Pods of $name into a namespace that enforces the restricted standard',
+    async ({ kind, name }) => {
+      const { volumeClaimTemplates = [], template } = workload(defaults, kind, name).spec;
+      // As the controller of StatefulSets adds them.
+      const claimed = volumeClaimTemplates.map(({ metadata }) => ({ name: metadata.name, emptyDir: {} }));
+      const pod = {
+        apiVersion: 'v1',
+        kind: 'Pod',
+        metadata: { ...template.metadata, name },
+        spec: { ...template.spec, volumes: [...template.spec.volumes, ...claimed] },
+      };
+      const path = `/api/v1/namespaces/${namespace}/pods?dryRun=All&fieldValidation=Strict`;
+      expect(await askKube(kube, { method: 'POST', path, body: pod })).toMatchObject({ status: 201 });
+    },
+  );
+});

@@ -1,0 +1,147 @@
+/**
+ * For each value of `charts/storage-probe`, by its path, another one than the default, and what else has to be set for it
+ * to count.
+ */
+export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonly with?: object }>> = {
+  'global.imageRegistry': { value: 'registry.example.com' },
+  'global.imagePullSecrets': { value: [{ name: 'registry' }] },
+  nameOverride: { value: 'prober' },
+  fullnameOverride: { value: 'prober' },
+  commonLabels: { value: { team: 'storage' } },
+  replicaCount: { value: 3 },
+  'image.registry': { value: 'registry.example.com' },
+  'image.repository': { value: 'mirror/storage-probe' },
+  'image.tag': { value: '1.2.3' },
+  'image.digest': { value: `sha256:${'0a'.repeat(32)}` },
+  'image.pullPolicy': { value: 'Always' },
+  imagePullSecrets: { value: [{ name: 'registry' }] },
+  'crds.enabled': { value: false },
+  'crds.keep': { value: false },
+  'crds.annotations': { value: { team: 'storage' } },
+  watchNamespaces: { value: ['storage', 'archive'] },
+  'serviceAccount.create': { value: false },
+  'serviceAccount.name': { value: 'prober' },
+  'serviceAccount.annotations': { value: { team: 'storage' } },
+  'rbac.create': { value: false },
+  'rbac.aggregate': { value: true },
+  'controller.maxRuns': { value: 7 },
+  'controller.workers': { value: 7 },
+  'controller.statusHeartbeat': { value: '1m30s' },
+  'controller.allowAddresses': { value: ['127.0.0.1', 'fe80::/64'] },
+  'controller.drainTimeout': { value: '2s' },
+  'controller.shutdownTimeout': { value: '20s' },
+  'controller.logLevel': { value: 'debug' },
+  terminationGracePeriodSeconds: { value: 60 },
+  'otlp.endpoint': { value: 'https://collector.observability.svc:4317' },
+  'otlp.protocol': { value: 'http/protobuf', with: { otlp: { endpoint: 'http://collector:4318' } } },
+  'otlp.headersSecretRef.name': { value: 'otlp' },
+  'otlp.headersSecretRef.key': { value: 'token', with: { otlp: { headersSecretRef: { name: 'otlp' } } } },
+  'otlp.ca.bundle': { value: '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n' },
+  'otlp.ca.secretRef.name': { value: 'otlp-ca' },
+  'otlp.ca.secretRef.key': { value: 'tls.crt', with: { otlp: { ca: { secretRef: { name: 'otlp-ca' } } } } },
+  'otlp.resourceAttributes': { value: { 'deployment.environment.name': 'a, b' } },
+  resources: { value: { requests: { cpu: '1' } } },
+  podSecurityContext: { value: { fsGroup: 65_532 } },
+  securityContext: { value: { privileged: false } },
+  livenessProbe: { value: { failureThreshold: 9 } },
+  readinessProbe: { value: { failureThreshold: 9 } },
+  podLabels: { value: { team: 'storage' } },
+  podAnnotations: { value: { team: 'storage' } },
+  priorityClassName: { value: 'system-cluster-critical' },
+  nodeSelector: { value: { 'kubernetes.io/arch': 'arm64' } },
+  tolerations: { value: [{ key: 'storage', operator: 'Exists', effect: 'NoSchedule' }] },
+  affinity: {
+    value: {
+      podAntiAffinity: {
+        preferredDuringSchedulingIgnoredDuringExecution: [
+          {
+            weight: 1,
+            podAffinityTerm: { topologyKey: 'zone', labelSelector: { matchLabels: { team: 'a' } } },
+          },
+        ],
+      },
+    },
+  },
+  topologySpreadConstraints: {
+    value: [
+      {
+        maxSkew: 2,
+        topologyKey: 'zone',
+        whenUnsatisfiable: 'DoNotSchedule',
+        labelSelector: { matchLabels: { team: 'storage' } },
+      },
+    ],
+  },
+  extraArgs: { value: ['--identity=prober'] },
+  extraEnv: { value: [{ name: 'OTEL_TRACES_SAMPLER', value: 'always_on' }] },
+  extraEnvFrom: { value: [{ configMapRef: { name: 'settings' } }] },
+  extraVolumes: { value: [{ name: 'certificates', secret: { secretName: 'otlp-client' } }] },
+  extraVolumeMounts: {
+    value: [{ name: 'certificates', mountPath: '/etc/certificates', readOnly: true }],
+    with: { extraVolumes: [{ name: 'certificates', secret: { secretName: 'otlp-client' } }] },
+  },
+  extraObjects: {
+    value: [{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: '{{ .Release.Name }}-extra' } }],
+  },
+  'podDisruptionBudget.enabled': { value: false, with: { replicaCount: 2 } },
+  'podDisruptionBudget.minAvailable': { value: '50%', with: { replicaCount: 2 } },
+  'podDisruptionBudget.maxUnavailable': { value: 0, with: { replicaCount: 2 } },
+  'service.enabled': { value: false },
+  'service.port': { value: 80 },
+  'service.labels': { value: { team: 'storage' } },
+  'service.annotations': { value: { team: 'storage' } },
+  ...within('networkPolicy', {
+    ingressFrom: [{ namespaceSelector: { matchLabels: { team: 'monitoring' } } }],
+    'apiServer.to': [{ ipBlock: { cidr: '10.0.0.1/32' } }],
+    'apiServer.ports': [6_443],
+    'targets.to': [{ namespaceSelector: { matchLabels: { team: 'storage' } } }],
+    'targets.ports': [9_000],
+    'otlp.to': [{ podSelector: { matchLabels: { app: 'collector' } } }],
+    'otlp.ports': [4_317],
+    extraEgress: [{ ports: [{ port: 3_128 }] }],
+  }),
+  ...within('serviceMonitor', {
+    namespace: 'monitoring',
+    labels: { release: 'prometheus' },
+    annotations: { team: 'storage' },
+    interval: '1m',
+    scrapeTimeout: '5s',
+    relabelings: [{ action: 'labeldrop', regex: 'endpoint' }],
+    metricRelabelings: [{ action: 'labeldrop', regex: 'le' }],
+  }),
+  ...within('prometheusRule', {
+    namespace: 'monitoring',
+    labels: { release: 'prometheus' },
+    annotations: { team: 'storage' },
+    alertLabels: { team: 'storage' },
+    ...alerts(['failing', 'stale', 'neverRan', 'unknown', 'slow', 'certificate', 'spansDropped', 'noLeader']),
+    'alerts.slow.factor': 2.5,
+    'alerts.slow.minimumSeconds': 0.5,
+    'alerts.certificate.days': 30,
+    extraRules: [{ alert: 'Down', expr: 'up == 0' }],
+  }),
+  ...within('grafanaDashboard', {
+    namespace: 'monitoring',
+    labels: { grafana_dashboard: 'yes' },
+    annotations: { grafana_folder: 'Storage' },
+  }),
+  'tests.enabled': { value: false },
+};
+
+/** The values of a part that is off by default. */
+function within(part: string, values: Record<string, unknown>): typeof SAMPLES {
+  const samples = Object.entries(values).map(
+    ([path, value]) => [`${part}.${path}`, { value, with: { [part]: { enabled: true } } }] as const,
+  );
+  return { [`${part}.enabled`]: { value: true }, ...Object.fromEntries(samples) };
+}
+
+function alerts(names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    names.flatMap((name) => [
+      [`alerts.${name}.enabled`, false],
+      [`alerts.${name}.for`, '1h30m'],
+      [`alerts.${name}.severity`, 'page'],
+    ]),
+  );
+}

@@ -1,0 +1,569 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, inject, it } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { z } from 'zod';
+
+import packageJson from '../../package.json' with { type: 'json' };
+import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { applyManifests } from '../../deploy/local/kube-apply.ts';
+import { ChartValues } from '../../scripts/chart-values.ts';
+import { installManifests } from '../../scripts/install-manifests.ts';
+import { crdYaml } from '../../src/api/crd.ts';
+import { unwrap } from '../../src/api/field.ts';
+import { FLAGS, flagName } from '../../src/commands/controller/flags.ts';
+import { uniqueName } from '../integration/store.ts';
+import {
+  chartPath,
+  lintChart,
+  type Manifest,
+  renderChart,
+  type RenderOptions,
+  runHelm,
+} from '../../deploy/local/helm.ts';
+import { SAMPLES } from './storage-probe-samples.ts';
+
+const CHART = 'storage-probe';
+const ROOT = new URL('../../', import.meta.url);
+const RELEASE: RenderOptions = { release: 'storage-probe', namespace: 'storage-probe' };
+/** All that is off by default. */
+const EVERYTHING = {
+  replicaCount: 2,
+  rbac: { aggregate: true },
+  networkPolicy: { enabled: true },
+  serviceMonitor: { enabled: true },
+  prometheusRule: { enabled: true },
+  grafanaDashboard: { enabled: true },
+};
+const { kube } = inject('servers');
+
+interface PodSpec {
+  readonly containers: readonly [Container];
+  readonly [field: string]: unknown;
+}
+
+interface Container {
+  readonly image: string;
+  readonly args: readonly string[];
+  readonly env?: readonly { readonly name: string }[];
+}
+
+interface Deployment extends Manifest {
+  readonly spec: { readonly template: { readonly metadata: Manifest['metadata']; readonly spec: PodSpec } };
+}
+
+interface Rule {
+  readonly alert?: string;
+  readonly record?: string;
+  readonly expr: string;
+}
+
+beforeAll(async () => {
+  for (const name of ['servicemonitors', 'prometheusrules'])
+    await applyManifests(kube, await readFile(new URL(`crds/${name}.yaml`, import.meta.url), 'utf8'));
+});
+
+function render(values: object = {}, options: RenderOptions = RELEASE): Promise<Manifest[]> {
+  return renderChart(CHART, values, options);
+}
+
+async function renderOne<T extends Manifest>(kind: string, values: object = {}): Promise<T> {
+  const found = (await render(values)).filter((one) => one.kind === kind);
+  expect(found).toHaveLength(1);
+  return found[0] as T;
+}
+
+async function operatorPod(values: object = {}): Promise<PodSpec> {
+  return (await renderOne<Deployment>('Deployment', values)).spec.template.spec;
+}
+
+async function container(values: object = {}): Promise<Container> {
+  return (await operatorPod(values)).containers[0];
+}
+
+function titlesOf(manifests: readonly Manifest[]): string[] {
+  return manifests.map(({ kind, metadata: { name } }) => `${kind} ${name}`).toSorted();
+}
+
+/** `{ a: { b: value } }` of `a.b`; a map that is there keeps what else it has. */
+function withValue(values: object, path: string, value: unknown): object {
+  const [first = '', ...rest] = path.split('.');
+  const members = { ...values } as Record<string, unknown>;
+  members[first] = rest.length === 0 ? value : withValue(members[first] ?? {}, rest.join('.'), value);
+  return members;
+}
+
+describe('what is rendered', () => {
+  it('is by default the operator, its rights and its Service, and the test', async () => {
+    expect(titlesOf(await render())).toEqual([
+      'ClusterRole storage-probe',
+      'ClusterRoleBinding storage-probe',
+      'CustomResourceDefinition storageprobes.storageprobe.dev',
+      'Deployment storage-probe',
+      'Pod storage-probe-test',
+      'Role storage-probe-leader-election',
+      'RoleBinding storage-probe-leader-election',
+      'Service storage-probe',
+      'ServiceAccount storage-probe',
+    ]);
+  });
+
+  it('passes lint, with all that is off by default too', async () => {
+    expect(await lintChart(CHART)).toContain('0 chart(s) failed');
+    expect(await lintChart(CHART, EVERYTHING)).toContain('0 chart(s) failed');
+  });
+
+  it('has the version of the program, and its CRD', async () => {
+    const chart = parse(await readFile(join(chartPath(CHART), 'Chart.yaml'), 'utf8')) as object;
+    expect(chart).toMatchObject({ appVersion: packageJson.version });
+    const rendered = await renderOne('CustomResourceDefinition');
+    expect(rendered['spec']).toEqual((parse(crdYaml()) as Manifest)['spec']);
+    expect(rendered.metadata.annotations).toEqual({ 'helm.sh/resource-policy': 'keep' });
+  });
+
+  it('stands in deploy/install.yaml for those who want no Helm', async () => {
+    const committed = await readFile(new URL('deploy/install.yaml', ROOT), 'utf8');
+    expect(committed, 'out of date; run: npm run generate').toBe(await installManifests());
+    expect(committed).not.toMatch(/helm/i);
+  });
+
+  it('has names that stay short enough, and different in each release', async () => {
+    const release = 'a'.repeat(53);
+    const names = (await render(EVERYTHING, { release, namespace: 'a' })).map(
+      ({ metadata }) => metadata.name,
+    );
+    expect(Math.max(...names.map(({ length }) => length))).toBeLessThanOrEqual(63);
+    const others = await render(EVERYTHING, { release: 'other', namespace: 'a' });
+    expect(titlesOf(others)).toContain('Deployment other-storage-probe');
+  });
+
+  it('selects the same pods whatever the labels and the version are', async () => {
+    const selector = {
+      'app.kubernetes.io/name': 'storage-probe',
+      'app.kubernetes.io/instance': 'storage-probe',
+      'app.kubernetes.io/component': 'operator',
+    };
+    const deployment = await renderOne<Deployment>('Deployment', { commonLabels: { team: 'storage' } });
+    expect(deployment.spec).toMatchObject({ selector: { matchLabels: selector } });
+    expect(deployment.spec.template.metadata.labels).toEqual({ ...selector, team: 'storage' });
+    expect(await renderOne('Service')).toMatchObject({ spec: { selector } });
+  });
+});
+
+describe('values', () => {
+  it('have a sample each', () => {
+    expect(Object.keys(SAMPLES).toSorted()).toEqual([...pathsOf(ChartValues)].toSorted());
+  });
+
+  it.concurrent.each(Object.entries(SAMPLES))(
+    'count, and give what the API server takes: %s',
+    async (path, { value, with: others = {} }) => {
+      const before = (await render(others)).map((one) => stringify(one));
+      const after = (await render(withValue(others, path, value))).map((one) => stringify(one));
+      expect(after).not.toEqual(before);
+      await judge(after.filter((one) => !before.includes(one)).join('---\n'));
+    },
+  );
+
+  it.each([
+    { name: 'a text for a number', values: { replicaCount: 'two' }, line: "'/replicaCount': got string" },
+    {
+      name: 'an unknown value',
+      values: { replicas: 2 },
+      line: "additional properties 'replicas' not allowed",
+    },
+    {
+      name: 'an unknown value further below',
+      values: { otlp: { url: 'http://a' } },
+      line: "'/otlp': additional properties 'url' not allowed",
+    },
+    { name: 'a value taken away', values: { otlp: null }, line: "missing property 'otlp'" },
+    {
+      name: 'an unknown level',
+      values: { controller: { logLevel: 'loud' } },
+      line: "'/controller/logLevel'",
+    },
+    { name: 'half a digest', values: { image: { digest: 'sha256:12' } }, line: "'/image/digest'" },
+    {
+      name: 'an endpoint without scheme',
+      values: { otlp: { endpoint: 'a:4317' } },
+      line: "'/otlp/endpoint'",
+    },
+    {
+      name: 'an end that outlasts the pod',
+      values: { terminationGracePeriodSeconds: 25 },
+      line: 'controller.shutdownTimeout (25s) must be shorter than terminationGracePeriodSeconds (25)',
+    },
+    {
+      name: 'a scrape that outlasts its interval',
+      values: { serviceMonitor: { interval: '5s' } },
+      line: 'serviceMonitor.scrapeTimeout (10s) must not be longer than serviceMonitor.interval (5s)',
+    },
+    {
+      name: 'a ServiceMonitor of nothing',
+      values: { serviceMonitor: { enabled: true }, service: { enabled: false } },
+      line: 'serviceMonitor.enabled needs service.enabled',
+    },
+    {
+      name: 'two budgets',
+      values: { podDisruptionBudget: { minAvailable: 1, maxUnavailable: 1 } },
+      line: 'podDisruptionBudget takes minAvailable or maxUnavailable, not both',
+    },
+    {
+      name: 'two authorities',
+      values: { otlp: { ca: { bundle: '-----BEGIN CERTIFICATE-----', secretRef: { name: 'ca' } } } },
+      line: 'otlp.ca takes bundle or secretRef, not both',
+    },
+  ])('refuse $name in one line', async ({ values, line }) => {
+    const said = await render(values).then(
+      () => 'accepted',
+      (error: unknown) => String(error),
+    );
+    expect(said.split('\n').filter((one) => one.includes(line))).toHaveLength(1);
+  });
+
+  it('of a parent chart may hold more in global', async () => {
+    expect((await container({ global: { imageRegistry: 'a.example.com', other: { x: 1 } } })).image).toBe(
+      `a.example.com/storageprobe/storage-probe:${packageJson.version}`,
+    );
+  });
+});
+
+describe('the operator', () => {
+  it('gets only flags that it has', async () => {
+    const known = Object.values(FLAGS).map(flagName);
+    const { args } = await container({
+      watchNamespaces: ['a', 'b', 'a'],
+      controller: { allowAddresses: ['::1'] },
+    });
+    expect(args[0]).toBe('controller');
+    expect(known).toEqual(expect.arrayContaining(args.slice(1).map((arg) => arg.replace(/=.+$/, ''))));
+    expect(args).toEqual(expect.arrayContaining(['--watch-namespaces=a,b', '--allow-addresses=::1']));
+  });
+
+  it('is the image of a tag, or of a digest that counts before it', async () => {
+    const digest = `sha256:${'1'.repeat(64)}`;
+    expect((await container()).image).toBe(`ghcr.io/storageprobe/storage-probe:${packageJson.version}`);
+    const image = { registry: 'r.example.com:5000', tag: 'x' };
+    const global = { imageRegistry: 'other.example.com' };
+    expect((await container({ image, global })).image).toBe(
+      'r.example.com:5000/storageprobe/storage-probe:x',
+    );
+    expect((await container({ image: { ...image, digest } })).image).toBe(
+      `r.example.com:5000/storageprobe/storage-probe@${digest}`,
+    );
+  });
+
+  it('sends no traces unless it is told where', async () => {
+    expect(await container()).not.toHaveProperty('env');
+    const endpoint = 'https://collector:4317';
+    const { env } = await container({
+      otlp: {
+        endpoint,
+        headersSecretRef: { name: 'otlp' },
+        ca: { secretRef: { name: 'otlp-ca' } },
+        resourceAttributes: { 'deployment.environment.name': 'a, b' },
+      },
+    });
+    expect(env).toEqual([
+      { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: endpoint },
+      { name: 'OTEL_EXPORTER_OTLP_PROTOCOL', value: 'grpc' },
+      {
+        name: 'OTEL_EXPORTER_OTLP_HEADERS',
+        valueFrom: { secretKeyRef: { name: 'otlp', key: 'headers' } },
+      },
+      { name: 'OTEL_EXPORTER_OTLP_CERTIFICATE', value: '/etc/storage-probe/otlp-ca/ca.crt' },
+      { name: 'OTEL_RESOURCE_ATTRIBUTES', value: 'deployment.environment.name=a%2C%20b' },
+    ]);
+  });
+
+  it('starts anew when the authorities change that it reads once', async () => {
+    const [first, second] = await Promise.all(
+      ['AA==', 'AB=='].map(async (body) => {
+        const ca = { bundle: `-----BEGIN CERTIFICATE-----\n${body}` };
+        const deployment = await renderOne<Deployment>('Deployment', { otlp: { ca } });
+        return deployment.spec.template.metadata.annotations?.['checksum/otlp-ca'];
+      }),
+    );
+    expect(first).toMatch(/^[0-9a-f]{64}$/);
+    expect(second).not.toBe(first);
+  });
+
+  it('spreads over nodes and zones by the pods of its own release', async () => {
+    const own = { labelSelector: { matchLabels: { 'app.kubernetes.io/component': 'operator' } } };
+    expect(await operatorPod()).toMatchObject({
+      topologySpreadConstraints: [
+        { topologyKey: 'kubernetes.io/hostname', ...own },
+        { topologyKey: 'topology.kubernetes.io/zone', ...own },
+      ],
+    });
+  });
+
+  it('has a budget for disruptions from the second replica on', async () => {
+    expect(titlesOf(await render())).not.toContain('PodDisruptionBudget storage-probe');
+    expect(await budgetOf({})).toMatchObject({ spec: { maxUnavailable: 1 } });
+    expect(await budgetOf({ maxUnavailable: 0 })).toMatchObject({ spec: { maxUnavailable: 0 } });
+    expect((await budgetOf({ minAvailable: 1 }))['spec']).not.toHaveProperty('maxUnavailable');
+  });
+
+  it('reaches DNS, the API server, the stores and the Collector, and nothing else', async () => {
+    const policy = await renderOne('NetworkPolicy', {
+      networkPolicy: {
+        enabled: true,
+        ingressFrom: [{ namespaceSelector: {} }],
+        apiServer: { to: [{ ipBlock: { cidr: '10.0.0.1/32' } }] },
+      },
+    });
+    expect(policy['spec']).toMatchObject({
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: [
+        {
+          ports: [{ port: 'http' }],
+          from: [
+            { namespaceSelector: {} },
+            { podSelector: { matchLabels: { 'app.kubernetes.io/component': 'test' } } },
+          ],
+        },
+      ],
+      egress: [
+        {
+          ports: [
+            { port: 53, protocol: 'UDP' },
+            { port: 53, protocol: 'TCP' },
+          ],
+        },
+        { ports: [{ port: 443 }, { port: 6443 }], to: [{ ipBlock: { cidr: '10.0.0.1/32' } }] },
+        { ports: [{ port: 80 }, { port: 443 }, { port: 9000 }] },
+        { ports: [{ port: 4317 }, { port: 4318 }] },
+      ],
+    });
+  });
+
+  it('is told of with the next command, and with what is missing', async () => {
+    const notes = await notesOf({ watchNamespaces: ['storage'], crds: { enabled: false } });
+    expect(notes).toContain('kubectl -n monitoring rollout status deployment/prober-storage-probe');
+    expect(notes).toContain('namespace: storage\n');
+    expect(notes).toContain('No traces are sent');
+    expect(notes).toContain('The CustomResourceDefinition is not part of this release');
+    expect(await notesOf({ otlp: { endpoint: 'http://collector:4317' } })).not.toContain('No traces');
+  });
+});
+
+describe('on the API server', () => {
+  it.each([
+    { name: 'what is rendered by default', values: {} },
+    { name: 'all that is off by default', values: EVERYTHING },
+    { name: 'rights in two namespaces', values: { watchNamespaces: ['storage', 'archive'] } },
+  ])('is taken: $name', async ({ values }) => {
+    await expect(judge(textOf(await render(values)))).resolves.toBeUndefined();
+  });
+
+  it('is taken: deploy/install.yaml', async () => {
+    await expect(judge(await installManifests())).resolves.toBeUndefined();
+  });
+
+  it('is refused: a field that there is not', async () => {
+    const service = await renderOne('Service');
+    await expect(judge(stringify({ ...service, spec: { port: 1 } }))).rejects.toThrow(
+      '.spec.port: field not declared',
+    );
+  });
+
+  it('its pods are as restricted as can be', async () => {
+    const namespace = uniqueName('chart-restricted');
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await applyManifests(
+      kube,
+      stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } }),
+    );
+    const test = await renderOne('Pod');
+    const specs = [await operatorPod(), test['spec'] as PodSpec];
+    for (const spec of specs) {
+      expect(await createPod(namespace, spec)).toMatchObject({ status: 201 });
+      const asRoot = { ...spec, securityContext: { runAsUser: 0 } };
+      expect(await createPod(namespace, asRoot)).toMatchObject({ status: 403 });
+      expect(spec.containers[0]).toMatchObject({ securityContext: { readOnlyRootFilesystem: true } });
+    }
+  });
+
+  it('allows the operator its work in all namespaces, and nothing else', async () => {
+    const { own, allowed } = await install({});
+    const elsewhere = uniqueName('chart-elsewhere');
+    expect(await allowed(own)).toEqual([...WORK, ...LEADING]);
+    expect(await allowed(elsewhere)).toEqual(WORK);
+  });
+
+  it('allows the operator its work in the namespaces that it watches, and nothing elsewhere', async () => {
+    const watched = [uniqueName('chart-watched'), uniqueName('chart-watched')];
+    const { own, allowed } = await install({ watchNamespaces: [...watched, ...watched] });
+    for (const namespace of watched) expect(await allowed(namespace)).toEqual(WORK);
+    expect(await allowed(own)).toEqual(LEADING);
+    expect(await allowed(uniqueName('chart-elsewhere'))).toEqual([]);
+  });
+});
+
+describe('what Prometheus and Grafana get', () => {
+  it('asks only for metrics that there are', async () => {
+    const rules = await rulesOf({});
+    const recorded = rules.flatMap(({ record = [] }) => record);
+    const page = await readFile(new URL('docs/reference/metrics.md', ROOT), 'utf8');
+    const known = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name = '']) => name);
+    const queries = [...rules.map(({ expr }) => expr), ...(await dashboardQueries())];
+    const asked = queries.flatMap((query) => query.match(METRIC) ?? []);
+    expect(asked.length).toBeGreaterThan(40);
+    const families = asked.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
+    expect([...recorded, ...known]).toEqual(expect.arrayContaining(families));
+  });
+
+  it('has all alerts on, of which each can be switched off', async () => {
+    const names = (await rulesOf({})).flatMap(({ alert = [] }) => alert);
+    expect(names).toEqual([
+      'StorageProbeFailing',
+      'StorageProbeStale',
+      'StorageProbeNeverRan',
+      'StorageProbeUnknown',
+      'StorageProbeSlow',
+      'StorageProbeCertificateExpires',
+      'StorageProbeSpansDropped',
+      'StorageProbeNoLeader',
+    ]);
+    const rest = await rulesOf({ alerts: { slow: { enabled: false }, noLeader: { enabled: false } } });
+    expect(rest.map(({ alert, record }) => alert ?? record)).toEqual(
+      names.filter((name) => !/Slow|NoLeader/.test(name)),
+    );
+  });
+
+  it('tells the Lease of this release from others', async () => {
+    const rules = await rulesOf({});
+    expect(rules.find(({ alert }) => alert === 'StorageProbeNoLeader')?.expr).toBe(
+      '(sum(leader_election_master_status{name="storage-probe", namespace="storage-probe"}) or vector(0)) == 0',
+    );
+  });
+
+  it('keeps the namespace of the probe', async () => {
+    const monitor = await renderOne('ServiceMonitor', { serviceMonitor: { enabled: true } });
+    expect(monitor).toMatchObject({ spec: { endpoints: [{ port: 'http', honorLabels: true }] } });
+  });
+});
+
+/** Of ours, in PromQL; also of what a rule records. */
+const METRIC = /\b(?:target_step:)?(?:storage_probe|leader_election|rest_client)_[\w:]+/g;
+/** As verb, resource and, unless it is the core's, group. */
+const WORK = [
+  'list storageprobes@storageprobe.dev',
+  'watch storageprobes@storageprobe.dev',
+  'patch storageprobes/status@storageprobe.dev',
+  'get secrets',
+  'create events@events.k8s.io',
+  'patch events',
+];
+const LEADING = ['get', 'watch', 'update', 'create'].map((verb) => `${verb} leases@coordination.k8s.io`);
+const NOBODYS = [
+  'create storageprobes@storageprobe.dev',
+  'update storageprobes@storageprobe.dev',
+  'patch storageprobes@storageprobe.dev',
+  'delete storageprobes@storageprobe.dev',
+  'list secrets',
+  'watch secrets',
+  'create secrets',
+  'update secrets',
+  'delete secrets',
+  'get configmaps',
+  'get pods',
+  'create pods',
+  'create pods/exec',
+  'create serviceaccounts/token',
+  'create events',
+  'delete events',
+  'delete leases@coordination.k8s.io',
+  'list namespaces',
+  'bind clusterroles@rbac.authorization.k8s.io',
+  'impersonate users',
+];
+
+/** Gives a release of its own the rights that the chart says. */
+async function install(
+  values: object,
+): Promise<{ own: string; allowed: (namespace: string) => Promise<string[]> }> {
+  const release = uniqueName('chart');
+  const rendered = await render({ ...values, fullnameOverride: release }, { release, namespace: release });
+  await applyManifests(kube, textOf(rendered.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))));
+  const user = `system:serviceaccount:${release}:${release}`;
+
+  async function isAllowed(namespace: string, right: string): Promise<boolean> {
+    const [verb, what = ''] = right.split(' ');
+    const [path = '', group = ''] = what.split('@');
+    const [resource, subresource] = path.split('/');
+    const name = resource === 'leases' && verb !== 'create' ? release : undefined;
+    const { status } = await askKubeFor<{ status: { allowed: boolean } }>(kube, {
+      method: 'POST',
+      path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+      body: {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SubjectAccessReview',
+        spec: {
+          user,
+          resourceAttributes: { namespace, verb, group, resource, subresource, name },
+        },
+      },
+    });
+    return status.allowed;
+  }
+  async function allowed(namespace: string): Promise<string[]> {
+    const rights = [...WORK, ...LEADING, ...NOBODYS];
+    const answers = await Promise.all(rights.map((right) => isAllowed(namespace, right)));
+    return rights.filter((_, index) => answers[index]);
+  }
+  return { own: release, allowed };
+}
+
+/** Has the API server judge objects as it would to store them; stores none. */
+function judge(text: string): Promise<void> {
+  return applyManifests(kube, text, { dryRun: true });
+}
+
+function textOf(manifests: readonly Manifest[]): string {
+  return manifests.map((one) => stringify(one)).join('---\n');
+}
+
+function createPod(namespace: string, spec: PodSpec): ReturnType<typeof askKube> {
+  return askKube(kube, {
+    method: 'POST',
+    path: `/api/v1/namespaces/${namespace}/pods?dryRun=All&fieldValidation=Strict`,
+    body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a' }, spec },
+  });
+}
+
+async function rulesOf(values: object): Promise<readonly Rule[]> {
+  const rendered = await renderOne('PrometheusRule', { prometheusRule: { enabled: true, ...values } });
+  const { groups } = rendered['spec'] as { groups: readonly [{ rules: readonly Rule[] }] };
+  return groups[0].rules;
+}
+
+async function dashboardQueries(): Promise<string[]> {
+  const rendered = await renderOne('ConfigMap', { grafanaDashboard: { enabled: true } });
+  const { 'storage-probe.json': text } = rendered['data'] as { 'storage-probe.json': string };
+  const { panels } = JSON.parse(text) as { panels: readonly { targets?: readonly { expr: string }[] }[] };
+  return panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+}
+
+function budgetOf(values: object): Promise<Manifest> {
+  return renderOne('PodDisruptionBudget', { replicaCount: 2, podDisruptionBudget: values });
+}
+
+/** What `helm install` says at its end. */
+async function notesOf(values: object): Promise<string> {
+  const said = await runHelm(
+    ['install', 'prober', chartPath(CHART), '--namespace=monitoring', '--dry-run=client'],
+    values,
+  );
+  return said.slice(said.indexOf('\nNOTES:\n'));
+}
+
+/** The path of each value that is not a map of others. */
+function* pathsOf(schema: z.core.$ZodType, path = ''): Generator<string> {
+  const field = unwrap(schema);
+  const members = field instanceof z.ZodObject ? Object.entries<z.core.$ZodType>(field.shape) : [];
+  if (members.length === 0) yield path;
+  for (const [name, member] of members) yield* pathsOf(member, path === '' ? name : `${path}.${name}`);
+}
