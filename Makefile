@@ -1,11 +1,15 @@
 # Everything that this file calls runs by the Node that package.json pins, whatever Node the machine has.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
+VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+IMAGE ?= ghcr.io/storageprobe/storage-probe:$(VERSION)
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test test-unit test-integration demo demo-local bench servers generate format clean
+.PHONY: help setup build check test test-unit test-integration test-e2e demo demo-local demo-kind demo-kind-down image bench servers generate format clean
 
 help: ## Say what there is to make
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 setup: node_modules/.package-lock.json ## Install what the lock file says
 
@@ -28,10 +32,23 @@ test-unit: setup ## The logic, without servers
 test-integration: setup ## The program and the operator against real servers: MinIO, Kubernetes, Collector, Jaeger
 	npm run --silent test:integration
 
-demo: demo-local ## See it work: kubectl apply, and every run a trace in Jaeger
+test-e2e: setup ## The image, on a Docker engine
+	npm run --silent test:e2e
 
-demo-local: setup ## The same, as plain processes
+demo: ## See it work: on kind with Helm where a Docker engine answers, else as local processes
+	@if docker info >/dev/null 2>&1 && kind version >/dev/null 2>&1; then $(MAKE) demo-kind; else $(MAKE) demo-local; fi
+
+demo-local: setup ## A Kubernetes API server, the operator, MinIO, Collector and Jaeger as plain processes
 	node deploy/local/demo.ts
+
+demo-kind: setup ## The same on a kind cluster, from this checkout's image and charts
+	node deploy/kind/demo.ts
+
+demo-kind-down: ## Delete that cluster
+	kind delete cluster --name storage-probe
+
+image: ## Build the image (VERSION, REVISION, IMAGE)
+	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
 bench: build ## What a run costs next to its peers, and what the operator costs with 1,000 and 10,000 probes
 	node test/bench/bench.ts $(BENCH)

@@ -21,7 +21,7 @@ import { withLock } from './lock.ts';
 import { makeMinioUser, runMc, startMinio, type Minio } from './minio.ts';
 import type { RunningServer } from './running-server.ts';
 import { SERVERS } from './servers.ts';
-import { watchProbes } from './watch-probes.ts';
+import { askingFor, watchProbes } from './watch-probes.ts';
 
 const RUNS = 6;
 const INTERVAL = '2s';
@@ -119,7 +119,7 @@ async function demo(signal: AbortSignal): Promise<void> {
   const all = [minio, jaeger, servers.collector, controlPlane.etcd, controlPlane.apiServer, controller];
   const probes = await Promise.race([
     watchProbes({
-      access: controlPlane,
+      source: askingFor(controlPlane),
       queryUrl: jaeger.queryUrl,
       live: new LiveText(process.stdout),
       probes: samples.length,

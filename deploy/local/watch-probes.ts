@@ -8,7 +8,7 @@ import type { LiveText } from './live-text.ts';
 import { getTable } from './table.ts';
 import { waitForTrace } from './traces.ts';
 
-const PATH = '/apis/storageprobe.dev/v1alpha1/storageprobes';
+export const STORAGE_PROBES_PATH = '/apis/storageprobe.dev/v1alpha1/storageprobes';
 const POLL_MS = 250;
 const TRACE_DEADLINE_MS = 15_000;
 /** The run and its six steps; their calls come on top. */
@@ -35,13 +35,31 @@ export interface Expectation {
   readonly runs: number;
 }
 
+/** Where to look. */
+export interface ProbeSource {
+  /** All StorageProbes, as the API server lists them. */
+  list(signal: AbortSignal): Promise<unknown>;
+  /** The same, as `kubectl get sprobe -A` shows them. */
+  table(signal: AbortSignal): Promise<string>;
+}
+
 export interface WatchOptions extends Expectation {
-  readonly access: KubeAccess;
+  readonly source: ProbeSource;
   /** Of Jaeger. */
   readonly queryUrl: string;
   readonly live: LiveText;
   readonly deadlineMs: number;
+  /** Default 250. */
+  readonly pollMs?: number;
   readonly signal: AbortSignal;
+}
+
+/** Asks an API server, without kubectl. */
+export function askingFor(access: KubeAccess): ProbeSource {
+  return {
+    list: (signal) => askKubeFor(access, { path: STORAGE_PROBES_PATH }, signal),
+    table: (signal) => getTable(access, STORAGE_PROBES_PATH, signal),
+  };
 }
 
 /**
@@ -58,11 +76,11 @@ export async function watchProbes(options: WatchOptions): Promise<readonly Watch
 }
 
 async function untilSettled(options: WatchOptions): Promise<readonly WatchedProbe[]> {
-  const { access, live, deadlineMs, signal } = options;
+  const { source, live, deadlineMs, pollMs = POLL_MS, signal } = options;
   const startedMs = systemClock.monotonicMs();
   for (;;) {
-    const probes = await listProbes(access, signal);
-    const table = await getTable(access, PATH, signal);
+    const probes = listedProbes(await source.list(signal));
+    const table = await source.table(signal);
     const missing = missingOf(probes, options);
     const isSettled = missing.length === 0;
     const news = probes.map(({ name, health }) => `${name} ${health}`).join();
@@ -70,13 +88,14 @@ async function untilSettled(options: WatchOptions): Promise<readonly WatchedProb
     if (isSettled) return probes;
     if (systemClock.monotonicMs() - startedMs > deadlineMs)
       throw new Error(`after ${deadlineMs / 1_000} s: ${missing.join('; ')}`);
-    await systemClock.sleep(POLL_MS, signal);
+    await systemClock.sleep(pollMs, signal);
   }
 }
 
-async function listProbes(access: KubeAccess, signal: AbortSignal): Promise<WatchedProbe[]> {
-  const { items } = List.parse(await askKubeFor(access, { path: PATH }, signal));
-  return items.map(({ metadata: { name }, status }) => watchedProbe(name, readStatus(status) ?? {}));
+function listedProbes(list: unknown): WatchedProbe[] {
+  return List.parse(list).items.map(({ metadata: { name }, status }) =>
+    watchedProbe(name, readStatus(status) ?? {}),
+  );
 }
 
 /** What its status tells of a StorageProbe. */

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest';
+
+import { runCommand } from './command.ts';
+
+const { signal } = new AbortController();
+
+function runNode(script: string, options = { signal }): Promise<string> {
+  return runCommand(process.execPath, ['--eval', script], options);
+}
+
+it('returns what the command printed on stdout', async () => {
+  expect(await runNode('console.error("not this"); console.log("this")')).toBe('this\n');
+});
+
+it('tells the end of what a failed command printed, on either stream', async () => {
+  const script =
+    'for (let i = 0; i < 50; i++) console.log(`line ${i}`); console.error("why"); process.exit(3)';
+  const failed = runNode(script);
+  await expect(failed).rejects.toThrow(/^node --eval failed:\n {2}line 31\n[^]*line 49\n {2}why$/);
+});
+
+it('names a program that is not there', async () => {
+  await expect(runCommand('no-such-program', [], { signal })).rejects.toThrow(
+    'no-such-program is not on this machine',
+  );
+});
+
+it('ends the command when the signal aborts, with its reason', async () => {
+  const stopping = new AbortController();
+  const running = runNode('setInterval(() => {}, 1000)', { signal: stopping.signal });
+  stopping.abort(new Error('enough'));
+  await expect(running).rejects.toThrow('enough');
+});

@@ -1,0 +1,110 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { createGzip } from 'node:zlib';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+
+const ROOT = join(import.meta.dirname, '../..');
+const IMAGE = 'storage-probe:image-test';
+const VERSION = '1.2.3-test';
+const BUILD_DEADLINE_MS = 600_000;
+const MAX_COMPRESSED_BYTES = 60_000_000;
+/** As strict as a Pod of Pod Security's level `restricted`, and without a network. */
+const STRICT = ['--read-only', '--user=65532', '--cap-drop=ALL', '--security-opt=no-new-privileges'];
+
+const Image = z.object({
+  Config: z.object({
+    Entrypoint: z.array(z.string()),
+    Labels: z.record(z.string(), z.string()),
+    User: z.string(),
+  }),
+});
+
+describe('the image', () => {
+  beforeAll(async () => {
+    await promisify(execFile)('make', ['image', `IMAGE=${IMAGE}`, `VERSION=${VERSION}`, 'REVISION=abc'], {
+      cwd: ROOT,
+    });
+  }, BUILD_DEADLINE_MS);
+
+  it('knows its version, and where it is from', async () => {
+    expect(await runImage(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
+    expect((await inspect()).Labels).toMatchObject({
+      'org.opencontainers.image.version': VERSION,
+      'org.opencontainers.image.revision': 'abc',
+    });
+  });
+
+  it('holds the CustomResourceDefinition', async () => {
+    const { stdout } = await runImage(['crd']);
+    expect(stdout).toBe(await readRoot('deploy/crds/storageprobes.yaml'));
+  });
+
+  it('checks a probe that comes by stdin', async () => {
+    const sample = await readRoot('deploy/samples/my-minio.yaml');
+    expect(await runImage(['validate', '-f', '-'], sample)).toMatchObject({ code: 0, stderr: '' });
+    const wrong = await runImage(['validate', '-f', '-'], sample.replace('4Ki', '4KB'));
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('"4KB" is not a size') });
+  });
+
+  it('gives Node the flags that a shell would give it, and is nobody', async () => {
+    const [shebang = ''] = (await readRoot('src/main.ts')).split('\n');
+    const flags = shebang.replace('#!/usr/bin/env -S node ', '').split(' ');
+    const { Entrypoint, User } = await inspect();
+    expect(Entrypoint).toEqual(['/nodejs/bin/node', ...flags, '/app/main.mjs']);
+    expect(User).toBe('65532:65532');
+  });
+
+  it('holds the program and its licences, and neither a shell nor npm', async () => {
+    const files = await listFiles();
+    const program = files.filter((file) => file.startsWith('app/') && !file.endsWith('/'));
+    expect(program).toEqual(expect.arrayContaining(['app/main.mjs', 'app/LICENSE']));
+    expect(program.filter((file) => !/\.mjs$|\.LEGAL\.txt$|^app\/LICENSE$/.test(file))).toEqual([]);
+    expect(files.filter((file) => /(^|\/)(sh|bash|dash|busybox|npm|npx|yarn|corepack)$/.test(file))).toEqual(
+      [],
+    );
+  });
+
+  it('is less than 60 MB to pull', async () => {
+    const saving = spawn('docker', ['save', IMAGE], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let bytes = 0;
+    for await (const chunk of saving.stdout.pipe(createGzip())) bytes += (chunk as Buffer).length;
+    expect(bytes).toBeGreaterThan(0);
+    expect(bytes).toBeLessThan(MAX_COMPRESSED_BYTES);
+  });
+});
+
+async function runImage(
+  args: readonly string[],
+  input = '',
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const flags = ['run', '--rm', '--interactive', '--network=none', ...STRICT];
+  const child = spawn('docker', [...flags, IMAGE, ...args], { stdio: 'pipe' });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdin.end(input);
+  await once(child, 'close');
+  return { code: child.exitCode, stdout, stderr };
+}
+
+async function inspect(): Promise<z.infer<typeof Image>['Config']> {
+  const { stdout } = await promisify(execFile)('docker', ['image', 'inspect', IMAGE]);
+  const [image] = z.tuple([Image]).parse(JSON.parse(stdout));
+  return image.Config;
+}
+
+/** Paths without a slash in front; those of folders end in one. */
+async function listFiles(): Promise<string[]> {
+  const script = `id=$(docker create ${IMAGE}) && docker export $id | tar --list; docker rm $id >&2`;
+  const { stdout } = await promisify(execFile)('bash', ['-o', 'pipefail', '-c', script]);
+  return stdout.trim().split('\n');
+}
+
+function readRoot(path: string): Promise<string> {
+  return readFile(join(ROOT, path), 'utf8');
+}
