@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { oneLine } from '../../src/api/one-line.ts';
+import { formatColumns } from './columns.ts';
 import type { KubeAccess } from './control-plane.ts';
 import { askKubeFor } from './kube-api.ts';
 
@@ -52,18 +53,7 @@ export function formatTable({ columnDefinitions, rows }: Table): string {
     object.metadata.namespace ?? '',
     ...cells.filter((_, i) => shown[i]).map((cell) => formatCell(cell)),
   ]);
-  const lines = [head, ...body];
-  const widths = head.map((_, column) =>
-    Math.max(MIN_WIDTH, ...lines.map((line) => (line[column] ?? '').length + GAP)),
-  );
-  return lines
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('')
-        .trimEnd(),
-    )
-    .join('\n');
+  return formatColumns([head, ...body], { gap: GAP, minWidth: MIN_WIDTH });
 }
 
 /** A cell may hold what a store said, and then anything. */

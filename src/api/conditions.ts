@@ -52,8 +52,6 @@ export const CONDITION_REASONS = {
     means: 'Several targets are at fault, not all for the same reason; the message names them.',
   },
 } as const satisfies Record<string, ConditionReasonInfo>;
-/** A key of {@link CONDITION_REASONS}. */
-export type ConditionReason = keyof typeof CONDITION_REASONS;
 
 /** Most conditions that a status holds. */
 export const MAX_CONDITIONS = 8;

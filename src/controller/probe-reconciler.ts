@@ -58,8 +58,6 @@ const FIRST_LOOKUP_MS = 1_000;
 const MAX_LOOKUP_MS = 15_000;
 /** So late a status is written at most once the API server is back. */
 const MAX_REST_MS = 5_000;
-/** Until the watch tells that a probe is gone that cannot be written to. */
-const MIN_REWRITE_MS = 1_000;
 
 /** Brings what is run, and what is told of it, in line with one StorageProbe. */
 export class ProbeReconciler implements Reconciler {
@@ -222,16 +220,17 @@ export class ProbeReconciler implements Reconciler {
     const status = this.#statusOf(entry);
     this.#announce(entry, status);
     const heartbeatInMs = entry.writtenMs + heartbeatMs - clock.monotonicMs();
+    const hasMoved = isMoved(entry.status, status);
     const mayWait = heartbeatInMs > 0 && !entry.isAwaited;
-    const isDue = isNews(entry.status, status) || (isMoved(entry.status, status) && !mayWait);
+    const isDue = isNews(entry.status, status) || (hasMoved && !mayWait);
     if (isDue && !isLeader()) return { requeueAfterMs: LEAD_AWAITED_MS };
     if (isDue && this.#outage.restMs > 0) return { requeueAfterMs: this.#outage.restMs };
     if (isDue && !(await this.#write(entry, status, signal))) return { requeueAfterMs: WATCH_AWAITED_MS };
 
     const delays: number[] = [];
-    if (isMoved(entry.status, status)) delays.push(Math.max(heartbeatInMs, MIN_REWRITE_MS));
+    if (hasMoved && !isDue) delays.push(heartbeatInMs);
     if (entry.lookups > 0) delays.push(Math.min(FIRST_LOOKUP_MS * 2 ** (entry.lookups - 1), MAX_LOOKUP_MS));
-    return delays.length === 0 ? undefined : { requeueAfterMs: Math.max(0, Math.min(...delays)) };
+    return delays.length === 0 ? undefined : { requeueAfterMs: Math.min(...delays) };
   }
 
   #statusOf(entry: ProbeEntry): ProbeStatus {

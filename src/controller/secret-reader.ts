@@ -1,5 +1,6 @@
 import { ReasonedError } from '../api/reasons.ts';
 import type { Clock } from '../clock/clock.ts';
+import { orAborted } from '../kube/abort.ts';
 import { hasReason, type KubeClient, KubeError } from '../kube/kube-client.ts';
 import type { KubeObject, ResourceType } from '../kube/objects.ts';
 import { Outage } from '../kube/outage.ts';
@@ -61,10 +62,9 @@ export class KubeSecretReader implements SecretReader {
     if (kept !== undefined && (this.#isFresh(kept) || this.#outage.restMs > 0)) return kept.data;
 
     const reading = this.#readOnce(key, { namespace, name });
-    const patience = this.#clock.deadline(kept === undefined ? TIMEOUT_MS : PATIENCE_MS, signal);
-    using _ = patience;
+    using patience = this.#clock.deadline(kept === undefined ? TIMEOUT_MS : PATIENCE_MS, signal);
     try {
-      return await Promise.race([reading, rejection(patience.signal)]);
+      return await orAborted(reading, patience.signal);
     } catch (error) {
       signal.throwIfAborted();
       this.#outage.observe(error);
@@ -121,10 +121,4 @@ function missing(key: string, error: KubeError): string {
   return error.reason === 'NotFound'
     ? `Secret ${key} is not there`
     : `Secret ${key} may not be read by the operator`;
-}
-
-function rejection(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-  });
 }

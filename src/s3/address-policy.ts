@@ -3,7 +3,7 @@ import dns from 'node:dns/promises';
 import net from 'node:net';
 import { callbackify } from 'node:util';
 
-import { NotAcceptedError } from '../api/not-accepted.ts';
+import { parseAddressRange } from '../api/address-range.ts';
 import { ReasonedError } from '../api/reasons.ts';
 
 /** Which addresses a prober may connect to: in a cluster, whoever writes an endpoint is not who runs the prober. */
@@ -122,20 +122,10 @@ function contains(list: net.BlockList, address: string): boolean {
 function blockListOf(ranges: readonly string[]): net.BlockList {
   const list = new net.BlockList();
   for (const range of ranges) {
-    const { address, prefixBits } = parseRange(range);
+    const { address, prefixBits } = parseAddressRange(range);
     list.addSubnet(address, prefixBits, familyOf(address));
   }
   return list;
-}
-
-function parseRange(range: string): { address: string; prefixBits: number } {
-  const [, address = '', bits] = /^([^/%]*)(?:\/(\d{1,3}))?$/.exec(range) ?? [];
-  const addressBits = { 0: -1, 4: 32, 6: 128 }[net.isIP(address)] ?? -1;
-  const prefixBits = bits === undefined ? addressBits : Number(bits);
-  if (addressBits === -1 || prefixBits > addressBits) {
-    throw new NotAcceptedError('is neither an address nor a CIDR');
-  }
-  return { address, prefixBits };
 }
 
 function familyOf(address: string): 'ipv4' | 'ipv6' {
@@ -144,7 +134,7 @@ function familyOf(address: string): 'ipv4' | 'ipv6' {
 
 /** The IPv6 ranges whose addresses hold an address of an IPv4 range. */
 function embedded(range: string): string[] {
-  const { address, prefixBits } = parseRange(range);
+  const { address, prefixBits } = parseAddressRange(range);
   if (!net.isIPv4(address)) return [];
   const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number);
   // RFC 3056 section 2: 6to4 has the address right behind its 16 bits.

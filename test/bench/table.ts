@@ -1,17 +1,6 @@
-/** Columns padded to their widest cell, two spaces apart; the first row is the head. */
+import { formatColumns } from '../../deploy/local/columns.ts';
+
+/** The first row is the head. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    });
-  }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return formatColumns(rows, { gap: 2 });
 }

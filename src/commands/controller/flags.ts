@@ -1,7 +1,8 @@
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 
 import { Option } from 'commander';
 
+import { parseAddressRange } from '../../api/address-range.ts';
 import { formatDuration, parseDurationMs } from '../../api/duration.ts';
 import { NotAcceptedError } from '../../api/not-accepted.ts';
 import { formatProblem, showText } from '../../api/problem.ts';
@@ -341,12 +342,8 @@ function leaseName(value: string): string {
 }
 
 function addressOrCidr(value: string): string {
-  const [address = '', prefix, ...rest] = value.split('/');
-  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
   try {
-    if (rest.length > 0 || address.includes('%')) throw new Error('a second prefix, or a zone');
-    if (prefix === undefined) new BlockList().addAddress(address, family);
-    else new BlockList().addSubnet(address, /^\d{1,3}$/.test(prefix) ? Number(prefix) : Number.NaN, family);
+    parseAddressRange(value);
     return value;
   } catch {
     throw new NotAcceptedError(`holds ${showText(value)}, which is neither an address nor a CIDR`);

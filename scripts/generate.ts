@@ -1,7 +1,8 @@
 /**
- * Writes the reference pages, the CustomResourceDefinition and what the chart has of it from their sources. With
- * `--check` it writes nothing, and fails naming the files that are out of date.
+ * Writes the reference pages, the CustomResourceDefinition and what the charts have of other files from their sources.
+ * With `--check` it writes nothing, and fails naming the files that are out of date.
  */
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +31,9 @@ const FILES = {
   'deploy/crds/storageprobes.yaml': crdYaml,
   'charts/storage-probe/templates/crd.yaml': chartCrd,
   'charts/storage-probe/values.schema.json': chartValuesSchema,
+  // A chart reads no file outside of its folder.
+  'charts/storage-probe-demo/files/probe-policy.json': () => policy('probe-policy.json'),
+  'charts/storage-probe-demo/files/existing-bucket-policy.json': () => policy('existing-bucket-policy.json'),
 } as const;
 
 const EXAMPLE = `\
@@ -225,6 +229,10 @@ ${Object.entries(CONDITION_REASONS)
   .map(([reason, { conditions, means }]) => `| ${reason} | ${conditions.join(', ')} | ${means} |`)
   .join('\n')}
 `;
+}
+
+function policy(name: string): string {
+  return readFileSync(new URL(`deploy/local/minio/${name}`, ROOT), 'utf8');
 }
 
 async function main(check: boolean): Promise<void> {

@@ -1,0 +1,24 @@
+import { isIP } from 'node:net';
+
+import { NotAcceptedError } from './not-accepted.ts';
+
+export interface AddressRange {
+  readonly address: string;
+  /** All bits of the address where the text names a single one. */
+  readonly prefixBits: number;
+}
+
+/**
+ * An address or a CIDR, without a zone.
+ *
+ * @throws {NotAcceptedError} for anything else.
+ */
+export function parseAddressRange(text: string): AddressRange {
+  const [, address = '', bits] = /^([^/%]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const addressBits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const prefixBits = bits === undefined ? addressBits : Number(bits);
+  if (addressBits === -1 || prefixBits > addressBits) {
+    throw new NotAcceptedError('is neither an address nor a CIDR');
+  }
+  return { address, prefixBits };
+}
