@@ -7,7 +7,7 @@ import { type Collector, startCollector } from '../../deploy/local/jaeger.ts';
 import { waitForTrace } from '../../deploy/local/traces.ts';
 import { resultOf, startCli } from './cli.ts';
 import { portToComeBackTo } from './ports.ts';
-import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from './span-tree.ts';
+import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
 import { probeOf, sharedStore, uniqueName, user } from './store.ts';
 
 const { jaegerOtlpUrl, jaegerUrl } = inject('servers');

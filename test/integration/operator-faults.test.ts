@@ -9,8 +9,9 @@ import { startMinio } from '../../deploy/local/minio.ts';
 import type { Condition } from '../../src/api/conditions.ts';
 import { CANARY, expectNoCanary } from '../support/canary.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
+import { until } from '../support/until.ts';
 import { type Faults, startFaultProxy, startSilentServer } from './fault-proxy.ts';
-import { type RunningOperator, startOperator, until } from './operator.ts';
+import { type RunningOperator, startOperator } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
 import {
   conditionOf,

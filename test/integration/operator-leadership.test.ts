@@ -3,10 +3,12 @@ import { beforeEach, describe, expect, inject, it } from 'vitest';
 import type { Exit } from '../../deploy/local/child.ts';
 import { askKubeFor } from '../../deploy/local/kube-api.ts';
 import { waitForTrace } from '../../deploy/local/traces.ts';
+import { until } from '../support/until.ts';
+import { doubledRuns, longestGapMs } from '../support/run-times.ts';
 import { startFaultProxy, startSilentServer } from './fault-proxy.ts';
-import { type LogLine, type RunningOperator, startOperator, until } from './operator.ts';
+import { type LogLine, type RunningOperator, startOperator } from './operator.ts';
 import { makeProbeNamespace, type ProbeNamespace, untilRuns } from './probes.ts';
-import { type RunTime, runTimes } from './run-times.ts';
+import { runTimes } from './run-times.ts';
 import { bucketsOf, removeBuckets, sharedStore, targetOf, uniqueName, user } from './store.ts';
 
 const { jaegerUrl, kube } = inject('servers');
@@ -66,29 +68,6 @@ async function holder(): Promise<string | undefined> {
   return lease.spec.holderIdentity;
 }
 
-/** Two runs of one probe at the same time, or for the same due time. */
-function doubled(runs: ReadonlyMap<string, readonly RunTime[]>): string[] {
-  return [...runs].flatMap(([name, own]) =>
-    own.slice(1).flatMap((run, index) => {
-      const before = own[index];
-      const distanceMs = run.startMs - (before?.startMs ?? 0);
-      const isApart = distanceMs > INTERVAL_MS / 2 - SAME_RUN_MS && run.startMs >= (before?.endMs ?? 0);
-      return isApart ? [] : `${name} ran again after ${distanceMs} ms`;
-    }),
-  );
-}
-
-/** How exactly the log tells when a run started. */
-const SAME_RUN_MS = 100;
-
-/** Longest time between two starts of each probe. */
-function longestGapMs(runs: ReadonlyMap<string, readonly RunTime[]>): number {
-  const gaps = [...runs.values()].flatMap((own) =>
-    own.slice(1).map(({ startMs }, index) => startMs - (own[index]?.startMs ?? startMs)),
-  );
-  return Math.max(...gaps);
-}
-
 describe('two replicas', () => {
   it('take over from one that crashes within the time of the Lease, and double no run', async () => {
     await using first = await startReplica('first');
@@ -108,7 +87,7 @@ describe('two replicas', () => {
 
     const runs = runTimes(first, second);
     expect(timeOf(tookOver) - killedMs).toBeLessThan(LEASE_MS + SLACK_MS);
-    expect(doubled(runs)).toEqual([]);
+    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
     // A status may be a heartbeat old: what could have been met without a record of it is not made again.
     expect(longestGapMs(runs)).toBeLessThan(LEASE_MS + 2 * INTERVAL_MS + SLACK_MS);
     await Promise.all(names.map((name) => namespace.untilHealthy(name)));
@@ -132,7 +111,7 @@ describe('two replicas', () => {
     const next = Math.min(...[...runTimes(second).values()].map(([run]) => run?.startMs ?? Infinity));
     expect(timeOf(tookOver) - askedMs).toBeLessThan(2_000);
     expect(next - askedMs).toBeLessThan(2_000 + INTERVAL_MS / 2);
-    expect(doubled(runs)).toEqual([]);
+    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
     expect(longestGapMs(runs)).toBeLessThan(2 * INTERVAL_MS);
     expect(await holder()).toBe('second');
 

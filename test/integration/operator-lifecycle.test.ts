@@ -5,8 +5,9 @@ import { parse } from 'yaml';
 import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
 import { FUNCTION_NAMES } from '../../src/api/run.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
+import { until } from '../support/until.ts';
 import { startFaultProxy } from './fault-proxy.ts';
-import { type RunningOperator, startOperator, until } from './operator.ts';
+import { type RunningOperator, startOperator } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
 import {
   conditionOf,
@@ -19,7 +20,7 @@ import {
   targetStatusOf,
   untilRuns,
 } from './probes.ts';
-import { spansOfJaeger, treeOf } from './span-tree.ts';
+import { spansOfJaeger, treeOf } from '../support/span-tree.ts';
 import { bucketsOf, sharedStore, targetOf, uniqueName } from './store.ts';
 
 const { jaegerUrl } = inject('servers');

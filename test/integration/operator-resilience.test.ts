@@ -11,9 +11,9 @@ import {
   startControlPlane,
 } from '../../deploy/local/control-plane.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
+import { until } from '../support/until.ts';
 import { startApiServerProxy } from './api-server-proxy.ts';
 import { type Exchange, startFaultProxy, startSilentServer } from './fault-proxy.ts';
-import { until } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
 import { runsOf, untilRuns } from './probes.ts';
 import {

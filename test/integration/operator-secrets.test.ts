@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
 import { runMc } from '../../deploy/local/minio.ts';
-import { type RunningOperator, startOperator, until } from './operator.ts';
+import { until } from '../support/until.ts';
+import { type RunningOperator, startOperator } from './operator.ts';
 import {
   conditionOf,
   everySecond,

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, inject, it } from 'vitest';
 
+import { until } from '../support/until.ts';
 import { runCli } from './cli.ts';
-import { startOperator, until } from './operator.ts';
+import { startOperator } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
 
 const { kube } = inject('servers');

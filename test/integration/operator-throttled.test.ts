@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, it, onTestFinished } from 'vitest';
 
+import { until } from '../support/until.ts';
 import { type ApiRequest, startApiServerProxy } from './api-server-proxy.ts';
-import { until } from './operator.ts';
 import { runsOf, untilRuns } from './probes.ts';
 import {
   expectOnSchedule,

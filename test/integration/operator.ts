@@ -1,6 +1,8 @@
 import { inject } from 'vitest';
 
 import { spawnChild, type Exit } from '../../deploy/local/child.ts';
+import { samplesIn } from '../support/exposition.ts';
+import { GaveUp, until } from '../support/until.ts';
 import { uniqueName } from './store.ts';
 
 const { collectorGrpcUrl, kube } = inject('servers');
@@ -46,7 +48,6 @@ export interface RunningOperator extends AsyncDisposable {
 const START_MS = 20_000;
 const STOP_MS = 30_000;
 const REQUEST_MS = 5_000;
-const POLL_MS = 25;
 
 /** Starts `storage-probe controller` as a user would, against the control plane that all tests share. */
 export async function startOperator(options: OperatorOptions): Promise<RunningOperator> {
@@ -130,50 +131,4 @@ export async function startOperator(options: OperatorOptions): Promise<RunningOp
     await child.exited;
     throw error;
   }
-}
-
-/** Thrown out of what {@link until} polls, it ends the wait. */
-export class GaveUp extends Error {
-  override readonly name = 'GaveUp';
-}
-
-/**
- * Asks again and again until the answer is neither undefined nor false, and returns it.
- *
- * @param what of the sentence "waited … for …".
- * @throws Error that tells what was waited for, and the last failure.
- */
-export async function until<T>(
-  what: string,
-  timeoutMs: number,
-  ask: () => T | Promise<T>,
-): Promise<Exclude<T, undefined | false>> {
-  const endMs = performance.now() + timeoutMs;
-  for (;;) {
-    let failure: unknown;
-    try {
-      const answer = await ask();
-      if (answer !== undefined && answer !== false) return answer as Exclude<T, undefined | false>;
-    } catch (error) {
-      if (error instanceof GaveUp) throw error;
-      failure = error;
-    }
-    if (performance.now() > endMs) {
-      const why = failure instanceof Error ? `: ${failure.message}` : '';
-      throw new Error(`waited ${timeoutMs / 1_000} s in vain for ${what}${why}`, { cause: failure });
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-function samplesIn(text: string, parts: readonly string[]): Map<string, number> {
-  const lines = text
-    .split('\n')
-    .filter((line) => !line.startsWith('#') && parts.every((part) => line.includes(part)));
-  return new Map(
-    lines.map((line): [string, number] => {
-      const space = line.lastIndexOf(' ');
-      return [line.slice(0, space), Number(line.slice(space + 1))];
-    }),
-  );
 }

@@ -13,7 +13,8 @@ import type { ProbeStatus, TargetStatus } from '../../src/api/probe-status.ts';
 import { API_VERSION, KIND, PLURAL } from '../../src/api/storage-probe.ts';
 import { CANARY, expectNoCanary } from '../support/canary.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
-import { type RunningOperator, until } from './operator.ts';
+import { until } from '../support/until.ts';
+import { type RunningOperator } from './operator.ts';
 import { sharedStore, targetOf, uniqueName } from './store.ts';
 
 const { jaegerUrl, kube: sharedKube } = inject('servers');

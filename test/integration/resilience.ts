@@ -1,9 +1,10 @@
 import { expect } from 'vitest';
 
+import { longestPauseMs } from '../support/run-times.ts';
 import type { ApiRequest } from './api-server-proxy.ts';
 import { type OperatorOptions, type RunningOperator, startOperator } from './operator.ts';
 import { makeProbeNamespace, type ProbeNamespace } from './probes.ts';
-import { longestPauseMs, runTimes } from './run-times.ts';
+import { runTimes } from './run-times.ts';
 import { sharedStore, targetOf, uniqueName, user } from './store.ts';
 
 /** So much later a run may start where much else is done at the same time. */

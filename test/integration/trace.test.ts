@@ -3,7 +3,7 @@ import { describe, expect, inject, it } from 'vitest';
 import { findTraces, waitForTrace } from '../../deploy/local/traces.ts';
 import { resultOf, resultsOf, runCli } from './cli.ts';
 import { startFaultProxy } from './fault-proxy.ts';
-import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from './span-tree.ts';
+import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
 import { probeOf, sharedStore, targetOf, temporaryCredentials, uniqueName, user } from './store.ts';
 
 const { collectorGrpcUrl, jaegerUrl } = inject('servers');

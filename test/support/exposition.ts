@@ -13,6 +13,19 @@ export async function samplesOf(metrics: ProberMetrics, start: string, accept?: 
   return (await textOf(metrics, accept)).split('\n').filter((line) => line.startsWith(start));
 }
 
+/** The values of the samples whose name and labels hold all of `parts`, by name and labels. */
+export function samplesIn(text: string, parts: readonly string[]): Map<string, number> {
+  const lines = text
+    .split('\n')
+    .filter((line) => !line.startsWith('#') && parts.every((part) => line.includes(part)));
+  return new Map(
+    lines.map((line): [string, number] => {
+      const space = line.lastIndexOf(' ');
+      return [line.slice(0, space), Number(line.slice(space + 1))];
+    }),
+  );
+}
+
 const VALUE = String.raw`(-?[0-9.]+(e[-+]?[0-9]+)?|\+Inf|-Inf|Na[Nn])`;
 const LABELS = String.raw`\{([a-z_]+="([^"\\\n]|\\["\\n])*",?)*\}`;
 const SAMPLE = new RegExp(
