@@ -6,8 +6,8 @@ import { stringify } from 'yaml';
 import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { readDocuments } from '../../src/api/documents.ts';
-import { uniqueName } from '../integration/store.ts';
 import { chartPath, lintChart, type Manifest, renderChart, runHelm } from '../../deploy/local/helm.ts';
+import { uniqueName } from '../support/unique-name.ts';
 
 const CHART = 'storage-probe-demo';
 const { kube } = inject('servers');

@@ -9,8 +9,9 @@ import { askKubeFor } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { startOperator } from '../integration/operator.ts';
 import { everySecond, makeCanaryUser, makeProbeNamespace } from '../integration/probes.ts';
-import { sharedStore, uniqueName } from '../integration/store.ts';
+import { sharedStore } from '../integration/store.ts';
 import { type Manifest, renderChart } from '../../deploy/local/helm.ts';
+import { uniqueName } from '../support/unique-name.ts';
 
 const { kube } = inject('servers');
 

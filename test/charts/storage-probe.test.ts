@@ -12,7 +12,6 @@ import { installManifests } from '../../scripts/install-manifests.ts';
 import { crdYaml } from '../../src/api/crd.ts';
 import { unwrap } from '../../src/api/field.ts';
 import { FLAGS, flagName } from '../../src/commands/controller/flags.ts';
-import { uniqueName } from '../integration/store.ts';
 import {
   chartPath,
   lintChart,
@@ -21,6 +20,7 @@ import {
   type RenderOptions,
   runHelm,
 } from '../../deploy/local/helm.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { SAMPLES } from './storage-probe-samples.ts';
 
 const CHART = 'storage-probe';

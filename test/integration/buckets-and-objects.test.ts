@@ -1,6 +1,7 @@
 import { describe, expect, inject, it } from 'vitest';
 
 import { waitForTrace } from '../../deploy/local/traces.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { peakBytesOf, resultOf, resultsOf, runCli, TELL_PEAK } from './cli.ts';
 import {
   bucketsOf,
@@ -11,7 +12,6 @@ import {
   sharedStore,
   targetOf,
   temporaryCredentials,
-  uniqueName,
   user,
 } from './store.ts';
 

@@ -7,6 +7,7 @@ import { cleanUpProbe, type CleanUpRequest } from '../../src/probe/clean-up.ts';
 import { ephemeralBucket, keyPrefix, objectKey } from '../../src/probe/names.ts';
 import { addressPolicy } from '../../src/s3/address-policy.ts';
 import { TargetKeyring } from '../../src/s3/target-keys.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import {
   adminOf,
   bucketsOf,
@@ -15,7 +16,6 @@ import {
   OTHERS_OBJECT,
   sharedStore,
   temporaryCredentials,
-  uniqueName,
   user,
 } from './store.ts';
 

@@ -5,10 +5,11 @@ import { expect, inject, it } from 'vitest';
 
 import { type Collector, startCollector } from '../../deploy/local/jaeger.ts';
 import { waitForTrace } from '../../deploy/local/traces.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, startCli } from './cli.ts';
 import { portToComeBackTo } from './ports.ts';
 import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
-import { probeOf, sharedStore, uniqueName, user } from './store.ts';
+import { probeOf, sharedStore, user } from './store.ts';
 
 const { jaegerOtlpUrl, jaegerUrl } = inject('servers');
 const SPANS = countSpans(PASSED_RUN);

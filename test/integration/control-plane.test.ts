@@ -9,8 +9,8 @@ import { compactEtcd, type ControlPlane, startControlPlane } from '../../deploy/
 import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { getTable } from '../../deploy/local/table.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { portToComeBackTo } from './ports.ts';
-import { uniqueName } from './store.ts';
 
 const { kube } = inject('servers');
 

@@ -16,7 +16,7 @@ import {
   type RunSummary,
 } from '../../src/api/probe-status.ts';
 import { API_VERSION, GROUP, KIND, MAX_TARGETS, PLURAL } from '../../src/api/storage-probe.ts';
-import { uniqueName } from './store.ts';
+import { uniqueName } from '../support/unique-name.ts';
 
 const { kube } = inject('servers');
 const namespace = uniqueName('crd');

@@ -4,16 +4,9 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
 import type { Credentials } from '../../src/api/run.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli } from './cli.ts';
-import {
-  bucketsOf,
-  makeBucket,
-  probeOf,
-  sharedStore,
-  temporaryCredentials,
-  uniqueName,
-  user,
-} from './store.ts';
+import { bucketsOf, makeBucket, probeOf, sharedStore, temporaryCredentials, user } from './store.ts';
 
 /** How credentials come to the program, but for the environment, as which all other tests give them. */
 interface Way {

@@ -3,9 +3,10 @@ import { parseAllDocuments } from 'yaml';
 
 import { waitForTrace } from '../../deploy/local/traces.ts';
 import type { RunResult } from '../../src/api/run.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { type CliEnd, resultOf, runCli } from './cli.ts';
 import { countSpans, PASSED_RUN, spansOfConsole, spansOfJaeger, treeOf } from '../support/span-tree.ts';
-import { probeOf, sharedStore, uniqueName, user } from './store.ts';
+import { probeOf, sharedStore, user } from './store.ts';
 
 const { collectorGrpcUrl, collectorHttpUrl, jaegerUrl } = inject('servers');
 

@@ -1,10 +1,11 @@
 import { describe, expect, inject, it } from 'vitest';
 
 import { waitForTrace } from '../../deploy/local/traces.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli, startCli } from './cli.ts';
 import { type Faults, startFaultProxy } from './fault-proxy.ts';
 import { spansOfJaeger, treeOf } from '../support/span-tree.ts';
-import { adminOf, bucketsOf, keysIn, probeOf, sharedStore, uniqueName, user } from './store.ts';
+import { adminOf, bucketsOf, keysIn, probeOf, sharedStore, user } from './store.ts';
 
 const { collectorGrpcUrl, jaegerUrl } = inject('servers');
 const RUN = ['run', '-f', '-', '-o', 'json'];

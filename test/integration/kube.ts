@@ -5,7 +5,7 @@ import { HttpKubeClient } from '../../src/kube/http-kube-client.ts';
 import { loadKubeConfig } from '../../src/kube/kube-config.ts';
 import type { KubeObject, ResourceType } from '../../src/kube/objects.ts';
 import { createObject, deleteObject } from '../../src/kube/resources.ts';
-import { uniqueName } from './store.ts';
+import { uniqueName } from '../support/unique-name.ts';
 
 export const CONFIG_MAPS: ResourceType = {
   group: '',

@@ -9,8 +9,8 @@ import { HttpKubeClient } from '../../src/kube/http-kube-client.ts';
 import type { KubeClient } from '../../src/kube/kube-client.ts';
 import { LEASE, LeaderElector } from '../../src/kube/leader-elector.ts';
 import { getObject } from '../../src/kube/resources.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { connectTo, makeNamespace, NEVER } from './kube.ts';
-import { uniqueName } from './store.ts';
 
 const { kube } = inject('servers');
 const LEASE_MS = 3_000;

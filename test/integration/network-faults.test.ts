@@ -4,19 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { startMinio } from '../../deploy/local/minio.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli } from './cli.ts';
 import { type Exchange, startFaultProxy, startSilentServer } from './fault-proxy.ts';
 import { portToComeBackTo } from './ports.ts';
-import {
-  bucketsOf,
-  keysIn,
-  makeBucket,
-  OTHERS_OBJECT,
-  probeOf,
-  sharedStore,
-  uniqueName,
-  user,
-} from './store.ts';
+import { bucketsOf, keysIn, makeBucket, OTHERS_OBJECT, probeOf, sharedStore, user } from './store.ts';
 
 const RUN = ['run', '-f', '-', '-o', 'json'];
 /** Beyond a deadline, on a busy machine. */

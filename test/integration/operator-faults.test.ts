@@ -10,6 +10,7 @@ import type { Condition } from '../../src/api/conditions.ts';
 import { CANARY, expectNoCanary } from '../support/canary.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { type Faults, startFaultProxy, startSilentServer } from './fault-proxy.ts';
 import { type RunningOperator, startOperator } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
@@ -34,7 +35,6 @@ import {
   sharedStore,
   targetOf,
   temporaryCredentials,
-  uniqueName,
 } from './store.ts';
 
 /** No run but those that a test asks for. */

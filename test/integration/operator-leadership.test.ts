@@ -5,11 +5,12 @@ import { askKubeFor } from '../../deploy/local/kube-api.ts';
 import { waitForTrace } from '../../deploy/local/traces.ts';
 import { until } from '../support/until.ts';
 import { doubledRuns, longestGapMs } from '../support/run-times.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { startFaultProxy, startSilentServer } from './fault-proxy.ts';
 import { type LogLine, type RunningOperator, startOperator } from './operator.ts';
 import { makeProbeNamespace, type ProbeNamespace, untilRuns } from './probes.ts';
 import { runTimes } from './run-times.ts';
-import { bucketsOf, removeBuckets, sharedStore, targetOf, uniqueName, user } from './store.ts';
+import { bucketsOf, removeBuckets, sharedStore, targetOf, user } from './store.ts';
 
 const { jaegerUrl, kube } = inject('servers');
 /** Of the operator's Lease, and how often those that wait for it look. */

@@ -6,6 +6,7 @@ import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
 import { FUNCTION_NAMES } from '../../src/api/run.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { startFaultProxy } from './fault-proxy.ts';
 import { type RunningOperator, startOperator } from './operator.ts';
 import { portToComeBackTo } from './ports.ts';
@@ -21,7 +22,7 @@ import {
   untilRuns,
 } from './probes.ts';
 import { spansOfJaeger, treeOf } from '../support/span-tree.ts';
-import { bucketsOf, sharedStore, targetOf, uniqueName } from './store.ts';
+import { bucketsOf, sharedStore, targetOf } from './store.ts';
 
 const { jaegerUrl } = inject('servers');
 const SAMPLE = new URL('../../deploy/samples/my-minio.yaml', import.meta.url);

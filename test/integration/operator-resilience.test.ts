@@ -12,6 +12,7 @@ import {
 } from '../../deploy/local/control-plane.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { startApiServerProxy } from './api-server-proxy.ts';
 import { type Exchange, startFaultProxy, startSilentServer } from './fault-proxy.ts';
 import { portToComeBackTo } from './ports.ts';
@@ -32,7 +33,7 @@ import {
   untilAllHealthy,
   untilCaughtUp,
 } from './resilience.ts';
-import { removeBuckets, sharedStore, targetOf, uniqueName } from './store.ts';
+import { removeBuckets, sharedStore, targetOf } from './store.ts';
 
 const DEPLOY = new URL('../../deploy/', import.meta.url);
 /** Longer than a leader may go without renewing its Lease, and longer than a Lease counts. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 
 import { runMc } from '../../deploy/local/minio.ts';
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { type RunningOperator, startOperator } from './operator.ts';
 import {
   conditionOf,
@@ -14,7 +15,7 @@ import {
   runsOf,
   untilRuns,
 } from './probes.ts';
-import { sharedStore, targetOf, uniqueName } from './store.ts';
+import { sharedStore, targetOf } from './store.ts';
 
 /** The operator looks for a Secret at least so often. */
 const LOOKUP_MS = 20_000;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, inject, it, onTestFinished } from 'vitest';
 
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { type ApiRequest, startApiServerProxy } from './api-server-proxy.ts';
 import { runsOf, untilRuns } from './probes.ts';
 import {
@@ -19,7 +20,6 @@ import {
   untilAllHealthy,
   untilCaughtUp,
 } from './resilience.ts';
-import { uniqueName } from './store.ts';
 
 const { kube } = inject('servers');
 

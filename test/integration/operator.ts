@@ -3,7 +3,7 @@ import { inject } from 'vitest';
 import { spawnChild, type Exit } from '../../deploy/local/child.ts';
 import { samplesIn } from '../support/exposition.ts';
 import { GaveUp, until } from '../support/until.ts';
-import { uniqueName } from './store.ts';
+import { uniqueName } from '../support/unique-name.ts';
 
 const { collectorGrpcUrl, kube } = inject('servers');
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;

@@ -14,8 +14,9 @@ import { API_VERSION, KIND, PLURAL } from '../../src/api/storage-probe.ts';
 import { CANARY, expectNoCanary } from '../support/canary.ts';
 import { OPENMETRICS } from '../support/exposition.ts';
 import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { type RunningOperator } from './operator.ts';
-import { sharedStore, targetOf, uniqueName } from './store.ts';
+import { sharedStore, targetOf } from './store.ts';
 
 const { jaegerUrl, kube: sharedKube } = inject('servers');
 const POLICY = new URL('../../deploy/local/minio/probe-policy.json', import.meta.url).pathname;

@@ -1,11 +1,12 @@
 import { expect } from 'vitest';
 
 import { longestPauseMs } from '../support/run-times.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import type { ApiRequest } from './api-server-proxy.ts';
 import { type OperatorOptions, type RunningOperator, startOperator } from './operator.ts';
 import { makeProbeNamespace, type ProbeNamespace } from './probes.ts';
 import { runTimes } from './run-times.ts';
-import { sharedStore, targetOf, uniqueName, user } from './store.ts';
+import { sharedStore, targetOf, user } from './store.ts';
 
 /** So much later a run may start where much else is done at the same time. */
 export const SLACK_MS = 1_500;

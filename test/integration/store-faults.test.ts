@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { Reason } from '../../src/api/reasons.ts';
 import type { Credentials, FunctionName } from '../../src/api/run.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli } from './cli.ts';
 import { type Answer, answerOf, type Exchange, s3Error, startFaultProxy } from './fault-proxy.ts';
 import {
@@ -12,7 +13,6 @@ import {
   probeOf,
   sharedStore,
   temporaryCredentials,
-  uniqueName,
   user,
 } from './store.ts';
 

@@ -1,18 +1,13 @@
-import { randomBytes } from 'node:crypto';
 import { Client } from 'minio';
 import { AssumeRoleProvider } from 'minio/dist/esm/AssumeRoleProvider.mjs';
 import { inject } from 'vitest';
 
 import type { Credentials } from '../../src/api/run.ts';
 import { API_VERSION, KIND } from '../../src/api/storage-probe.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import type { Store } from './servers.ts';
 
 export const { store: sharedStore, user } = inject('servers');
-
-/** A name for a probe, and so a bucket, that no other test has. At most 24 characters stand in the bucket's name. */
-export function uniqueName(prefix: string): string {
-  return `${prefix.slice(0, 13)}-${randomBytes(5).toString('hex')}`;
-}
 
 /** A StorageProbe with one target of the same name; `spec` comes on top. */
 export function probeOf(name: string, endpoint: string, spec: object = {}): string {

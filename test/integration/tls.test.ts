@@ -10,9 +10,10 @@ import {
 } from '../../deploy/local/certificates.ts';
 import { type Minio, startMinio } from '../../deploy/local/minio.ts';
 import type { Reason } from '../../src/api/reasons.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli } from './cli.ts';
 import { startFaultProxy } from './fault-proxy.ts';
-import { probeOf, sharedStore, targetOf, uniqueName, user } from './store.ts';
+import { probeOf, sharedStore, targetOf, user } from './store.ts';
 
 const RUN = ['run', '-f', '-', '-o', 'json'];
 const HOUR_MS = 3_600_000;

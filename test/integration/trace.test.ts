@@ -1,10 +1,11 @@
 import { describe, expect, inject, it } from 'vitest';
 
 import { findTraces, waitForTrace } from '../../deploy/local/traces.ts';
+import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, resultsOf, runCli } from './cli.ts';
 import { startFaultProxy } from './fault-proxy.ts';
 import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
-import { probeOf, sharedStore, targetOf, temporaryCredentials, uniqueName, user } from './store.ts';
+import { probeOf, sharedStore, targetOf, temporaryCredentials, user } from './store.ts';
 
 const { collectorGrpcUrl, jaegerUrl } = inject('servers');
 const ARRIVAL_MS = 20_000;
