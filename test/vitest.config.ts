@@ -29,7 +29,10 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 60_000,
+          globalSetup: ['test/e2e/stack.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          // They share the cluster, and each installs the operator as it needs it.
           maxWorkers: 1,
         },
       },

@@ -10,6 +10,8 @@ export interface CommandOptions {
   /** Is told every 10 s how long the command has been running. By default nobody is. */
   readonly progress?: Progress | undefined;
   readonly cwd?: string | undefined;
+  /** What it reads from stdin. */
+  readonly input?: string | undefined;
 }
 
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
@@ -23,7 +25,7 @@ const TAIL_LINES = 20;
 export async function runCommand(
   command: string,
   args: readonly string[],
-  { signal, progress = () => undefined, cwd }: CommandOptions,
+  { signal, progress = () => undefined, cwd, input = '' }: CommandOptions,
 ): Promise<string> {
   const shown = `${basename(command)} ${args[0] ?? ''}`.trim();
   const startedMs = performance.now();
@@ -33,6 +35,8 @@ export async function runCommand(
   );
   try {
     const running = promisify(execFile)(command, args, { cwd, signal, maxBuffer: MAX_OUTPUT_BYTES });
+    // It may end without having read all; how it ended says why.
+    running.child.stdin?.on('error', () => undefined).end(input);
     return (await running).stdout;
   } catch (error) {
     signal.throwIfAborted();

@@ -6,27 +6,14 @@
 import { join } from 'node:path';
 
 import { RUN_REQUEST_ANNOTATION } from '../../src/api/probe-status.ts';
-import { getBinary } from '../local/binary.ts';
 import { stopSignal } from '../local/child.ts';
+import { chartPath } from '../local/helm.ts';
 import { LiveText } from '../local/live-text.ts';
 import { type ProbeSource, STORAGE_PROBES_PATH, watchProbes } from '../local/watch-probes.ts';
-import { runCommand } from './command.ts';
+import { type Cluster, makeCluster, reachCluster } from './cluster.ts';
+import { buildImage, installRelease, loadImages, type Release } from './release.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
-const KIND = 'deploy/kind';
-const CLUSTER = 'storage-probe';
-const CONTEXT = `kind-${CLUSTER}`;
-/** As charts/storage-probe names it. */
-const IMAGE = 'ghcr.io/storageprobe/storage-probe';
-
-interface Release {
-  /** Its values stand in `deploy/kind/<name>.yaml`. */
-  readonly name: string;
-  readonly chart: string;
-  readonly namespace: string;
-  /** On top, as for `--set`. */
-  readonly values?: readonly string[];
-}
+const NAME = 'storage-probe';
 
 /** As cluster.yaml maps them. */
 const JAEGER_URL = 'http://127.0.0.1:16686';
@@ -37,7 +24,6 @@ const PROBES = 2;
 /** Of these, the one that is spoken of. */
 const PROBE = 'demo-my-minio';
 const RUNS = 6;
-const INSTALL_DEADLINE = '10m';
 const HEALTHY_DEADLINE_MS = 180_000;
 const POLL_MS = 1_000;
 
@@ -54,28 +40,36 @@ function progress(line: string): void {
 }
 
 async function demo(): Promise<void> {
-  const helm = await getBinary('helm', { signal, progress });
-  const kubectl = await getBinary('kubectl', { signal, progress });
-
-  await createCluster();
-  const tag = await buildImage();
+  const configFile = here('cluster.yaml');
+  await makeCluster({ name: NAME, configFile, signal, progress });
+  const cluster = await reachCluster({ name: NAME, signal, progress });
+  const tag = await buildImage({ signal, progress });
+  // The probes of the second need the CustomResourceDefinition of the first.
   const releases: readonly Release[] = [
     {
       name: 'storage-probe',
-      chart: 'storage-probe',
       namespace: 'storage-probe',
-      values: [`image.tag=${tag}`],
+      chart: chartPath('storage-probe'),
+      valuesFile: here('storage-probe.yaml'),
+      values: { image: { tag } },
     },
-    // Its probes need the CustomResourceDefinition that the operator's chart brings.
-    { name: 'demo', chart: 'storage-probe-demo', namespace: 'storage' },
+    {
+      name: 'demo',
+      namespace: 'storage',
+      chart: chartPath('storage-probe-demo'),
+      valuesFile: here('demo.yaml'),
+    },
   ];
-  await loadImages(helm, releases);
-  await run(kubectl, ['apply', `--context=${CONTEXT}`, `--filename=${KIND}/namespaces.yaml`]);
-  for (const release of releases) await install(helm, release);
+  await loadImages(cluster, releases, { signal, progress });
+  await cluster.kubectl(['apply', `--filename=${here('namespaces.yaml')}`]);
+  for (const release of releases) {
+    progress(`installing ${release.name}`);
+    await installRelease(cluster, release);
+  }
 
   progress('all Pods are ready; this is kubectl get sprobe -A:\n');
   const probes = await watchProbes({
-    source: askingBy(kubectl),
+    source: askingBy(cluster),
     queryUrl: JAEGER_URL,
     live: new LiveText(process.stdout),
     probes: PROBES,
@@ -89,81 +83,15 @@ async function demo(): Promise<void> {
   console.log(whatNext(lastTrace));
 }
 
-/** Returns its tag: another one for another content, so that an upgrade replaces the Pods. */
-async function buildImage(): Promise<string> {
-  progress('building the image');
-  await run('make', ['image', `IMAGE=${IMAGE}:latest`]);
-  const id = await run('docker', ['image', 'inspect', '--format={{.Id}}', `${IMAGE}:latest`]);
-  const tag = id.trim().replace('sha256:', '').slice(0, 12);
-  await run('docker', ['tag', `${IMAGE}:latest`, `${IMAGE}:${tag}`]);
-  return tag;
-}
-
-async function createCluster(): Promise<void> {
-  const clusters = await run('kind', ['get', 'clusters']);
-  if (clusters.split('\n').includes(CLUSTER)) return progress(`the cluster ${CLUSTER} is there`);
-  progress(`creating the cluster ${CLUSTER}`);
-  await run('kind', ['create', 'cluster', `--config=${KIND}/cluster.yaml`, '--wait=180s']);
-}
-
-/** What the engine has, the node need not pull. */
-async function loadImages(helm: string, releases: readonly Release[]): Promise<void> {
-  const rendered = await Promise.all(
-    releases.map((release) => run(helm, ['template', ...chartArguments(release)])),
-  );
-  const named = rendered.join('\n').matchAll(/^\s*(?:- )?image: "?([^"\s]+)"?$/gm);
-  const images = new Set([...named].map(([, image = '']) => image));
-  for (const image of images) {
-    if (!(await isInEngine(image))) progress(`${image} is not here: the cluster pulls it`);
-    else {
-      progress(`loading ${image}`);
-      await run('kind', ['load', 'docker-image', `--name=${CLUSTER}`, image]);
-    }
-  }
-}
-
-async function isInEngine(image: string): Promise<boolean> {
-  try {
-    await run('docker', ['image', 'inspect', image]);
-    return true;
-  } catch {
-    signal.throwIfAborted();
-    return false;
-  }
-}
-
-async function install(helm: string, release: Release): Promise<void> {
-  progress(`installing charts/${release.chart}`);
-  await run(helm, [
-    'upgrade',
-    '--install',
-    ...chartArguments(release),
-    `--kube-context=${CONTEXT}`,
-    '--wait',
-    `--timeout=${INSTALL_DEADLINE}`,
-  ]);
-}
-
-function chartArguments({ name, chart, namespace, values = [] }: Release): string[] {
-  return [
-    name,
-    `charts/${chart}`,
-    `--namespace=${namespace}`,
-    `--values=${KIND}/${name}.yaml`,
-    ...values.map((value) => `--set=${value}`),
-  ];
-}
-
-function askingBy(kubectl: string): ProbeSource {
-  const get = (...args: readonly string[]) => run(kubectl, ['get', `--context=${CONTEXT}`, ...args]);
+function askingBy(cluster: Cluster): ProbeSource {
   return {
-    list: async () => JSON.parse(await get('--raw', STORAGE_PROBES_PATH)),
-    table: async () => (await get('storageprobes', '--all-namespaces')).trimEnd(),
+    list: async () => JSON.parse(await cluster.kubectl(['get', '--raw', STORAGE_PROBES_PATH])),
+    table: async () => (await cluster.kubectl(['get', 'storageprobes', '--all-namespaces'])).trimEnd(),
   };
 }
 
-function run(command: string, args: readonly string[]): Promise<string> {
-  return runCommand(command, args, { signal, progress, cwd: ROOT });
+function here(file: string): string {
+  return join(import.meta.dirname, file);
 }
 
 function whatNext(lastTrace: string): string {
@@ -172,7 +100,7 @@ MinIO     ${CONSOLE_URL} (user admin; its password: kubectl -n storage get secre
 Operator  ${OPERATOR_URL}/metrics
 
 Next:
-  kubectl config use-context ${CONTEXT}
+  kubectl config use-context kind-${NAME}
   kubectl get sprobe -A -o wide -w
   kubectl -n storage describe sprobe ${PROBE}
   kubectl -n storage annotate sprobe ${PROBE} --overwrite ${RUN_REQUEST_ANNOTATION}="$(date)"

@@ -134,6 +134,15 @@ describe('delivery', () => {
     expect(receiver).toMatchObject({ made: 2, closed: 1 });
   });
 
+  it('sends the next batch by a new one, too, after a failure that no attempt can mend', async () => {
+    const { exporter, receiver, send } = setUp({ answers: [coded(12)] });
+    send('a');
+    await exporter.forceFlush();
+    send('b');
+    await exporter.forceFlush();
+    expect(receiver).toMatchObject({ made: 2, closed: 1, taken: ['b'] });
+  });
+
   it('waits longer each time, up to a limit, with jitter', async () => {
     const [least, most] = [await pausesOf(() => 0), await pausesOf(() => 1)];
     expect(least.slice(0, 4)).toEqual([100, 200, 400, 800]);

@@ -5,7 +5,10 @@ import { oneLine } from '../api/one-line.ts';
 import type { Clock } from '../clock/clock.ts';
 
 export interface RetryingExporterOptions {
-  /** Makes the exporter; made anew after a failure, since a gRPC channel waits ever longer before it connects again. */
+  /**
+   * Makes the exporter; made anew after a failure, since a gRPC channel waits ever longer before it connects again, and
+   * stays with a peer that is no receiver at all.
+   */
   readonly create: () => SpanExporter;
   readonly clock: Clock;
   /** In [0, 1): jitter. */
@@ -106,8 +109,8 @@ export class RetryingExporter implements SpanExporter {
       if (!signal.aborted || this.#lastError === undefined) this.#lastError = oneLine(failure.message);
       const delayMs = this.#backoffMs(attempt);
       const ageMs = this.#clock.monotonicMs() - sinceMs;
-      if (!isRetryable(failure) || ageMs + delayMs > this.#maxRetryMs) return false;
       this.#discardExporter();
+      if (!isRetryable(failure) || ageMs + delayMs > this.#maxRetryMs) return false;
       await this.#clock.sleep(delayMs, signal).catch(() => undefined);
     }
     return false;

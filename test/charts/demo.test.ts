@@ -215,10 +215,10 @@ describe('Services', () => {
       collector: { service: { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } } },
       jaeger: { service: { type: 'LoadBalancer', nodePorts: { ui: 30686 } } },
     });
-    const seen = ['minio', 'collector', 'jaeger'].map((component) => {
-      const { spec } = find(manifests, 'Service', `demo-${component}`) as Service;
-      const nodePorts = spec.ports.flatMap(({ name, nodePort }) =>
-        nodePort === undefined ? [] : [[name, nodePort]],
+    const seen = ['minio', 'collector', 'jaeger-external'].map((name) => {
+      const { spec } = find(manifests, 'Service', `demo-${name}`) as Service;
+      const nodePorts = spec.ports.flatMap(({ name: port, nodePort }) =>
+        nodePort === undefined ? [] : [[port, nodePort]],
       );
       return { type: spec.type, nodePorts: Object.fromEntries(nodePorts) as unknown };
     });
@@ -227,6 +227,7 @@ describe('Services', () => {
       { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } },
       { type: 'LoadBalancer', nodePorts: { ui: 30686 } },
     ]);
+    expect(find(manifests, 'Service', 'demo-jaeger')['spec']).toMatchObject({ clusterIP: 'None' });
   });
 });
 

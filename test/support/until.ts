@@ -9,12 +9,14 @@ export class GaveUp extends Error {
  * Asks again and again until the answer is neither undefined nor false, and returns it.
  *
  * @param what of the sentence "waited … for …".
+ * @param pollMs between two questions.
  * @throws Error that tells what was waited for, and the last failure.
  */
 export async function until<T>(
   what: string,
   timeoutMs: number,
   ask: () => T | Promise<T>,
+  pollMs = POLL_MS,
 ): Promise<Exclude<T, undefined | false>> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
@@ -30,6 +32,6 @@ export async function until<T>(
       const why = failure instanceof Error ? `: ${failure.message}` : '';
       throw new Error(`waited ${timeoutMs / 1_000} s in vain for ${what}${why}`, { cause: failure });
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }

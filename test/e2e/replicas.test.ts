@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { doubledRuns, longestGapMs, type RunTime } from '../support/run-times.ts';
+import { until } from '../support/until.ts';
+import { uniqueName } from '../support/unique-name.ts';
+import {
+  installOperator,
+  kubectl,
+  leader,
+  makeProbeNamespace,
+  NODE,
+  OPERATOR,
+  operatorPods,
+  type ProbeNamespace,
+  runTimes,
+  samplesOf,
+} from './cluster.ts';
+
+const INTERVAL_MS = 2_000;
+const LEASE_MS = 15_000;
+/** What a busy machine takes besides. */
+const SLACK_MS = 5_000;
+const PATIENCE_MS = 60_000;
+
+describe('two replicas', () => {
+  const started = new AsyncDisposableStack();
+  const probes = Array.from({ length: 4 }, () => uniqueName('replicas'));
+  let namespace: ProbeNamespace;
+
+  beforeAll(async () => {
+    namespace = await makeProbeNamespace('replicas');
+    started.use(await installOperator({ values: { replicaCount: 2, watchNamespaces: [namespace.name] } }));
+    started.use(namespace);
+    await Promise.all(probes.map((probe) => namespace.applyProbe(probe, `${INTERVAL_MS}ms`)));
+    await Promise.all(probes.map((probe) => namespace.untilHealthy(probe)));
+  });
+  afterAll(() => started.disposeAsync());
+
+  it('are both ready, and one of them runs the probes', async () => {
+    const pods = await operatorPods();
+    expect(pods).toHaveLength(2);
+    for (const pod of pods) {
+      const isLeader = (await leader()).startsWith(`${pod}_`);
+      expect([...(await samplesOf(pod, 'leader_election_master_status')).values()]).toEqual([
+        Number(isLeader),
+      ]);
+      const runs = await samplesOf(pod, 'storage_probe_runs_total', `namespace="${namespace.name}"`);
+      expect(runs.size).toBe(isLeader ? probes.length : 0);
+    }
+  });
+
+  it('hand over when the pod of the leader is deleted, and neither double nor skip a run', async () => {
+    const before = await leader();
+    const fromMs = Date.now();
+    await untilRunsSince(fromMs, 3);
+    await kubectl('delete', 'pod', podOf(before), `--namespace=${OPERATOR}`);
+    const deletedMs = Date.now();
+    const after = await leader();
+    expect(after).not.toBe('');
+    expect(podOf(after)).not.toBe(podOf(before));
+
+    const runs = await untilRunsSince(deletedMs, 3, fromMs);
+    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
+    expect(longestGapMs(runs)).toBeLessThan(2 * INTERVAL_MS);
+    await kubectl('rollout', 'status', `deployment/${OPERATOR}`, `--namespace=${OPERATOR}`, '--timeout=60s');
+  });
+
+  it('take over within the time of the Lease when the leader crashes, and double no run', async () => {
+    const before = await leader();
+    const fromMs = Date.now();
+    await untilRunsSince(fromMs, 2);
+    await kill(podOf(before));
+    const killedMs = Date.now();
+    await until('another leader', LEASE_MS + SLACK_MS, async () => ![before, ''].includes(await leader()));
+
+    const runs = await untilRunsSince(killedMs, 3, fromMs);
+    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
+    expect(longestGapMs(runs)).toBeLessThan(LEASE_MS + 2 * INTERVAL_MS + SLACK_MS);
+    await Promise.all(probes.map((probe) => namespace.untilHealthy(probe)));
+  });
+
+  /** Waits until each probe has so many runs that started after `sinceMs`. Returns all that started after `fromMs`. */
+  function untilRunsSince(sinceMs: number, count: number, fromMs = sinceMs): Promise<Map<string, RunTime[]>> {
+    return until(`${count} more runs of each probe`, PATIENCE_MS, async () => {
+      const all = await runTimes(probes);
+      const isEnough = [...all.values()].every(
+        (runs) => runs.filter(({ startMs }) => startMs > sinceMs).length >= count,
+      );
+      const since = [...all].map(
+        ([probe, runs]) => [probe, runs.filter(({ startMs }) => startMs > fromMs)] as const,
+      );
+      return isEnough && new Map(since);
+    });
+  }
+});
+
+function podOf(identity: string): string {
+  return identity.slice(0, identity.lastIndexOf('_'));
+}
+
+/** Ends the process of a pod as the kernel does that is out of memory. */
+async function kill(pod: string): Promise<void> {
+  const script = `grep --files-with-matches --null-data "^HOSTNAME=${pod}$" /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -KILL`;
+  await promisify(execFile)('docker', ['exec', NODE, 'sh', '-c', script]);
+}
