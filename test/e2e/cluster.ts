@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { inject } from 'vitest';
 
 import { reachCluster } from '../../deploy/kind/cluster.ts';
-import { installRelease } from '../../deploy/kind/release.ts';
+import { IMAGE, installRelease } from '../../deploy/kind/release.ts';
 import { chartPath } from '../../deploy/local/helm.ts';
 import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
 import type { ProbeStatus } from '../../src/api/probe-status.ts';
@@ -22,9 +25,10 @@ export const OPERATOR_PODS = 'app.kubernetes.io/component=operator';
 export const STORAGE = 'storage';
 export const STORE_URL = `http://demo-minio.${STORAGE}.svc:9000`;
 export const JAEGER_URL = `${apiUrl}/api/v1/namespaces/${STORAGE}/services/demo-jaeger:ui/proxy`;
-/** Of the kind cluster's only one: the name of its container. */
-export const NODE = `${name}-control-plane`;
-export const IMAGE_VALUES = { image: { tag: imageTag } };
+/** The container that is the cluster's only node. */
+const NODE = `${name}-control-plane`;
+const NAMESPACES = join(import.meta.dirname, '../../deploy/kind/namespaces.yaml');
+export const IMAGE_NAME = `${IMAGE}:${imageTag}`;
 
 const cluster = await reachCluster({ name, kubeconfigFile, signal: new AbortController().signal });
 
@@ -69,12 +73,13 @@ export async function installOperator({
   values = {},
   chart = chartPath('storage-probe'),
 }: OperatorOptions = {}): Promise<AsyncDisposable> {
+  await kubectl('apply', `--filename=${NAMESPACES}`);
   await installRelease(cluster, {
     name: OPERATOR,
     namespace: OPERATOR,
     chart,
     values: {
-      ...IMAGE_VALUES,
+      image: { tag: imageTag },
       otlp: { endpoint: `http://demo-collector.${STORAGE}.svc:4317` },
       ...values,
     },
@@ -83,7 +88,7 @@ export async function installOperator({
 }
 
 export async function uninstallOperator(): Promise<void> {
-  await helm('uninstall', OPERATOR, `--namespace=${OPERATOR}`, '--wait');
+  await helm('uninstall', OPERATOR, `--namespace=${OPERATOR}`, '--ignore-not-found', '--wait');
 }
 
 export interface Pod {
@@ -116,6 +121,12 @@ export async function samplesOf(
   const url = `${apiUrl}/api/v1/namespaces/${OPERATOR}/pods/${pod}:8080/proxy/metrics`;
   const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_MS) });
   return samplesIn(await response.text(), parts);
+}
+
+/** Runs a shell script on the node, as its root, with the ids of the processes of a Pod as `$@`. */
+export async function onNode(pod: string, script: string): Promise<string> {
+  const find = `set -- $(grep --files-with-matches --null-data "^HOSTNAME=${pod}$" /proc/[0-9]*/environ | cut -d/ -f3)`;
+  return (await promisify(execFile)('docker', ['exec', NODE, 'sh', '-c', `${find}; ${script}`])).stdout;
 }
 
 export interface Probe {

@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { doubledRuns, longestGapMs, type RunTime } from '../support/run-times.ts';
@@ -10,7 +8,7 @@ import {
   kubectl,
   leader,
   makeProbeNamespace,
-  NODE,
+  onNode,
   OPERATOR,
   operatorPods,
   type ProbeNamespace,
@@ -71,7 +69,7 @@ describe('two replicas', () => {
     const before = await leader();
     const fromMs = Date.now();
     await untilRunsSince(fromMs, 2);
-    await kill(podOf(before));
+    await onNode(podOf(before), 'kill -KILL "$@"');
     const killedMs = Date.now();
     await until('another leader', LEASE_MS + SLACK_MS, async () => ![before, ''].includes(await leader()));
 
@@ -98,10 +96,4 @@ describe('two replicas', () => {
 
 function podOf(identity: string): string {
   return identity.slice(0, identity.lastIndexOf('_'));
-}
-
-/** Ends the process of a pod as the kernel does that is out of memory. */
-async function kill(pod: string): Promise<void> {
-  const script = `grep --files-with-matches --null-data "^HOSTNAME=${pod}$" /proc/[0-9]*/environ | cut -d/ -f3 | xargs kill -KILL`;
-  await promisify(execFile)('docker', ['exec', NODE, 'sh', '-c', script]);
 }

@@ -1,0 +1,100 @@
+import { copyFile, mkdtempDisposable } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+
+import { runCommand } from '../../deploy/kind/command.ts';
+import { IMAGE } from '../../deploy/kind/release.ts';
+import { doubledRuns, longestGapMs } from '../support/run-times.ts';
+import { uniqueName } from '../support/unique-name.ts';
+import { until } from '../support/until.ts';
+import { get, installOperator, load, makeProbeNamespace, OPERATOR, runTimes } from './cluster.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const CHART = 'charts/storage-probe';
+const FIRST_TAG = 'first';
+const TEST_MS = 600_000;
+const INTERVAL_MS = 2_000;
+const PATIENCE_MS = 60_000;
+const POLL_MS = 250;
+const PROBES = 6;
+
+it(
+  'from the first chart and its program: no run is doubled, and none missed',
+  { timeout: TEST_MS },
+  async (context) => {
+    const first = await firstCommit();
+    if (first === undefined) return context.skip('this clone does not have the whole history');
+    await using folder = await mkdtempDisposable(join(tmpdir(), 'storage-probe-first-'));
+    await checkOut(first, folder.path);
+    await buildFirstImage(folder.path);
+
+    await using namespace = await makeProbeNamespace('upgrade');
+    const values = { watchNamespaces: [namespace.name] };
+    const old = { ...values, image: { tag: FIRST_TAG } };
+    await using _ = await installOperator({ chart: join(folder.path, CHART), values: old });
+    const probes = Array.from({ length: PROBES }, () => uniqueName('upgrade'));
+    const fromMs = Date.now();
+    for (const probe of probes) await namespace.applyProbe(probe, `${INTERVAL_MS}ms`);
+    await untilRunsAfter(fromMs);
+    expect(await imageOfOperator()).toBe(`${IMAGE}:${FIRST_TAG}`);
+
+    await installOperator({ values });
+    expect(await imageOfOperator()).not.toBe(`${IMAGE}:${FIRST_TAG}`);
+    await untilRunsAfter(Date.now());
+    const runs = await runTimes(probes);
+    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
+    expect(longestGapMs(runs)).toBeLessThan(2 * INTERVAL_MS);
+    for (const probe of probes) await namespace.untilHealthy(probe);
+
+    /** Waits until each probe has run five times. */
+    async function untilRunsAfter(sinceMs: number): Promise<void> {
+      await until(
+        '5 runs of each probe',
+        PATIENCE_MS,
+        async () => {
+          const all = [...(await runTimes(probes)).values()];
+          return all.every((own) => own.filter(({ startMs }) => startMs > sinceMs).length >= 5);
+        },
+        POLL_MS,
+      );
+    }
+  },
+);
+
+/** That of the chart; undefined where the clone does not reach so far back. */
+async function firstCommit(): Promise<string | undefined> {
+  if ((await git('rev-parse', '--is-shallow-repository')).trim() === 'true') return undefined;
+  return (await git('log', '--diff-filter=A', '--format=%H', '--', `${CHART}/Chart.yaml`)).trim();
+}
+
+async function checkOut(commit: string, folder: string): Promise<void> {
+  const archive = join(folder, 'archive.tar');
+  await git('archive', `--output=${archive}`, commit);
+  await runCommand('tar', ['--extract', `--file=${archive}`, `--directory=${folder}`], { signal: soon() });
+}
+
+/** There was no Dockerfile yet: today's builds that program, too. */
+async function buildFirstImage(folder: string): Promise<void> {
+  for (const file of ['Dockerfile', '.dockerignore']) await copyFile(join(ROOT, file), join(folder, file));
+  const image = `${IMAGE}:${FIRST_TAG}`;
+  await runCommand('docker', ['build', `--tag=${image}`, folder], { signal: soon() });
+  await load(image);
+}
+
+async function imageOfOperator(): Promise<string | undefined> {
+  const deployment = await get<{
+    readonly spec: {
+      readonly template: { readonly spec: { readonly containers: readonly { image: string }[] } };
+    };
+  }>('deployment', OPERATOR, `--namespace=${OPERATOR}`);
+  return deployment.spec.template.spec.containers[0]?.image;
+}
+
+function git(...args: readonly string[]): Promise<string> {
+  return runCommand('git', args, { signal: soon(), cwd: ROOT });
+}
+
+function soon(): AbortSignal {
+  return AbortSignal.timeout(TEST_MS);
+}
