@@ -4,6 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 IMAGE ?= ghcr.io/storageprobe/storage-probe:$(VERSION)
+HAS_KIND := docker info >/dev/null 2>&1 && kind version >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build check test test-unit test-integration test-e2e demo demo-local demo-kind demo-kind-down image bench servers generate format clean
@@ -24,6 +25,8 @@ check: setup ## Types, lint, format, and generated files against their source
 	npm run --silent check
 
 test: check build test-unit test-integration ## Everything that this machine can test
+	@if $(HAS_KIND); then $(MAKE) test-e2e; \
+	else echo 'Skipped: the end-to-end tests, for no Docker engine answers or kind is not there.'; fi
 	@echo 'All passed. See it work: make demo. What a run costs: make bench.'
 
 test-unit: setup ## The logic, without servers
@@ -32,11 +35,11 @@ test-unit: setup ## The logic, without servers
 test-integration: setup ## The program and the operator against real servers: MinIO, Kubernetes, Collector, Jaeger
 	npm run --silent test:integration
 
-test-e2e: setup ## The image, on a Docker engine
+test-e2e: setup ## The image, and both charts on a kind cluster
 	npm run --silent test:e2e
 
 demo: ## See it work: on kind with Helm where a Docker engine answers, else as local processes
-	@if docker info >/dev/null 2>&1 && kind version >/dev/null 2>&1; then $(MAKE) demo-kind; else $(MAKE) demo-local; fi
+	@if $(HAS_KIND); then $(MAKE) demo-kind; else $(MAKE) demo-local; fi
 
 demo-local: setup ## A Kubernetes API server, the operator, MinIO, Collector and Jaeger as plain processes
 	node deploy/local/demo.ts
