@@ -1,12 +1,14 @@
 import { getBinary } from '../local/binary.ts';
 import type { Progress } from '../local/go-build.ts';
-import { type CommandOptions, runCommand } from './command.ts';
+import { type CommandOptions, runCommand } from '../local/command.ts';
+
+const DELETE_MS = 60_000;
 
 export interface ReachOptions {
   readonly name: string;
   /** Where the way to the cluster is written. Default: where kubectl looks. */
   readonly kubeconfigFile?: string | undefined;
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
 }
 
@@ -20,29 +22,34 @@ export interface Cluster {
   /** Flags by which kubectl reaches it. */
   readonly kubectlFlags: readonly string[];
   /** Returns what kubectl printed. @throws Error with its words. */
-  kubectl(args: readonly string[], options?: Partial<CommandOptions>): Promise<string>;
+  kubectl(args: readonly string[], options?: CommandOptions): Promise<string>;
   /** Returns what Helm printed. @throws Error with its words. */
-  helm(args: readonly string[], options?: Partial<CommandOptions>): Promise<string>;
+  helm(args: readonly string[], options?: CommandOptions): Promise<string>;
   /** Brings an image of the engine to its nodes. */
   load(image: string): Promise<void>;
   delete(): Promise<void>;
 }
 
-/**
- * Makes a cluster unless it is there, and waits until it is ready.
- *
- * @returns whether it was made.
- */
-export async function makeCluster(options: ClusterOptions): Promise<boolean> {
-  const { name, configFile, signal, progress } = options;
-  const there = await runCommand('kind', ['get', 'clusters'], { signal });
-  const isThere = there.split('\n').includes(name);
-  progress?.(isThere ? `the cluster ${name} is there` : `creating the cluster ${name}`);
-  const action = isThere
-    ? ['export', 'kubeconfig']
-    : ['create', 'cluster', `--config=${configFile}`, '--wait=180s'];
-  await runKind(options, ...action, ...kubeconfigFlags(options));
-  return !isThere;
+export async function hasCluster({ name, signal }: Pick<ReachOptions, 'name' | 'signal'>): Promise<boolean> {
+  const names = await runCommand('kind', ['get', 'clusters'], { signal });
+  return names.split('\n').includes(name);
+}
+
+/** Makes a cluster, and waits until it is ready. One that does not get ready is deleted again. */
+export async function makeCluster(options: ClusterOptions): Promise<void> {
+  options.progress?.(`creating the cluster ${options.name}`);
+  try {
+    const flags = [`--config=${options.configFile}`, ...kubeconfigFlags(options), '--wait=180s'];
+    await runKind(options, 'create', 'cluster', ...flags);
+  } catch (error) {
+    await runKind({ ...options, signal: AbortSignal.timeout(DELETE_MS) }, 'delete', 'cluster');
+    throw error;
+  }
+}
+
+/** Writes the way to a cluster into the kubeconfig, for one that was made elsewhere. */
+export async function exportKubeconfig(options: ReachOptions): Promise<void> {
+  await runKind(options, 'export', 'kubeconfig', ...kubeconfigFlags(options));
 }
 
 export async function reachCluster(options: ReachOptions): Promise<Cluster> {

@@ -3,6 +3,8 @@
  * brings the cluster up to date. The cluster stays until `make demo-kind-down`. Exit code 1 when anything fails, a probe
  * does not get Healthy, or a trace does not arrive.
  */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 
 import { RUN_REQUEST_ANNOTATION } from '../../src/api/probe-status.ts';
@@ -10,7 +12,7 @@ import { stopSignal } from '../local/child.ts';
 import { chartPath } from '../local/helm.ts';
 import { LiveText } from '../local/live-text.ts';
 import { type ProbeSource, STORAGE_PROBES_PATH, watchProbes } from '../local/watch-probes.ts';
-import { type Cluster, makeCluster, reachCluster } from './cluster.ts';
+import { type Cluster, exportKubeconfig, hasCluster, makeCluster, reachCluster } from './cluster.ts';
 import { buildImage, installRelease, loadImages, type Release } from './release.ts';
 
 const NAME = 'storage-probe';
@@ -40,9 +42,15 @@ function progress(line: string): void {
 }
 
 async function demo(): Promise<void> {
-  const configFile = here('cluster.yaml');
-  await makeCluster({ name: NAME, configFile, signal, progress });
-  const cluster = await reachCluster({ name: NAME, signal, progress });
+  const way = { name: NAME, signal, progress };
+  if (await hasCluster(way)) {
+    progress(`the cluster ${NAME} is there`);
+    await exportKubeconfig(way);
+  } else {
+    for (const url of [JAEGER_URL, CONSOLE_URL, OPERATOR_URL]) await expectFree(url);
+    await makeCluster({ ...way, configFile: here('cluster.yaml') });
+  }
+  const cluster = await reachCluster(way);
   const tag = await buildImage({ signal, progress });
   // The probes of the second need the CustomResourceDefinition of the first.
   const releases: readonly Release[] = [
@@ -81,6 +89,22 @@ async function demo(): Promise<void> {
   progress(`all are Healthy, and their ${PROBES * RUNS} traces stand in Jaeger\n`);
   const lastTrace = probes.find(({ name }) => name === PROBE)?.passed[0]?.[0] ?? '';
   console.log(whatNext(lastTrace));
+}
+
+/** @throws Error when somebody listens there already, which kind would tell at length. */
+async function expectFree(url: string): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const server = createServer();
+  try {
+    await once(server.listen(Number(port), hostname), 'listening');
+  } catch (error) {
+    throw new Error(
+      `port ${port} of ${hostname} is taken: free it, or change it in deploy/kind/cluster.yaml and demo.ts`,
+      { cause: error },
+    );
+  } finally {
+    server.close();
+  }
 }
 
 function askingBy(cluster: Cluster): ProbeSource {

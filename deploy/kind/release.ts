@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 
 import type { Cluster } from './cluster.ts';
-import { type CommandOptions, runCommand } from './command.ts';
+import { type CommandOptions, runCommand } from '../local/command.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 /** As charts/storage-probe names it, without a tag. */
@@ -67,7 +67,7 @@ async function isInEngine(image: string, options: CommandOptions): Promise<boole
     await runCommand('docker', ['image', 'inspect', image], options);
     return true;
   } catch {
-    options.signal.throwIfAborted();
+    options.signal?.throwIfAborted();
     return false;
   }
 }

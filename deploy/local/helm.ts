@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { parseAllDocuments } from 'yaml';
 
 import { getBinary } from './binary.ts';
+import { runCommand } from './command.ts';
 
 const CHARTS = new URL('../../charts/', import.meta.url).pathname;
 const TIMEOUT_MS = 30_000;
@@ -62,15 +61,8 @@ export async function runHelm(args: readonly string[], values?: object): Promise
   const file = join(folder.path, 'values.json');
   await writeFile(file, JSON.stringify(values ?? {}));
   const flags = values === undefined ? [] : [`--values=${file}`];
-  try {
-    const running = await promisify(execFile)(await getBinary('helm'), [...args, ...flags], {
-      env: { HOME: folder.path },
-      timeout: TIMEOUT_MS,
-      maxBuffer: 16 * 1_024 * 1_024,
-    });
-    return running.stdout;
-  } catch (error) {
-    const said = error instanceof Error && 'stderr' in error ? String(error.stderr) : String(error);
-    throw new Error(said.trim(), { cause: error });
-  }
+  return await runCommand(await getBinary('helm'), [...args, ...flags], {
+    env: { HOME: folder.path },
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
 }

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 
 import { getBinary } from './binary.ts';
+import { runCommand } from './command.ts';
 import type { Progress } from './go-build.ts';
 import { startServer, type RunningServer, type StartOptions } from './running-server.ts';
 
@@ -126,26 +125,21 @@ export async function runMc(
   args: readonly string[],
   options: McOptions = {},
 ): Promise<string> {
-  const { input = '', signal, progress } = options;
+  const { input, signal, progress } = options;
   const binary = await getBinary('mc', { signal, progress });
   const alias = new URL(minio.url);
   alias.username = minio.rootUser;
   alias.password = minio.rootPassword;
   // Without a folder of its own, mc would read and write the user's `~/.mc`.
   const folder = await mkdtemp(join(tmpdir(), 'storage-probe-mc-'));
+  const deadline = AbortSignal.timeout(MC_TIMEOUT_MS);
   try {
     // The server is ours; its certificate may be of any kind.
-    const running = promisify(execFile)(binary, ['--config-dir', folder, '--insecure', ...args], {
+    return await runCommand(binary, [...args, '--config-dir', folder, '--insecure'], {
       env: { MC_HOST_local: alias.href, HOME: folder },
-      signal,
-      timeout: MC_TIMEOUT_MS,
+      signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+      input,
     });
-    running.child.stdin?.end(input);
-    return (await running).stdout;
-  } catch (error) {
-    signal?.throwIfAborted();
-    const said = error instanceof Error && 'stderr' in error ? error.stderr : error;
-    throw new Error(`mc ${args.slice(0, 3).join(' ')} failed: ${String(said).trim()}`, { cause: error });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

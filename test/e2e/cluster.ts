@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { inject } from 'vitest';
 
 import { reachCluster } from '../../deploy/kind/cluster.ts';
 import { IMAGE, installRelease } from '../../deploy/kind/release.ts';
+import { runCommand } from '../../deploy/local/command.ts';
 import { chartPath } from '../../deploy/local/helm.ts';
 import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
 import type { ProbeStatus } from '../../src/api/probe-status.ts';
@@ -12,8 +11,10 @@ import { API_VERSION, KIND } from '../../src/api/storage-probe.ts';
 import { samplesIn } from '../support/exposition.ts';
 import type { RunTime } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
+import { type ListeningKubectl, startListening } from './background.ts';
 
-const { cluster: name, kubeconfigFile, imageTag, apiUrl } = inject('stack');
+export const { kubeconfigFile, imageTag } = inject('stack');
+const { cluster: name, apiUrl } = inject('stack');
 const COMMAND_MS = 180_000;
 const REQUEST_MS = 20_000;
 const HEALTHY_DEADLINE = '120s';
@@ -30,7 +31,13 @@ const NODE = `${name}-control-plane`;
 const NAMESPACES = join(import.meta.dirname, '../../deploy/kind/namespaces.yaml');
 export const IMAGE_NAME = `${IMAGE}:${imageTag}`;
 
-const cluster = await reachCluster({ name, kubeconfigFile, signal: new AbortController().signal });
+const cluster = await reachCluster({ name, kubeconfigFile });
+
+/** Listens on this machine for a port of a Service. */
+export function forward(service: string, namespace: string, port: number): Promise<ListeningKubectl> {
+  const flags = [...cluster.kubectlFlags, `--namespace=${namespace}`];
+  return startListening('port-forward', ...flags, `service/${service}`, `:${port}`);
+}
 
 /** Returns what it printed. @throws Error with its words. */
 export function kubectl(...args: readonly string[]): Promise<string> {
@@ -126,7 +133,9 @@ export async function samplesOf(
 /** Runs a shell script on the node, as its root, with the ids of the processes of a Pod as `$@`. */
 export async function onNode(pod: string, script: string): Promise<string> {
   const find = `set -- $(grep --files-with-matches --null-data "^HOSTNAME=${pod}$" /proc/[0-9]*/environ | cut -d/ -f3)`;
-  return (await promisify(execFile)('docker', ['exec', NODE, 'sh', '-c', `${find}; ${script}`])).stdout;
+  return runCommand('docker', ['exec', NODE, 'sh', '-c', `${find}; ${script}`], {
+    signal: AbortSignal.timeout(REQUEST_MS),
+  });
 }
 
 export interface Probe {

@@ -1,11 +1,12 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { createGzip } from 'node:zlib';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+
+import { runCommand } from '../../deploy/local/command.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const IMAGE = 'storage-probe:image-test';
@@ -25,7 +26,7 @@ const Image = z.object({
 
 describe('the image', () => {
   beforeAll(async () => {
-    await promisify(execFile)('make', ['image', `IMAGE=${IMAGE}`, `VERSION=${VERSION}`, 'REVISION=abc'], {
+    await runCommand('make', ['image', `IMAGE=${IMAGE}`, `VERSION=${VERSION}`, 'REVISION=abc'], {
       cwd: ROOT,
     });
   }, BUILD_DEADLINE_MS);
@@ -93,16 +94,15 @@ async function runImage(
 }
 
 async function inspect(): Promise<z.infer<typeof Image>['Config']> {
-  const { stdout } = await promisify(execFile)('docker', ['image', 'inspect', IMAGE]);
-  const [image] = z.tuple([Image]).parse(JSON.parse(stdout));
+  const inspected = await runCommand('docker', ['image', 'inspect', IMAGE]);
+  const [image] = z.tuple([Image]).parse(JSON.parse(inspected));
   return image.Config;
 }
 
 /** Paths without a slash in front; those of folders end in one. */
 async function listFiles(): Promise<string[]> {
   const script = `id=$(docker create ${IMAGE}) && docker export $id | tar --list; docker rm $id >&2`;
-  const { stdout } = await promisify(execFile)('bash', ['-o', 'pipefail', '-c', script]);
-  return stdout.trim().split('\n');
+  return (await runCommand('bash', ['-o', 'pipefail', '-c', script])).trim().split('\n');
 }
 
 function readRoot(path: string): Promise<string> {

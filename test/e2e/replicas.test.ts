@@ -21,6 +21,7 @@ const LEASE_MS = 15_000;
 /** What a busy machine takes besides. */
 const SLACK_MS = 5_000;
 const PATIENCE_MS = 60_000;
+const POLL_MS = 250;
 
 describe('two replicas', () => {
   const started = new AsyncDisposableStack();
@@ -71,7 +72,12 @@ describe('two replicas', () => {
     await untilRunsSince(fromMs, 2);
     await onNode(podOf(before), 'kill -KILL "$@"');
     const killedMs = Date.now();
-    await until('another leader', LEASE_MS + SLACK_MS, async () => ![before, ''].includes(await leader()));
+    await until(
+      'another leader',
+      LEASE_MS + SLACK_MS,
+      async () => ![before, ''].includes(await leader()),
+      POLL_MS,
+    );
 
     const runs = await untilRunsSince(killedMs, 3, fromMs);
     expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
@@ -81,16 +87,21 @@ describe('two replicas', () => {
 
   /** Waits until each probe has so many runs that started after `sinceMs`. Returns all that started after `fromMs`. */
   function untilRunsSince(sinceMs: number, count: number, fromMs = sinceMs): Promise<Map<string, RunTime[]>> {
-    return until(`${count} more runs of each probe`, PATIENCE_MS, async () => {
-      const all = await runTimes(probes);
-      const isEnough = [...all.values()].every(
-        (runs) => runs.filter(({ startMs }) => startMs > sinceMs).length >= count,
-      );
-      const since = [...all].map(
-        ([probe, runs]) => [probe, runs.filter(({ startMs }) => startMs > fromMs)] as const,
-      );
-      return isEnough && new Map(since);
-    });
+    return until(
+      `${count} more runs of each probe`,
+      PATIENCE_MS,
+      async () => {
+        const all = await runTimes(probes);
+        const isEnough = [...all.values()].every(
+          (runs) => runs.filter(({ startMs }) => startMs > sinceMs).length >= count,
+        );
+        const since = [...all].map(
+          ([probe, runs]) => [probe, runs.filter(({ startMs }) => startMs > fromMs)] as const,
+        );
+        return isEnough && new Map(since);
+      },
+      POLL_MS,
+    );
   }
 });
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 
-import { runCommand } from '../../deploy/kind/command.ts';
+import { runCommand } from '../../deploy/local/command.ts';
 import { IMAGE } from '../../deploy/kind/release.ts';
 import { doubledRuns, longestGapMs } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';

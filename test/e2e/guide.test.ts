@@ -1,0 +1,78 @@
+import { readFile } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { afterAll, expect, it } from 'vitest';
+import { z } from 'zod';
+
+import { runCommand } from '../../deploy/local/command.ts';
+import { IMAGE } from '../../deploy/kind/release.ts';
+import { getBinary } from '../../deploy/local/binary.ts';
+import {
+  forward,
+  get,
+  IMAGE_NAME,
+  kubeconfigFile,
+  kubectl,
+  load,
+  OPERATOR,
+  STORAGE,
+  uninstallOperator,
+} from './cluster.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const GUIDE = 'docs/guides/install.md';
+const GUIDE_MS = 600_000;
+/** Of the Prometheus Operator. */
+const DEFINITIONS = join(ROOT, 'test/charts/crds');
+
+afterAll(uninstallOperator);
+
+it(`every command of ${GUIDE} does what it is there for`, { timeout: GUIDE_MS }, async () => {
+  const commands = await commandsOf(GUIDE);
+  expect(commands.length).toBeGreaterThan(10);
+  await kubectl('delete', 'namespace', OPERATOR, '--ignore-not-found', '--timeout=120s');
+  await kubectl('apply', '--server-side', `--filename=${DEFINITIONS}`);
+  await loadReleased();
+
+  await using minio = await forward('demo-minio', STORAGE, 9_000);
+  const programs = await Promise.all((['mc', 'kubectl', 'helm'] as const).map((name) => getBinary(name)));
+  // As it stands in the page: without the values of its variables, some of which are keys.
+  const script = ['trap \'echo "failed: $BASH_COMMAND"\' ERR', ...commands].join('\n');
+  await runCommand('bash', ['-eEuo', 'pipefail', '-c', script], {
+    cwd: ROOT,
+    env: {
+      ...process.env,
+      PATH: [...programs.map((program) => dirname(program)), process.env['PATH']].join(delimiter),
+      KUBECONFIG: kubeconfigFile,
+      MC_HOST_store: await rootOf(minio.address),
+    },
+    signal: AbortSignal.timeout(GUIDE_MS),
+  });
+  // It ends with nothing left.
+  expect(await kubectl('get', 'customresourcedefinitions', '--output=name')).not.toContain('storageprobe');
+});
+
+/** The shell's blocks of a page; the others are what was seen, or what else there is. */
+async function commandsOf(page: string): Promise<string[]> {
+  const text = await readFile(join(ROOT, page), 'utf8');
+  return [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, commands = '']) => commands);
+}
+
+/** Brings the image to the node by the name that the chart gives it by default. */
+async function loadReleased(): Promise<void> {
+  const { version } = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')));
+  const released = `${IMAGE}:${version}`;
+  await runCommand('docker', ['tag', IMAGE_NAME, released], { signal: AbortSignal.timeout(GUIDE_MS) });
+  await load(released);
+}
+
+/** As mc takes it. */
+async function rootOf(address: string): Promise<string> {
+  const { data } = await get<{ data: { rootUser: string; rootPassword: string } }>(
+    'secret',
+    'demo-minio',
+    `--namespace=${STORAGE}`,
+  );
+  return `http://${atob(data.rootUser)}:${atob(data.rootPassword)}@${address}`;
+}
