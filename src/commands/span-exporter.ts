@@ -1,7 +1,7 @@
 import { ConsoleExporter } from '../telemetry/console-exporter.ts';
 import type { OtelSettings } from '../telemetry/otel-env.ts';
 import { otlpExporterFactory } from '../telemetry/otlp-exporter.ts';
-import { RetryingExporter } from '../telemetry/retrying-exporter.ts';
+import { RetryingExporter, type RetryingExporterOptions } from '../telemetry/retrying-exporter.ts';
 import { type CommandContext, InputError, type Output } from './context.ts';
 
 export interface SpanExporterOptions {
@@ -10,6 +10,8 @@ export interface SpanExporterOptions {
   readonly name?: string | undefined;
   /** Where the console exporter writes. */
   readonly console: Output;
+  /** As {@link RetryingExporterOptions.onTurn}. */
+  readonly onTurn?: RetryingExporterOptions['onTurn'];
 }
 
 /**
@@ -18,7 +20,7 @@ export interface SpanExporterOptions {
  * @throws {InputError}
  */
 export async function spanExporter(
-  { settings, name = settings.exporter, console }: SpanExporterOptions,
+  { settings, name = settings.exporter, console, onTurn }: SpanExporterOptions,
   { clock }: Pick<CommandContext, 'clock'>,
 ): Promise<ConsoleExporter | RetryingExporter | undefined> {
   if (settings.disabled) return undefined;
@@ -30,7 +32,7 @@ export async function spanExporter(
       return new ConsoleExporter((text) => console.write(text));
     case 'otlp': {
       const create = await otlpExporterFactory(settings.protocol);
-      return new RetryingExporter({ create, clock, random: Math.random });
+      return new RetryingExporter({ create, clock, random: Math.random, ...(onTurn && { onTurn }) });
     }
     default:
       throw new InputError(`OTEL_TRACES_EXPORTER: "${chosen}" is not known; accepted: none, console, otlp`);

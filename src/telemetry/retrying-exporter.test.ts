@@ -143,6 +143,18 @@ describe('delivery', () => {
     expect(receiver).toMatchObject({ made: 2, closed: 1, taken: ['b'] });
   });
 
+  it('tells once that it fails, and why, and once that it does not any more', async () => {
+    const turns: (string | undefined)[] = [];
+    const { clock, exporter, send } = setUp({
+      answers: [AWAY, AWAY, AWAY, 'takes', 'takes', coded(7)],
+      onTurn: (error) => turns.push(error),
+    });
+    for (const name of ['a', 'b', 'c']) send(name);
+    await clock.advance(10_000);
+    await exporter.forceFlush();
+    expect(turns).toEqual(['it failed with 14', undefined, 'it failed with 7']);
+  });
+
   it('waits longer each time, up to a limit, with jitter', async () => {
     const [least, most] = [await pausesOf(() => 0), await pausesOf(() => 1)];
     expect(least.slice(0, 4)).toEqual([100, 200, 400, 800]);

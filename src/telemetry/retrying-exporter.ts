@@ -17,6 +17,8 @@ export interface RetryingExporterOptions {
   readonly maxHeldSpans?: number;
   /** How long a batch is tried before it is dropped, in ms. Default 300,000, as the Collector's own exporters do. */
   readonly maxRetryMs?: number;
+  /** Is told once, in one line, why deliveries fail from now on, and with nothing that they succeed again. */
+  readonly onTurn?: (error?: string) => void;
 }
 
 export interface DeliveryCounts {
@@ -44,6 +46,7 @@ export class RetryingExporter implements SpanExporter {
   readonly #random: () => number;
   readonly #maxHeldSpans: number;
   readonly #maxRetryMs: number;
+  readonly #onTurn: (error?: string) => void;
   readonly #queue: Batch[] = [];
   readonly #stopping = new AbortController();
   #exporter: SpanExporter | undefined;
@@ -52,6 +55,7 @@ export class RetryingExporter implements SpanExporter {
   #delivered = 0;
   #dropped = 0;
   #lastError: string | undefined;
+  #isFailing = false;
 
   constructor(options: RetryingExporterOptions) {
     this.#create = options.create;
@@ -59,6 +63,7 @@ export class RetryingExporter implements SpanExporter {
     this.#random = options.random;
     this.#maxHeldSpans = options.maxHeldSpans ?? 8_192;
     this.#maxRetryMs = options.maxRetryMs ?? 300_000;
+    this.#onTurn = options.onTurn ?? (() => undefined);
   }
 
   get counts(): DeliveryCounts {
@@ -104,9 +109,16 @@ export class RetryingExporter implements SpanExporter {
     const { signal } = this.#stopping;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       const failure = await this.#attempt(spans, signal);
-      if (failure === undefined) return true;
+      if (failure === undefined) {
+        if (this.#isFailing) this.#onTurn();
+        this.#isFailing = false;
+        return true;
+      }
+      const error = oneLine(failure.message);
       // An abort says less than the failure that it cut short.
-      if (!signal.aborted || this.#lastError === undefined) this.#lastError = oneLine(failure.message);
+      if (!signal.aborted || this.#lastError === undefined) this.#lastError = error;
+      if (!this.#isFailing) this.#onTurn(error);
+      this.#isFailing = true;
       const delayMs = this.#backoffMs(attempt);
       const ageMs = this.#clock.monotonicMs() - sinceMs;
       this.#discardExporter();

@@ -95,6 +95,9 @@ describe('a Collector that is restarted', () => {
       await waitForTrace(JAEGER_URL, traceId, { signal, spans: countSpans(PASSED_RUN) });
     expect((await tracesOf(probe)).length).toBeGreaterThanOrEqual(traceIds.length);
 
+    const said = (await logLines()).map(({ msg }) => msg);
+    expect(said).toContain('spans are not delivered');
+    expect(said.findLast((msg) => msg.startsWith('spans '))).toBe('spans are delivered again');
     const [pod = ''] = await operatorPods();
     const dropped = await samplesOf(pod, 'storage_probe_spans_dropped_total');
     expect([...dropped.values()]).toEqual([0]);

@@ -26,6 +26,15 @@ const DEFINITIONS = join(ROOT, 'test/charts/crds');
 
 afterAll(uninstallOperator);
 
+it.each(['probe-policy.json', 'existing-bucket-policy.json'])('prints %s as it is', async (name) => {
+  const page = await readFile(join(ROOT, GUIDE), 'utf8');
+  const printed = [...page.matchAll(/^```json\n([^]*?)^```$/gm)].map(
+    ([, json = '']) => JSON.parse(json) as unknown,
+  );
+  const policy: unknown = JSON.parse(await readFile(join(ROOT, 'deploy/local/minio', name), 'utf8'));
+  expect(printed).toContainEqual(policy);
+});
+
 it(`every command of ${GUIDE} does what it is there for`, { timeout: GUIDE_MS }, async () => {
   const commands = await commandsOf(GUIDE);
   expect(commands.length).toBeGreaterThan(10);

@@ -44,7 +44,11 @@ export async function controller(settings: ControllerSettings, context: CommandC
   const log = createLogger(settings.logLevel, stderr);
   const otel = otelSettings(env);
   for (const warning of otel.warnings) log.warn({ warning }, 'telemetry setting ignored');
-  const exporter = await spanExporter({ settings: otel, console: stdout }, context);
+  const onTurn = (error?: string): void => {
+    if (error === undefined) log.info({}, 'spans are delivered again');
+    else log.warn({ error }, 'spans are not delivered');
+  };
+  const exporter = await spanExporter({ settings: otel, console: stdout, onTurn }, context);
   const metrics = new ProberMetrics({
     clock,
     version,
