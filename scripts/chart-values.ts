@@ -17,6 +17,14 @@ const Port = z.int().min(1).max(65_535);
 const Count = z.int().min(0).max(2_147_483_647);
 const CountOrPercentage = z.union([Count, z.string().regex(/^[0-9]{1,3}%$/)]);
 
+/** Of the pod; what it asks is the chart's. */
+const PodProbe = z.strictObject({
+  initialDelaySeconds: Count.optional(),
+  periodSeconds: Count.optional(),
+  timeoutSeconds: Count.optional(),
+  failureThreshold: Count.optional(),
+});
+
 const PullSecrets = z.array(z.strictObject({ name: ObjectName.min(1) }));
 const Peers = z.strictObject({ to: Parts, ports: z.array(Port).min(1) });
 
@@ -40,9 +48,9 @@ export const ChartValues = z.strictObject({
   commonLabels: Texts,
   replicaCount: Count,
   image: z.strictObject({
-    registry: z.string(),
-    repository: z.string().min(1),
-    tag: z.string(),
+    registry: z.string().regex(/^([-.a-z0-9]+(:[0-9]+)?(\/[-._a-z0-9]+)*)?$/),
+    repository: z.string().regex(/^[-._a-z0-9]+(\/[-._a-z0-9]+)*$/),
+    tag: z.string().regex(/^(\w[-.\w]{0,127})?$/),
     digest: z.string().regex(/^(sha256:[0-9a-f]{64})?$/),
     pullPolicy: z.enum(['Always', 'IfNotPresent', 'Never']),
   }),
@@ -55,7 +63,7 @@ export const ChartValues = z.strictObject({
     maxRuns: z.int().min(1).max(10_000),
     workers: z.int().min(1).max(100),
     statusHeartbeat: Duration,
-    allowAddresses: z.array(z.string().min(1)),
+    allowAddresses: z.array(z.string().regex(/^[.:0-9a-fA-F]+(\/[0-9]{1,3})?$/)),
     drainTimeout: Duration,
     shutdownTimeout: Duration,
     logLevel: z.enum(LOG_LEVELS),
@@ -74,8 +82,9 @@ export const ChartValues = z.strictObject({
   resources: Part.optional(),
   podSecurityContext: Part.optional(),
   securityContext: Part.optional(),
-  livenessProbe: Part.optional(),
-  readinessProbe: Part.optional(),
+  startupProbe: PodProbe.optional(),
+  livenessProbe: PodProbe.optional(),
+  readinessProbe: PodProbe.optional(),
   podLabels: Texts,
   podAnnotations: Texts,
   priorityClassName: ObjectName,
@@ -122,7 +131,6 @@ export const ChartValues = z.strictObject({
     alerts: z.strictObject({
       failing: alert(),
       stale: alert(),
-      neverRan: alert(),
       unknown: alert(),
       slow: alert({ factor: z.number().min(1), minimumSeconds: z.number().min(0) }),
       certificate: alert({ days: z.int().min(1) }),

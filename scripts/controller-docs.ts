@@ -57,11 +57,11 @@ All series of a target go when it is removed, with its probe or from it. A run w
 
 ${table(families.filter(isOfTarget))}
 
-The schedule is there so that one alert fits all targets: the first says that a store fails, the second that nobody looks.
+One alert fits all schedules: the first says that a store fails, the second that nobody looks, for a run was due a minute ago and has not started.
 
 \`\`\`promql
 storage_probe_healthy == 0
-time() - storage_probe_last_run_timestamp_seconds > 3 * storage_probe_schedule_interval_seconds
+timestamp(storage_probe_next_run_timestamp_seconds) - storage_probe_next_run_timestamp_seconds > 60
 \`\`\`
 
 ## Of the operator

@@ -97,6 +97,12 @@ describe('getBinary', () => {
     ]);
   });
 
+  it('builds with the tags of the program', async () => {
+    await fakeGo(`echo "$*" > '${dir}/arguments'`);
+    await getBinary('promtool', { env });
+    expect(await readFile(join(dir, 'arguments'), 'utf8')).toContain(' -tags remove_all_sd -o ');
+  });
+
   it('builds once for all that want it at the same time', async () => {
     await fakeGo();
     const wanted = Array.from({ length: 3 }, () => getBinary('minio', { env }));

@@ -93,8 +93,11 @@ function moduleFolder(name: string, { folder = name }: Server): string {
 }
 
 function buildArguments(server: Server, output: string): string[] {
-  const { ldflags, package: mainPackage } = server;
-  return ['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, '-o', output, mainPackage];
+  const { ldflags, package: mainPackage, tags } = server;
+  const flags = ['-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags];
+  // Not as an empty flag: what others have built would be built again.
+  if (tags !== undefined) flags.push('-tags', tags);
+  return ['build', ...flags, '-o', output, mainPackage];
 }
 
 interface GoOptions {

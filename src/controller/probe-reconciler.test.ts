@@ -57,6 +57,7 @@ function setUp(first = probe()) {
     forgotten: [] as string[],
     dropped: [] as string[],
     health: undefined as boolean | undefined,
+    nextRunMs: () => undefined as number | undefined,
   };
   let version = 100;
   const client: KubeClient = {
@@ -105,8 +106,9 @@ function setUp(first = probe()) {
     recordEvent: ({ type, reason, regarding }) => {
       world.events.push(`${type} ${reason} ${regarding.uid}`);
     },
-    setTarget: (_ref, { healthy }) => {
+    setTarget: (_ref, { healthy, nextRunMs = () => undefined }) => {
       world.health = healthy;
+      world.nextRunMs = nextRunMs;
     },
     forgetTarget: ({ target }) => {
       world.forgotten.push(target);
@@ -281,6 +283,20 @@ describe('the schedule', () => {
     expect(scheduler.nextDueMs('uid-1/my-minio')).toBeUndefined();
     expect(healthIn(world.writes[0])).toBe('Unknown Suspended');
     expect(world.health).toBeUndefined();
+    expect(world.nextRunMs()).toBeUndefined();
+  });
+
+  it('is told as it is, not as it was when the probe was last looked at', async () => {
+    const { clock, reconcile, scheduler, world } = setUp();
+    await reconcile();
+    const [atOnceMs, stop] = [clock.now(), new AbortController()];
+    await clock.advance(10_000);
+    expect(world.nextRunMs()).toBe(atOnceMs);
+    const running = scheduler.run(stop.signal);
+    await clock.advance(0);
+    expect(world.nextRunMs()).toBeGreaterThan(clock.now());
+    stop.abort();
+    await running;
   });
 
   it('heeds a request once, and remembers it', async () => {
@@ -307,11 +323,13 @@ describe('a Secret that is missing', () => {
     expect(delays).toEqual([1_000, 2_000, 4_000, 8_000, 15_000, 15_000]);
     expect(world.events).toEqual(['Warning SecretMissing uid-1']);
     expect(healthIn(world.writes.at(-1))).toBe('Unknown SecretMissing');
+    expect(world.nextRunMs()).toBeUndefined();
 
     world.obstacle = undefined;
     expect(await reconcile()).toBeUndefined();
     expect(world.writes.at(-1)?.status.conditions?.[0]).toMatchObject({ type: 'Ready', status: 'True' });
     expect(scheduler.nextDueMs('uid-1/my-minio')).toBeDefined();
+    expect(world.nextRunMs()).toBe(scheduler.nextDueMs('uid-1/my-minio'));
   });
 });
 

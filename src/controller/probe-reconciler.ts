@@ -266,8 +266,15 @@ export class ProbeReconciler implements Reconciler {
     entry.conditions = conditions;
     if (plan === undefined) return;
     for (const target of entry.targets.values()) {
-      setTarget(refOf(entry, target), targetState(target.record, plan, entry.periodMs));
+      setTarget(refOf(entry, target), {
+        ...targetState(target.record, plan, entry.periodMs),
+        nextRunMs: () => this.#nextRunMs(entry, target),
+      });
     }
+  }
+
+  #nextRunMs(entry: ProbeEntry, { plan, obstacle }: TargetEntry): number | undefined {
+    return obstacle === undefined ? this.#deps.scheduler.nextDueMs(runKey(entry, plan.name)) : undefined;
   }
 
   /** @returns false when the resource is not as it was seen last. */

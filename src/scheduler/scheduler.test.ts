@@ -164,6 +164,28 @@ describe('a scheduler', () => {
     expect(scheduler.nextDueMs('unknown')).toBeUndefined();
   });
 
+  it('tells since when a run is due that waits for a slot', async () => {
+    const { scheduler, pass } = startScheduler({ maxInFlight: 1, runMs: 2.5 * INTERVAL_MS });
+    scheduler.set(entry('long', { startsAtOnce: true }));
+    await pass(0);
+    scheduler.set(entry('long', { suspended: true }));
+    scheduler.set(entry('a'));
+    await pass(2.5 * INTERVAL_MS - 1);
+    expect(scheduler.nextDueMs('a')).toBe(START_MS + dueMs('a'));
+    await pass(1);
+    expect(scheduler.nextDueMs('a')).toBeGreaterThan(START_MS + 2.5 * INTERVAL_MS);
+  });
+
+  it('has no due time for what waits by request alone', async () => {
+    const { scheduler, counts, pass } = startScheduler({ maxInFlight: 1, runMs: INTERVAL_MS });
+    scheduler.set(entry('long', { startsAtOnce: true }));
+    scheduler.set(entry('a', { suspended: true }));
+    await pass(0);
+    scheduler.runNow('a');
+    expect(counts.waiting).toHaveBeenLastCalledWith(1);
+    expect(scheduler.nextDueMs('a')).toBeUndefined();
+  });
+
   it('makes progress all the time', async () => {
     const { scheduler, clock, pass } = startScheduler();
     await pass(3_601_000);

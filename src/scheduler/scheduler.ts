@@ -110,9 +110,14 @@ export class Scheduler {
     return this.#lastProgressMs;
   }
 
-  /** Wall time of the entry's next start; undefined while it is suspended, never due or not there. */
+  /**
+   * Wall time at which the entry's next run is due: in the past while that waits for its start, not while it is under
+   * way. Undefined of an entry that is suspended, never due or not there.
+   */
   nextDueMs(key: string): number | undefined {
-    return this.#items.get(key)?.tick?.dueMs;
+    const { tick, waiting } = this.#items.get(key) ?? {};
+    // Without a tick, what waits was asked for by hand.
+    return tick === undefined ? undefined : (waiting ?? tick).dueMs;
   }
 
   /**

@@ -97,6 +97,7 @@ describe('of a target', () => {
       scheduleIntervalMs: 30_000,
       lastRunMs: at,
       lastSuccessMs: at - 60_000,
+      nextRunMs: () => at + 30_000,
     });
     const gauges = (await textOf(metrics)).split('\n').filter((line) => line.includes(`{${LABELS}} `));
     expect(gauges.filter((line) => !line.includes('duration'))).toEqual([
@@ -105,7 +106,18 @@ describe('of a target', () => {
       `storage_probe_last_run_timestamp_seconds{${LABELS}} 1795348800`,
       `storage_probe_last_success_timestamp_seconds{${LABELS}} 1795348740`,
       `storage_probe_schedule_interval_seconds{${LABELS}} 30`,
+      `storage_probe_next_run_timestamp_seconds{${LABELS}} 1795348830`,
     ]);
+  });
+
+  it('says at each scrape when the next run is due then', async () => {
+    const metrics = proberMetrics();
+    const dues = [30_000, 60_000, undefined];
+    metrics.setTarget(REF, { consecutiveFailures: 0, nextRunMs: () => dues.shift() });
+    const name = 'storage_probe_next_run_timestamp_seconds';
+    expect(await samplesOf(metrics, name)).toEqual([`${name}{${LABELS}} 30`]);
+    expect(await samplesOf(metrics, name)).toEqual([`${name}{${LABELS}} 60`]);
+    expect(await samplesOf(metrics, name)).toEqual([]);
   });
 
   it('says nothing of its health while that is unknown', async () => {
@@ -121,6 +133,11 @@ describe('of a target', () => {
     expect(await samplesOf(metrics, 'storage_probe_certificate')).toEqual([
       `storage_probe_certificate_not_after_timestamp_seconds{${LABELS}} ${Date.UTC(2027, 0, 1) / 1_000}`,
     ]);
+  });
+
+  it('says nothing of a certificate once a run passed without one', async () => {
+    const metrics = metricsWith({ call: { certificateNotAfter: '2027-01-01T00:00:00Z' } }, {});
+    expect(await samplesOf(metrics, 'storage_probe_certificate')).toEqual([]);
   });
 
   it('leads from a bucket and from a counter to the trace, in OpenMetrics', async () => {

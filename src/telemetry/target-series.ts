@@ -22,6 +22,11 @@ export interface TargetState {
   readonly consecutiveFailures: number;
   /** Of a cron schedule, the distance of the next two runs. Absent when no run is planned. */
   readonly scheduleIntervalMs?: number | undefined;
+  /**
+   * When the next run is due, in the past while it waits for its start; read at each scrape. Undefined when none is
+   * planned or can start.
+   */
+  readonly nextRunMs?: () => number | undefined;
   /** Start of the last run. */
   readonly lastRunMs?: number | undefined;
   /** Start of the last run that passed. */
@@ -69,6 +74,8 @@ export class TargetSeries {
     if (result.verdict === 'Passed') this.lastSuccessSeconds = later(this.lastSuccessSeconds, startSeconds);
     const notAfter = certificateNotAfter(result);
     if (notAfter !== undefined) this.certificateNotAfterSeconds = Date.parse(notAfter) / 1_000;
+    // A run that passed has shaken hands, unless the endpoint is not https any more.
+    else if (result.verdict === 'Passed') this.certificateNotAfterSeconds = undefined;
     // A run that could not tell, such as one that was broken off, did not measure the store.
     if (result.verdict === 'Unknown') return;
 
@@ -168,6 +175,11 @@ export const TARGET_FAMILIES: readonly TargetFamily[] = [
     'schedule_interval_seconds',
     'From one run to the next, of cron the distance of the next two; absent when no run is planned.',
     ({ state }) => seconds(state.scheduleIntervalMs),
+  ),
+  gauge(
+    'next_run_timestamp_seconds',
+    'When the next run is due; in the past while it waits for its start; absent when none is planned or can start.',
+    ({ state }) => seconds(state.nextRunMs?.()),
   ),
   gauge(
     'certificate_not_after_timestamp_seconds',

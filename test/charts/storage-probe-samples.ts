@@ -43,8 +43,9 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   resources: { value: { requests: { cpu: '1' } } },
   podSecurityContext: { value: { fsGroup: 65_532 } },
   securityContext: { value: { privileged: false } },
-  livenessProbe: { value: { failureThreshold: 9 } },
-  readinessProbe: { value: { failureThreshold: 9 } },
+  ...podProbe('startupProbe'),
+  ...podProbe('livenessProbe'),
+  ...podProbe('readinessProbe'),
   podLabels: { value: { team: 'storage' } },
   podAnnotations: { value: { team: 'storage' } },
   priorityClassName: { value: 'system-cluster-critical' },
@@ -114,7 +115,7 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
     labels: { release: 'prometheus' },
     annotations: { team: 'storage' },
     alertLabels: { team: 'storage' },
-    ...alerts(['failing', 'stale', 'neverRan', 'unknown', 'slow', 'certificate', 'spansDropped', 'noLeader']),
+    ...alerts(['failing', 'stale', 'unknown', 'slow', 'certificate', 'spansDropped', 'noLeader']),
     'alerts.slow.factor': 2.5,
     'alerts.slow.minimumSeconds': 0.5,
     'alerts.certificate.days': 30,
@@ -134,6 +135,11 @@ function within(part: string, values: Record<string, unknown>): typeof SAMPLES {
     ([path, value]) => [`${part}.${path}`, { value, with: { [part]: { enabled: true } } }] as const,
   );
   return { [`${part}.enabled`]: { value: true }, ...Object.fromEntries(samples) };
+}
+
+function podProbe(name: string): typeof SAMPLES {
+  const numbers = ['initialDelaySeconds', 'periodSeconds', 'timeoutSeconds', 'failureThreshold'];
+  return Object.fromEntries(numbers.map((number) => [`${name}.${number}`, { value: 9 }]));
 }
 
 function alerts(names: readonly string[]): Record<string, unknown> {

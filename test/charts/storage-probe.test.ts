@@ -20,6 +20,7 @@ import {
   type RenderOptions,
   runHelm,
 } from '../../deploy/local/helm.ts';
+import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { SAMPLES } from './storage-probe-samples.ts';
 
@@ -190,6 +191,31 @@ describe('values', () => {
       line: "'/otlp/endpoint'",
     },
     {
+      name: 'a registry with a scheme',
+      values: { image: { registry: 'https://registry.example.com' } },
+      line: "'/image/registry'",
+    },
+    {
+      name: 'a tag in the repository',
+      values: { image: { repository: 'storageprobe/storage-probe:1.2.3' } },
+      line: "'/image/repository'",
+    },
+    {
+      name: 'an address that is a name',
+      values: { controller: { allowAddresses: ['localhost'] } },
+      line: "'/controller/allowAddresses/0'",
+    },
+    {
+      name: 'another question to the pod',
+      values: { livenessProbe: { httpGet: { path: '/' } } },
+      line: "'/livenessProbe': additional properties 'httpGet' not allowed",
+    },
+    {
+      name: 'a label that selectors use',
+      values: { podLabels: { 'app.kubernetes.io/name': 'prober' } },
+      line: 'podLabels must not have app.kubernetes.io/name: pods are selected by it',
+    },
+    {
       name: 'an end that outlasts the pod',
       values: { terminationGracePeriodSeconds: 25 },
       line: 'controller.shutdownTimeout (25s) must be shorter than terminationGracePeriodSeconds (25)',
@@ -277,6 +303,11 @@ describe('the operator', () => {
     ]);
   });
 
+  it.each(['startupProbe', 'livenessProbe', 'readinessProbe'])('can do without its %s', async (name) => {
+    expect(await container()).toHaveProperty(name);
+    expect(await container({ [name]: null })).not.toHaveProperty(name);
+  });
+
   it('starts anew when the authorities change that it reads once', async () => {
     const [first, second] = await Promise.all(
       ['AA==', 'AB=='].map(async (body) => {
@@ -308,6 +339,7 @@ describe('the operator', () => {
 
   it('reaches DNS, the API server, the stores and the Collector, and nothing else', async () => {
     const policy = await renderOne('NetworkPolicy', {
+      tests: { enabled: false },
       networkPolicy: {
         enabled: true,
         ingressFrom: [{ namespaceSelector: {} }],
@@ -337,6 +369,28 @@ describe('the operator', () => {
         { ports: [{ port: 4317 }, { port: 4318 }] },
       ],
     });
+  });
+
+  it('lets its test reach DNS and itself, and nothing else', async () => {
+    const policies = (await render({ networkPolicy: { enabled: true } })).filter(
+      ({ kind }) => kind === 'NetworkPolicy',
+    );
+    expect(policies).toHaveLength(2);
+    expect(policies[1]).toMatchObject({
+      metadata: { name: 'storage-probe-test' },
+      spec: {
+        podSelector: { matchLabels: { 'app.kubernetes.io/component': 'test' } },
+        policyTypes: ['Ingress', 'Egress'],
+        egress: [
+          { ports: [{ port: 53 }, { port: 53 }] },
+          {
+            ports: [{ port: 8080 }],
+            to: [{ podSelector: { matchLabels: { 'app.kubernetes.io/component': 'operator' } } }],
+          },
+        ],
+      },
+    });
+    expect(policies[1]?.['spec']).not.toHaveProperty('ingress');
   });
 
   it('is told of with the next command, and with what is missing', async () => {
@@ -420,7 +474,6 @@ describe('what Prometheus and Grafana get', () => {
     expect(names).toEqual([
       'StorageProbeFailing',
       'StorageProbeStale',
-      'StorageProbeNeverRan',
       'StorageProbeUnknown',
       'StorageProbeSlow',
       'StorageProbeCertificateExpires',
@@ -448,40 +501,6 @@ describe('what Prometheus and Grafana get', () => {
 
 /** Of ours, in PromQL; also of what a rule records. */
 const METRIC = /\b(?:target_step:)?(?:storage_probe|leader_election|rest_client)_[\w:]+/g;
-/** As verb, resource and, unless it is the core's, group. */
-const WORK = [
-  'list storageprobes@storageprobe.dev',
-  'watch storageprobes@storageprobe.dev',
-  'patch storageprobes/status@storageprobe.dev',
-  'get secrets',
-  'create events@events.k8s.io',
-  'patch events',
-];
-const LEADING = ['get', 'watch', 'update', 'create'].map((verb) => `${verb} leases@coordination.k8s.io`);
-const NOBODYS = [
-  'create storageprobes@storageprobe.dev',
-  'update storageprobes@storageprobe.dev',
-  'patch storageprobes@storageprobe.dev',
-  'delete storageprobes@storageprobe.dev',
-  'list secrets',
-  'watch secrets',
-  'create secrets',
-  'update secrets',
-  'delete secrets',
-  'get configmaps',
-  'get pods',
-  'create pods',
-  'create pods/exec',
-  'create serviceaccounts/token',
-  'create events',
-  'delete events',
-  'delete leases@coordination.k8s.io',
-  'list namespaces',
-  'bind clusterroles@rbac.authorization.k8s.io',
-  'impersonate users',
-];
-
-/** Gives a release of its own the rights that the chart says. */
 async function install(
   values: object,
 ): Promise<{ own: string; allowed: (namespace: string) => Promise<string[]> }> {
@@ -490,27 +509,20 @@ async function install(
   await applyManifests(kube, textOf(rendered.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))));
   const user = `system:serviceaccount:${release}:${release}`;
 
-  async function isAllowed(namespace: string, right: string): Promise<boolean> {
-    const [verb, what = ''] = right.split(' ');
-    const [path = '', group = ''] = what.split('@');
-    const [resource, subresource] = path.split('/');
-    const name = resource === 'leases' && verb !== 'create' ? release : undefined;
+  async function isAllowed(namespace: string, right: Right): Promise<boolean> {
     const { status } = await askKubeFor<{ status: { allowed: boolean } }>(kube, {
       method: 'POST',
       path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
       body: {
         apiVersion: 'authorization.k8s.io/v1',
         kind: 'SubjectAccessReview',
-        spec: {
-          user,
-          resourceAttributes: { namespace, verb, group, resource, subresource, name },
-        },
+        spec: { user, resourceAttributes: resourceAttributes(right, namespace, release) },
       },
     });
     return status.allowed;
   }
   async function allowed(namespace: string): Promise<string[]> {
-    const rights = [...WORK, ...LEADING, ...NOBODYS];
+    const rights = [...WORK, ...LEADING, ...FORBIDDEN];
     const answers = await Promise.all(rights.map((right) => isAllowed(namespace, right)));
     return rights.filter((_, index) => answers[index]);
   }

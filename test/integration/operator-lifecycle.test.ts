@@ -174,6 +174,7 @@ describe('suspend', () => {
     expect(await runsOf(operator, name)).toBe(runs);
     expect(await operator.samples('storage_probe_healthy{', name)).toEqual(new Map());
     expect(await operator.samples('storage_probe_schedule_interval_seconds{', name)).toEqual(new Map());
+    expect(await operator.samples('storage_probe_next_run_timestamp_seconds{', name)).toEqual(new Map());
 
     await namespace.apply(name, everySecond(name, sharedStore.url));
     await namespace.untilHealthy(name);

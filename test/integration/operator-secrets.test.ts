@@ -58,6 +58,7 @@ it('a Secret that is missing is told of once, and found by itself', async () => 
   await until('it to be looked for again', LOOKUP_MS, async () => (await lookups()) >= looked + 2);
   expect(await warningsOf(name)).toEqual([{ reason: 'SecretMissing', times: 1 }]);
   expect(await runsOf(operator, name)).toBe(0);
+  expect(await nextRunOf(name)).toBeUndefined();
 
   await namespace.putSecret(name, { ...(await makeCanaryUser()) });
   await namespace.until('to be Healthy', name, isBecause('Healthy', 'True', 'Passed'), LOOKUP_MS);
@@ -72,9 +73,11 @@ it('a Secret that is deleted ends the runs until it is back', async () => {
   await namespace.putSecret(name, keys);
   await namespace.apply(name, specOf(name));
   await namespace.untilHealthy(name);
+  expect(await nextRunOf(name)).toBeGreaterThan(Date.now() / 1_000 - 5);
   await namespace.deleteSecret(name);
   const { status } = await namespace.until('to miss it', name, isBecause('Ready', 'False', 'SecretMissing'));
   expect(conditionOf(status, 'Healthy')).toMatchObject({ status: 'Unknown', reason: 'SecretMissing' });
+  expect(await nextRunOf(name)).toBeUndefined();
   await namespace.putSecret(name, keys);
   await namespace.until('to be Healthy', name, isBecause('Healthy', 'True', 'Passed'), LOOKUP_MS);
   expect(await warningsOf(name)).toEqual([{ reason: 'SecretMissing', times: 1 }]);
@@ -109,6 +112,12 @@ function isBecause(type: 'Ready' | 'Healthy', status: string, reason: string): (
     const condition = conditionOf(probe.status, type);
     return condition?.status === status && condition.reason === reason;
   };
+}
+
+/** When the next run is due, in seconds since the epoch. */
+async function nextRunOf(probe: string): Promise<number | undefined> {
+  const samples = await operator.samples('storage_probe_next_run_timestamp_seconds{', probe);
+  return [...samples.values()][0];
 }
 
 /** How often the operator asked for something that was not there. */

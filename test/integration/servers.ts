@@ -49,7 +49,7 @@ const POLICY = new URL('local/minio/probe-policy.json', DEPLOY).pathname;
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   await using started = new AsyncDisposableStack();
   const progress = console.error;
-  for (const name of ['minio', 'mc', 'jaeger', 'etcd', 'kube-apiserver', 'helm'] as const)
+  for (const name of ['minio', 'mc', 'jaeger', 'etcd', 'kube-apiserver', 'helm', 'promtool'] as const)
     await getBinary(name, { progress });
 
   const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-servers-')));

@@ -70,10 +70,17 @@ imagePullSecrets:
 {{- $root := index . 1 -}}
 for: {{ $alert.for }}
 labels:
-  severity: {{ $alert.severity }}
+  severity: {{ $alert.severity | quote }}
   {{- with $root.Values.prometheusRule.alertLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end }}
+
+{{- define "storage-probe.dnsEgress" -}}
+# DNS: of the cluster, or of the node.
+- ports:
+    - { port: 53, protocol: UDP }
+    - { port: 53, protocol: TCP }
 {{- end }}
 
 {{- define "storage-probe.subjects" -}}
@@ -119,6 +126,14 @@ labels:
 {{- end }}
 {{- if and (hasKey $budget "minAvailable") (hasKey $budget "maxUnavailable") }}
 {{- fail "podDisruptionBudget takes minAvailable or maxUnavailable, not both" }}
+{{- end }}
+{{- $labels := include "storage-probe.selector" . | fromYaml }}
+{{- range $part := list "commonLabels" "podLabels" }}
+{{- range $key, $_ := index $.Values $part }}
+{{- if hasKey $labels $key }}
+{{- fail (printf "%s must not have %s: pods are selected by it" $part $key) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and $ca.bundle $ca.secretRef.name }}
 {{- fail "otlp.ca takes bundle or secretRef, not both" }}
