@@ -30,8 +30,9 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/e2e/stack.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          // More than all that a test waits for together: what it waits for in vain says so itself.
+          testTimeout: 420_000,
+          hookTimeout: 420_000,
           // They share the cluster, and each installs the operator as it needs it.
           maxWorkers: 1,
         },

@@ -42,7 +42,7 @@ export async function makeCluster(options: ClusterOptions): Promise<void> {
     const flags = [`--config=${options.configFile}`, ...kubeconfigFlags(options), '--wait=180s'];
     await runKind(options, 'create', 'cluster', ...flags);
   } catch (error) {
-    await runKind({ ...options, signal: AbortSignal.timeout(DELETE_MS) }, 'delete', 'cluster');
+    await deleteCluster(options).catch(() => undefined);
     throw error;
   }
 }
@@ -66,8 +66,14 @@ export async function reachCluster(options: ReachOptions): Promise<Cluster> {
     helm: ([verb = '', ...args], more) =>
       runCommand(helm, [verb, ...helmFlags, ...args], { signal, progress, ...more }),
     load: (image) => runKind(options, 'load', 'docker-image', image),
-    delete: () => runKind(options, 'delete', 'cluster', ...kubeconfigFlags(options)),
+    delete: () => deleteCluster(options),
   };
+}
+
+/** Also when the signal has aborted. */
+function deleteCluster(options: ReachOptions): Promise<void> {
+  const signal = AbortSignal.timeout(DELETE_MS);
+  return runKind({ ...options, signal }, 'delete', 'cluster', ...kubeconfigFlags(options));
 }
 
 async function runKind({ name, signal, progress }: ReachOptions, ...args: readonly string[]): Promise<void> {

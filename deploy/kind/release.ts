@@ -6,7 +6,8 @@ import { type CommandOptions, runCommand } from '../local/command.ts';
 const ROOT = join(import.meta.dirname, '../..');
 /** As charts/storage-probe names it, without a tag. */
 export const IMAGE = 'ghcr.io/storageprobe/storage-probe';
-const INSTALL_DEADLINE = '5m';
+/** The nodes may have to pull images. */
+const INSTALL_DEADLINE = '10m';
 
 /** One installation of a chart. */
 export interface Release {
@@ -19,10 +20,19 @@ export interface Release {
   readonly values?: object;
 }
 
-/** Installs or upgrades a release, and waits until all of it is ready. Returns what Helm printed. */
-export function installRelease(cluster: Cluster, release: Release): Promise<string> {
+/**
+ * Installs or upgrades a release, and waits until all of it is ready.
+ *
+ * @param deadline as Helm takes it.
+ * @returns what Helm printed.
+ */
+export function installRelease(
+  cluster: Cluster,
+  release: Release,
+  deadline = INSTALL_DEADLINE,
+): Promise<string> {
   const args = ['upgrade', '--install', ...chartArguments(release)];
-  return cluster.helm([...args, '--wait', `--timeout=${INSTALL_DEADLINE}`], { input: valuesOf(release) });
+  return cluster.helm([...args, '--wait', `--timeout=${deadline}`], { input: valuesOf(release) });
 }
 
 /** Brings the images of releases to a cluster, as far as the engine has them: the nodes need not pull those. */

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { stringify } from 'yaml';
 
@@ -104,18 +103,20 @@ it('is without fault for helm lint', async () => {
   expect(await lintChart(CHART)).toContain('0 chart(s) failed');
 });
 
-it.each(['probe-policy.json', 'existing-bucket-policy.json'])(
-  'has %s as it is in deploy/local/minio',
-  async (name) => {
-    const files = ['charts/storage-probe-demo/files', 'deploy/local/minio'].map((folder) =>
-      readFile(new URL(`../../${folder}/${name}`, import.meta.url), 'utf8'),
-    );
-    const [ours, source] = await Promise.all(files);
-    expect(ours, `cp deploy/local/minio/${name} charts/storage-probe-demo/files/`).toBe(source);
-  },
-);
-
 describe('names', () => {
+  it('are text, also where they are digits', async () => {
+    const manifests = await renderChart(CHART, {}, { release: '123', namespace: '2024' });
+    const selectors = workloadsOf(manifests).map(({ spec }) => spec.selector ?? {});
+    const texts = manifests.flatMap(({ metadata: { name, namespace, labels = {} } }) => [
+      name,
+      namespace,
+      ...Object.values(labels),
+    ]);
+    expect(texts).toEqual(expect.arrayContaining(['123', '2024']));
+    expect(texts.filter((text) => typeof text !== 'string')).toEqual([]);
+    expect(JSON.stringify(selectors)).not.toContain(':123');
+  });
+
   it('begin with the release, so that two releases fit into one namespace', async () => {
     const other = await renderChart(CHART, {}, { release: 'other' });
     expect(defaults.every(({ metadata }) => metadata.name.startsWith('demo-'))).toBe(true);
@@ -198,7 +199,7 @@ describe('an installed release', () => {
 describe('Services', () => {
   it('lead to ports of a Pod', () => {
     const services = defaults.filter(({ kind }) => kind === 'Service') as Service[];
-    expect(services).toHaveLength(3);
+    expect(services).toHaveLength(4);
     for (const { spec } of services) {
       const pods = workloadsOf(defaults).filter(({ spec: { template } }) =>
         Object.entries(spec.selector).every(([key, value]) => template.metadata.labels[key] === value),
@@ -215,7 +216,7 @@ describe('Services', () => {
       collector: { service: { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } } },
       jaeger: { service: { type: 'LoadBalancer', nodePorts: { ui: 30686 } } },
     });
-    const seen = ['minio', 'collector', 'jaeger-external'].map((name) => {
+    const seen = ['minio', 'collector', 'jaeger'].map((name) => {
       const { spec } = find(manifests, 'Service', `demo-${name}`) as Service;
       const nodePorts = spec.ports.flatMap(({ name: port, nodePort }) =>
         nodePort === undefined ? [] : [[port, nodePort]],
@@ -227,7 +228,7 @@ describe('Services', () => {
       { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } },
       { type: 'LoadBalancer', nodePorts: { ui: 30686 } },
     ]);
-    expect(find(manifests, 'Service', 'demo-jaeger')['spec']).toMatchObject({ clusterIP: 'None' });
+    expect(find(manifests, 'Service', 'demo-jaeger-otlp')['spec']).toMatchObject({ clusterIP: 'None' });
   });
 });
 
@@ -299,7 +300,7 @@ describe('Pods', () => {
     const envOf = (name: string): unknown =>
       containerOf(workload(manifests, 'Deployment', `demo-${name}`)).env;
     expect(envOf('collector')).toEqual([
-      { name: 'JAEGER_OTLP', value: 'demo-jaeger:4317' },
+      { name: 'JAEGER_OTLP', value: 'demo-jaeger-otlp:4317' },
       { name: 'DECISION_WAIT', value: '2m' },
       { name: 'PASSED_RUNS_PERCENT', value: '12.5' },
     ]);

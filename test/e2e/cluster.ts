@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import { inject } from 'vitest';
 
 import { reachCluster } from '../../deploy/kind/cluster.ts';
 import { IMAGE, installRelease } from '../../deploy/kind/release.ts';
 import { runCommand } from '../../deploy/local/command.ts';
-import { chartPath } from '../../deploy/local/helm.ts';
 import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
 import type { ProbeStatus } from '../../src/api/probe-status.ts';
 import { API_VERSION, KIND } from '../../src/api/storage-probe.ts';
@@ -12,23 +10,19 @@ import { samplesIn } from '../support/exposition.ts';
 import type { RunTime } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { type ListeningKubectl, startListening } from './background.ts';
+import { INSTALL_DEADLINE, NAMESPACES_FILE, OPERATOR, operatorRelease, STORAGE } from './releases.ts';
 
-export const { kubeconfigFile, imageTag } = inject('stack');
-const { cluster: name, apiUrl } = inject('stack');
+export const { kubeconfigFile } = inject('stack');
+const { cluster: name, apiUrl, imageTag } = inject('stack');
 const COMMAND_MS = 180_000;
 const REQUEST_MS = 20_000;
 const HEALTHY_DEADLINE = '120s';
 
-/** Of the operator's release, and so its namespace, its Deployment, its ServiceAccount and its Lease. */
-export const OPERATOR = 'storage-probe';
-export const OPERATOR_PODS = 'app.kubernetes.io/component=operator';
-/** Where MinIO, Collector and Jaeger are. */
-export const STORAGE = 'storage';
+const OPERATOR_PODS = 'app.kubernetes.io/component=operator';
 export const STORE_URL = `http://demo-minio.${STORAGE}.svc:9000`;
 export const JAEGER_URL = `${apiUrl}/api/v1/namespaces/${STORAGE}/services/demo-jaeger:ui/proxy`;
 /** The container that is the cluster's only node. */
 const NODE = `${name}-control-plane`;
-const NAMESPACES = join(import.meta.dirname, '../../deploy/kind/namespaces.yaml');
 export const IMAGE_NAME = `${IMAGE}:${imageTag}`;
 
 const cluster = await reachCluster({ name, kubeconfigFile });
@@ -49,8 +43,8 @@ export function helm(...args: readonly string[]): Promise<string> {
   return cluster.helm(args, { signal: AbortSignal.timeout(COMMAND_MS) });
 }
 
-export async function load(image: string): Promise<void> {
-  await cluster.load(image);
+export function load(image: string): Promise<void> {
+  return cluster.load(image);
 }
 
 /** What `kubectl get … -o json` tells. */
@@ -68,29 +62,16 @@ export async function apply(manifest: object): Promise<void> {
   await cluster.kubectl(['apply', '--filename=-'], { input, signal });
 }
 
-export interface OperatorOptions {
-  /** On top of the image and of where traces go. */
-  readonly values?: object;
-  /** Folder of the chart. Default: that of this checkout. */
-  readonly chart?: string;
-}
-
-/** Installs or upgrades the operator, and waits until it is ready. Disposed of, it is uninstalled. */
-export async function installOperator({
-  values = {},
-  chart = chartPath('storage-probe'),
-}: OperatorOptions = {}): Promise<AsyncDisposable> {
-  await kubectl('apply', `--filename=${NAMESPACES}`);
-  await installRelease(cluster, {
-    name: OPERATOR,
-    namespace: OPERATOR,
-    chart,
-    values: {
-      image: { tag: imageTag },
-      otlp: { endpoint: `http://demo-collector.${STORAGE}.svc:4317` },
-      ...values,
-    },
-  });
+/**
+ * Installs or upgrades the operator, and waits until it is ready. Disposed of, it is uninstalled.
+ *
+ * @param values on top of the default ones, of the image and of where traces go.
+ * @param chart its folder; default: that of this checkout.
+ */
+export async function installOperator(values: object = {}, chart?: string): Promise<AsyncDisposable> {
+  await kubectl('apply', `--filename=${NAMESPACES_FILE}`);
+  const release = operatorRelease(imageTag, values);
+  await installRelease(cluster, chart === undefined ? release : { ...release, chart }, INSTALL_DEADLINE);
   return { [Symbol.asyncDispose]: uninstallOperator };
 }
 

@@ -6,17 +6,8 @@ import { z } from 'zod';
 import { runCommand } from '../../deploy/local/command.ts';
 import { IMAGE } from '../../deploy/kind/release.ts';
 import { getBinary } from '../../deploy/local/binary.ts';
-import {
-  forward,
-  get,
-  IMAGE_NAME,
-  kubeconfigFile,
-  kubectl,
-  load,
-  OPERATOR,
-  STORAGE,
-  uninstallOperator,
-} from './cluster.ts';
+import { forward, get, IMAGE_NAME, kubeconfigFile, kubectl, load, uninstallOperator } from './cluster.ts';
+import { OPERATOR, STORAGE } from './releases.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const GUIDE = 'docs/guides/install.md';

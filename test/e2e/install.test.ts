@@ -11,14 +11,13 @@ import {
   kubectl,
   list,
   onNode,
-  OPERATOR,
   operatorPods,
   type Pod,
   type Probe,
   runTimes,
-  STORAGE,
   uninstallOperator,
 } from './cluster.ts';
+import { DEMO, OPERATOR, STORAGE } from './releases.ts';
 
 const ARRIVAL_MS = 20_000;
 const POLL_MS = 250;
@@ -134,8 +133,7 @@ it('leaves the probes and their definition when it is uninstalled, and takes the
 
 async function upgradeDemo({ probes }: { readonly probes: boolean }): Promise<void> {
   const values = [`probes.enabled=${probes}`, 'probes.interval=2s'].map((value) => `--set=${value}`);
-  const chart = new URL('../../charts/storage-probe-demo', import.meta.url).pathname;
-  await helm('upgrade', 'demo', chart, `--namespace=${STORAGE}`, '--reuse-values', ...values);
+  await helm('upgrade', DEMO.name, DEMO.chart, `--namespace=${STORAGE}`, '--reuse-values', ...values);
 }
 
 async function untilHealthy(): Promise<void> {

@@ -2,15 +2,8 @@ import { describe, expect, it } from 'vitest';
 
 import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import {
-  apply,
-  IMAGE_NAME,
-  installOperator,
-  kubectl,
-  makeProbeNamespace,
-  OPERATOR,
-  STORAGE,
-} from './cluster.ts';
+import { apply, IMAGE_NAME, installOperator, kubectl, makeProbeNamespace } from './cluster.ts';
+import { OPERATOR, STORAGE } from './releases.ts';
 
 /** Asks the API server, in a Pod with the operator's token and image, which of the rights it has; prints the answers. */
 const ASK = `
@@ -43,7 +36,7 @@ describe('a Pod with the ServiceAccount of the operator', () => {
   it('may do its work in the namespaces that it watches, and nothing elsewhere', async () => {
     await using watched = await makeProbeNamespace('watched');
     await using other = await makeProbeNamespace('not-watched');
-    await using _ = await installOperator({ values: { watchNamespaces: [watched.name] } });
+    await using _ = await installOperator({ watchNamespaces: [watched.name] });
     expect(await allowedIn(watched.name)).toEqual(WORK);
     expect(await allowedIn(other.name)).toEqual([]);
     expect(await allowedIn(OPERATOR)).toEqual(LEADING);

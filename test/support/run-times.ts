@@ -19,6 +19,18 @@ export function doubledRuns(runs: ReadonlyMap<string, readonly RunTime[]>, inter
   );
 }
 
+/**
+ * Due times without a run, in words. A run that is late counts for its due time, as long as it is not late by half of the
+ * interval. Not to be asked of a probe's first run, which starts at once.
+ */
+export function missedRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
+  return [...runs].flatMap(([name, own]) => {
+    const lengthMs = (own.at(-1)?.startMs ?? 0) - (own[0]?.startMs ?? 0);
+    const due = Math.round(lengthMs / intervalMs) + 1;
+    return own.length < due ? [`${name} ran ${own.length} times, and was due ${due} times`] : [];
+  });
+}
+
 /** Longest time between two starts of a probe. */
 export function longestGapMs(runs: ReadonlyMap<string, readonly RunTime[]>): number {
   const gaps = [...runs.values()].flatMap((own) =>

@@ -7,7 +7,7 @@
 {{- define "storage-probe-demo.selectorLabels" -}}
 {{- $context := index . 0 -}}
 app.kubernetes.io/name: {{ $context.Chart.Name }}
-app.kubernetes.io/instance: {{ $context.Release.Name }}
+app.kubernetes.io/instance: {{ $context.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
@@ -57,50 +57,29 @@ capabilities: { drop: [ALL] }
 
 {{/* Of a list of context, component, and ports by name. */}}
 {{- define "storage-probe-demo.service" -}}
-{{- $service := (index (index . 0).Values (index . 1)).service -}}
-{{ include "storage-probe-demo.serviceHead" . }}
+{{- $context := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $service := (index $context.Values $component).service -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "storage-probe-demo.fullname" $context }}-{{ $component }}
+  namespace: {{ $context.Release.Namespace | quote }}
+  labels:
+    {{- include "storage-probe-demo.labels" (list $context $component) | nindent 4 }}
+spec:
   type: {{ $service.type }}
+  selector:
+    {{- include "storage-probe-demo.selectorLabels" (list $context $component) | nindent 4 }}
   ports:
     {{- range $name, $port := index . 2 }}
     - name: {{ $name }}
       port: {{ $port }}
       targetPort: {{ $name }}
       {{- with index ($service.nodePorts | default dict) $name }}
+      {{- if ne $service.type "ClusterIP" }}
       nodePort: {{ . }}
       {{- end }}
+      {{- end }}
     {{- end }}
-{{- end }}
-
-{{/*
-As "storage-probe-demo.service", and without an address before the Pod is there: a client that starts at the same time could
-else get through to somebody outside of the cluster, as long as its nodes do not know the address, and gRPC would stay
-there. For other types than ClusterIP there is a second Service.
-*/}}
-{{- define "storage-probe-demo.headlessService" -}}
-{{ include "storage-probe-demo.serviceHead" . }}
-  clusterIP: None
-  ports:
-    {{- range $name, $port := index . 2 }}
-    - { name: {{ $name }}, port: {{ $port }}, targetPort: {{ $name }} }
-    {{- end }}
-{{- if ne (index (index . 0).Values (index . 1)).service.type "ClusterIP" }}
----
-{{ include "storage-probe-demo.service" (append . "-external") }}
-{{- end }}
-{{- end }}
-
-{{/* Of a list of context, component, ports by name, and the end of the name, if any. */}}
-{{- define "storage-probe-demo.serviceHead" -}}
-{{- $context := index . 0 -}}
-{{- $component := index . 1 -}}
-apiVersion: v1
-kind: Service
-metadata:
-  name: {{ include "storage-probe-demo.fullname" $context }}-{{ $component }}{{ if gt (len .) 3 }}{{ index . 3 }}{{ end }}
-  namespace: {{ $context.Release.Namespace }}
-  labels:
-    {{- include "storage-probe-demo.labels" (list $context $component) | nindent 4 }}
-spec:
-  selector:
-    {{- include "storage-probe-demo.selectorLabels" (list $context $component) | nindent 4 }}
 {{- end }}
