@@ -12,14 +12,9 @@ export function chartCrd(): string {
 {{- if .Values.crds.enabled }}
 ${before}  labels:
     {{- include "storage-probe.labels" . | nindent 4 }}
-  {{- if or .Values.crds.keep .Values.crds.annotations }}
+  {{- with merge (.Values.crds.keep | ternary (dict "helm.sh/resource-policy" "keep") dict) .Values.crds.annotations }}
   annotations:
-    {{- if .Values.crds.keep }}
-    helm.sh/resource-policy: keep
-    {{- end }}
-    {{- with .Values.crds.annotations }}
     {{- toYaml . | nindent 4 }}
-    {{- end }}
   {{- end }}
 ${after}{{- end }}
 `;

@@ -3,12 +3,26 @@ import { z } from 'zod';
 import { LOG_LEVELS } from '../src/telemetry/logs.ts';
 import { OTLP_PROTOCOLS } from '../src/telemetry/otel-env.ts';
 
-/** As both Go and Prometheus read it. */
-const Duration = z.string().regex(/^([0-9]+(ms|s|m|h))+$/);
+/** As both Go and Prometheus read it: the latter wants the units in this order. */
+const Duration = z
+  .string()
+  .min(2)
+  .regex(/^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$/);
 /** Of a DNS label (RFC 1123); empty for the default. */
 const Name = z.string().regex(/^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$/);
+/** Of the names of all objects; a Service's begins with a letter (RFC 1035). */
+const NamePart = z.string().regex(/^([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?$/);
 const ObjectName = z.string().regex(/^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/);
 const Key = z.string().regex(/^[-._a-zA-Z0-9]{1,253}$/);
+const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
+/** An address or a CIDR; of IPv6 no more than the characters and the prefix. */
+const AddressRange = z
+  .string()
+  .regex(
+    new RegExp(
+      `^(${OCTET}(\\.${OCTET}){3}(/([12]?[0-9]|3[0-2]))?|[0-9a-fA-F]*:[.:0-9a-fA-F]*(/([1-9]?[0-9]|1[01][0-9]|12[0-8]))?)$`,
+    ),
+  );
 const Texts = z.record(z.string(), z.string());
 /** Checked by the API server. */
 const Part = z.looseObject({});
@@ -42,9 +56,11 @@ function alert(more: z.ZodRawShape = {}): z.ZodObject {
  * are optional here.
  */
 export const ChartValues = z.strictObject({
+  /** Of the parent chart alone, for the `condition` of its dependency. */
+  enabled: z.boolean().optional(),
   global: z.looseObject({ imageRegistry: z.string().optional(), imagePullSecrets: PullSecrets.optional() }),
-  nameOverride: Name,
-  fullnameOverride: Name,
+  nameOverride: NamePart,
+  fullnameOverride: NamePart,
   commonLabels: Texts,
   replicaCount: Count,
   image: z.strictObject({
@@ -63,7 +79,7 @@ export const ChartValues = z.strictObject({
     maxRuns: z.int().min(1).max(10_000),
     workers: z.int().min(1).max(100),
     statusHeartbeat: Duration,
-    allowAddresses: z.array(z.string().regex(/^[.:0-9a-fA-F]+(\/[0-9]{1,3})?$/)),
+    allowAddresses: z.array(AddressRange),
     drainTimeout: Duration,
     shutdownTimeout: Duration,
     logLevel: z.enum(LOG_LEVELS),
@@ -74,7 +90,7 @@ export const ChartValues = z.strictObject({
     protocol: z.enum(OTLP_PROTOCOLS),
     headersSecretRef: z.strictObject({ name: ObjectName, key: Key }),
     ca: z.strictObject({
-      bundle: z.string().regex(/^(\s*|[\s\S]*-----BEGIN CERTIFICATE-----[\s\S]*)$/),
+      bundle: z.string().regex(/^(|[\s\S]*-----BEGIN CERTIFICATE-----[\s\S]*)$/),
       secretRef: z.strictObject({ name: ObjectName, key: Key }),
     }),
     resourceAttributes: Texts,

@@ -27,7 +27,7 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   'controller.maxRuns': { value: 7 },
   'controller.workers': { value: 7 },
   'controller.statusHeartbeat': { value: '1m30s' },
-  'controller.allowAddresses': { value: ['127.0.0.1', 'fe80::/64'] },
+  'controller.allowAddresses': { value: ['127.0.0.1', '10.0.0.0/8', 'fe80::/64', 'fe80::', '::'] },
   'controller.drainTimeout': { value: '2s' },
   'controller.shutdownTimeout': { value: '20s' },
   'controller.logLevel': { value: 'debug' },

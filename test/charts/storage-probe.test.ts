@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { cp, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse, stringify } from 'yaml';
@@ -22,6 +23,7 @@ import {
 } from '../../deploy/local/helm.ts';
 import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
 import { uniqueName } from '../support/unique-name.ts';
+import { renderRules, type Rule } from './promtool.ts';
 import { SAMPLES } from './storage-probe-samples.ts';
 
 const CHART = 'storage-probe';
@@ -53,10 +55,10 @@ interface Deployment extends Manifest {
   readonly spec: { readonly template: { readonly metadata: Manifest['metadata']; readonly spec: PodSpec } };
 }
 
-interface Rule {
-  readonly alert?: string;
-  readonly record?: string;
+/** A query of a panel. */
+interface DashboardTarget {
   readonly expr: string;
+  readonly legendFormat: string;
 }
 
 beforeAll(async () => {
@@ -138,6 +140,75 @@ describe('what is rendered', () => {
     expect(titlesOf(others)).toContain('Deployment other-storage-probe');
   });
 
+  it('has text where text is due, also where it is digits', async () => {
+    const values = {
+      ...EVERYTHING,
+      // A name that the release's holds is not put behind it.
+      nameOverride: 'e',
+      watchNamespaces: ['7001'],
+      serviceAccount: { name: '7002' },
+      priorityClassName: '7003',
+      otlp: {
+        headersSecretRef: { name: '7004', key: '7005' },
+        ca: { secretRef: { name: '7006', key: '7007' } },
+      },
+      serviceMonitor: { enabled: true, namespace: '7008' },
+      prometheusRule: { enabled: true, namespace: '7009' },
+      grafanaDashboard: { enabled: true, namespace: '7010' },
+    };
+    const text = JSON.stringify(await render(values, { release: '7e3', namespace: '7011' }));
+    expect(text).not.toMatch(/[:[,]7\d{3}[,}\]]/);
+    const given = JSON.stringify(values).match(/"7\d{3}"/g) ?? [];
+    expect([...given, '"7e3"', '"7011"'].filter((one) => !text.includes(one))).toEqual([]);
+  });
+
+  it('has each label and annotation once, the more special one', async () => {
+    const labels = {
+      release: 'own',
+      'app.kubernetes.io/version': 'theirs',
+      'app.kubernetes.io/name': 'theirs',
+    };
+    const annotations = {
+      'helm.sh/resource-policy': 'delete',
+      'kubectl.kubernetes.io/default-container': 'mesh',
+      'checksum/otlp-ca': 'none',
+    };
+    const rendered = await render({
+      ...EVERYTHING,
+      commonLabels: { release: 'common', team: 'storage', 'app.kubernetes.io/version': 'common' },
+      podLabels: { release: 'pod' },
+      podAnnotations: annotations,
+      crds: { annotations },
+      otlp: { ca: { bundle: '-----BEGIN CERTIFICATE-----' } },
+      service: { labels },
+      serviceMonitor: { enabled: true, labels },
+      prometheusRule: { enabled: true, labels, alertLabels: { severity: 'none' } },
+      grafanaDashboard: { enabled: true, labels },
+    });
+    for (const { kind, metadata } of rendered) {
+      const isSpecial =
+        /^(Service|ServiceMonitor|PrometheusRule|ConfigMap)$/.test(kind) && !metadata.name.endsWith('-ca');
+      expect(metadata.labels).toMatchObject({
+        release: isSpecial ? 'own' : 'common',
+        team: 'storage',
+        'app.kubernetes.io/version': packageJson.version,
+        'app.kubernetes.io/name': 'storage-probe',
+      });
+    }
+    const find = (kind: string): Manifest | undefined => rendered.find((one) => one.kind === kind);
+    const { template } = (find('Deployment') as Deployment).spec;
+    expect(template.metadata.labels).toMatchObject({ release: 'pod', team: 'storage' });
+    expect(template.metadata.annotations).toEqual({
+      ...annotations,
+      'checksum/otlp-ca': expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+    });
+    expect(find('CustomResourceDefinition')?.metadata.annotations).toEqual({
+      ...annotations,
+      'helm.sh/resource-policy': 'keep',
+    });
+    expect(stringify(find('PrometheusRule')?.['spec'])).not.toContain('severity: none');
+  });
+
   it('selects the same pods whatever the labels and the version are', async () => {
     const selector = {
       'app.kubernetes.io/name': 'storage-probe',
@@ -153,7 +224,8 @@ describe('what is rendered', () => {
 
 describe('values', () => {
   it('have a sample each', () => {
-    expect(Object.keys(SAMPLES).toSorted()).toEqual([...pathsOf(ChartValues)].toSorted());
+    // All but what no template reads.
+    expect([...Object.keys(SAMPLES), 'enabled'].toSorted()).toEqual([...pathsOf(ChartValues)].toSorted());
   });
 
   it.concurrent.each(Object.entries(SAMPLES))(
@@ -221,6 +293,66 @@ describe('values', () => {
       line: 'controller.shutdownTimeout (25s) must be shorter than terminationGracePeriodSeconds (25)',
     },
     {
+      name: 'runs that outlast the end',
+      values: { controller: { drainTimeout: '26s' } },
+      line: 'controller.drainTimeout (26s) must not be longer than controller.shutdownTimeout (25s)',
+    },
+    {
+      name: 'an end that the operator cannot take so long',
+      values: { controller: { shutdownTimeout: '10m1s' }, terminationGracePeriodSeconds: 700 },
+      line: 'controller.shutdownTimeout (10m1s) must be from 1s to 10m',
+    },
+    {
+      name: 'too many statuses',
+      values: { controller: { statusHeartbeat: '999ms' } },
+      line: 'controller.statusHeartbeat (999ms) must be from 1s to 1h',
+    },
+    {
+      name: 'too few statuses',
+      values: { controller: { statusHeartbeat: '1h1s' } },
+      line: 'controller.statusHeartbeat (1h1s) must be from 1s to 1h',
+    },
+    {
+      name: 'units in an order that Prometheus does not know',
+      values: { serviceMonitor: { interval: '30s1m' } },
+      line: "'/serviceMonitor/interval'",
+    },
+    {
+      name: 'no duration',
+      values: { serviceMonitor: { scrapeTimeout: '' } },
+      line: "'/serviceMonitor/scrapeTimeout'",
+    },
+    {
+      name: 'a name that no Service may have',
+      values: { fullnameOverride: '1prober' },
+      line: "'/fullnameOverride'",
+    },
+    {
+      name: 'a name with which no Service may begin',
+      values: { nameOverride: '1prober' },
+      line: "'/nameOverride'",
+    },
+    {
+      name: 'authorities of white space',
+      values: { otlp: { ca: { bundle: ' \n' } } },
+      line: "'/otlp/ca/bundle'",
+    },
+    {
+      name: 'an address with too much in it',
+      values: { controller: { allowAddresses: ['999.1.1.1'] } },
+      line: "'/controller/allowAddresses/0'",
+    },
+    {
+      name: 'a prefix that is too long',
+      values: { controller: { allowAddresses: ['10.0.0.0/33'] } },
+      line: "'/controller/allowAddresses/0'",
+    },
+    {
+      name: 'a prefix that is too long for IPv6',
+      values: { controller: { allowAddresses: ['fe80::/129'] } },
+      line: "'/controller/allowAddresses/0'",
+    },
+    {
       name: 'a scrape that outlasts its interval',
       values: { serviceMonitor: { interval: '5s' } },
       line: 'serviceMonitor.scrapeTimeout (10s) must not be longer than serviceMonitor.interval (5s)',
@@ -246,6 +378,24 @@ describe('values', () => {
       (error: unknown) => String(error),
     );
     expect(said.split('\n').filter((one) => one.includes(line))).toHaveLength(1);
+  });
+
+  it('of a parent chart may switch it off', async () => {
+    await using parent = await mkdtempDisposable(join(tmpdir(), 'storage-probe-parent-'));
+    const { version } = parse(await readFile(join(chartPath(CHART), 'Chart.yaml'), 'utf8')) as {
+      version: string;
+    };
+    const dependencies = [{ name: CHART, version, condition: `${CHART}.enabled` }];
+    await cp(chartPath(CHART), join(parent.path, 'charts', CHART), { recursive: true });
+    await writeFile(
+      join(parent.path, 'Chart.yaml'),
+      stringify({ apiVersion: 'v2', name: 'parent', version: '1.0.0', dependencies }),
+    );
+    const [on, off] = await Promise.all(
+      [true, false].map((enabled) => runHelm(['template', 'parent', parent.path], { [CHART]: { enabled } })),
+    );
+    expect(on).toContain('kind: Deployment');
+    expect(off).not.toContain('kind:');
   });
 
   it('of a parent chart may hold more in global', async () => {
@@ -396,7 +546,9 @@ describe('the operator', () => {
   it('is told of with the next command, and with what is missing', async () => {
     const notes = await notesOf({ watchNamespaces: ['storage'], crds: { enabled: false } });
     expect(notes).toContain('kubectl -n monitoring rollout status deployment/prober-storage-probe');
-    expect(notes).toContain('namespace: storage\n');
+    // As bash ends it: at the margin.
+    const [, probe = ''] = /^kubectl apply -f - <<'YAML'\n([^]*?)\nYAML$/m.exec(notes) ?? [];
+    expect(parse(probe)).toMatchObject({ kind: 'StorageProbe', metadata: { namespace: 'storage' } });
     expect(notes).toContain('No traces are sent');
     expect(notes).toContain('The CustomResourceDefinition is not part of this release');
     expect(await notesOf({ otlp: { endpoint: 'http://collector:4317' } })).not.toContain('No traces');
@@ -462,11 +614,29 @@ describe('what Prometheus and Grafana get', () => {
     const recorded = rules.flatMap(({ record = [] }) => record);
     const page = await readFile(new URL('docs/reference/metrics.md', ROOT), 'utf8');
     const known = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name = '']) => name);
-    const queries = [...rules.map(({ expr }) => expr), ...(await dashboardQueries())];
-    const asked = queries.flatMap((query) => query.match(METRIC) ?? []);
+    const asked = [...rules, ...(await dashboardTargets())].flatMap(({ expr }) => expr.match(METRIC) ?? []);
     expect(asked.length).toBeGreaterThan(40);
     const families = asked.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
     expect([...recorded, ...known]).toEqual(expect.arrayContaining(families));
+  });
+
+  it('tells targets of the same name apart', async () => {
+    const targets = await dashboardTargets();
+    const grouped = targets.flatMap(({ expr }) => expr.match(/by \([^)]*\btarget\b[^)]*\)/g) ?? []);
+    expect(grouped.length).toBeGreaterThan(10);
+    expect(grouped.filter((by) => !by.startsWith('by (namespace, probe, target'))).toEqual([]);
+    const legends = targets
+      .map(({ legendFormat }) => legendFormat)
+      .filter((legend) => legend.includes('{{target}}'));
+    expect(legends.length).toBeGreaterThan(5);
+    expect(legends.filter((legend) => !legend.startsWith('{{namespace}}/{{probe}} {{target}}'))).toEqual([]);
+  });
+
+  it('tells the replicas from others that lead', async () => {
+    const leading = (await dashboardTargets()).filter(({ expr }) => expr.includes('leader_election'));
+    expect(leading.map(({ expr }) => expr)).toEqual([
+      'leader_election_master_status and on (pod) storage_probe_build_info',
+    ]);
   });
 
   it('has all alerts on, of which each can be switched off', async () => {
@@ -547,16 +717,15 @@ function createPod(namespace: string, spec: PodSpec): ReturnType<typeof askKube>
 }
 
 async function rulesOf(values: object): Promise<readonly Rule[]> {
-  const rendered = await renderOne('PrometheusRule', { prometheusRule: { enabled: true, ...values } });
-  const { groups } = rendered['spec'] as { groups: readonly [{ rules: readonly Rule[] }] };
-  return groups[0].rules;
+  const { groups } = await renderRules(values, RELEASE);
+  return groups.flatMap(({ rules }) => rules);
 }
 
-async function dashboardQueries(): Promise<string[]> {
+async function dashboardTargets(): Promise<readonly DashboardTarget[]> {
   const rendered = await renderOne('ConfigMap', { grafanaDashboard: { enabled: true } });
   const { 'storage-probe.json': text } = rendered['data'] as { 'storage-probe.json': string };
-  const { panels } = JSON.parse(text) as { panels: readonly { targets?: readonly { expr: string }[] }[] };
-  return panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+  const { panels } = JSON.parse(text) as { panels: readonly { targets?: readonly DashboardTarget[] }[] };
+  return panels.flatMap(({ targets = [] }) => targets);
 }
 
 function budgetOf(values: object): Promise<Manifest> {

@@ -18,10 +18,13 @@ export const LEADING: readonly Right[] = ['get', 'watch', 'update', 'create'].ma
 
 /** What it may do nowhere. */
 export const FORBIDDEN: readonly Right[] = [
+  'get storageprobes@storageprobe.dev',
   'create storageprobes@storageprobe.dev',
   'update storageprobes@storageprobe.dev',
   'patch storageprobes@storageprobe.dev',
   'delete storageprobes@storageprobe.dev',
+  'get storageprobes/status@storageprobe.dev',
+  'update storageprobes/status@storageprobe.dev',
   'list secrets',
   'watch secrets',
   'create secrets',
@@ -34,6 +37,7 @@ export const FORBIDDEN: readonly Right[] = [
   'create serviceaccounts/token',
   'create events',
   'delete events',
+  'list leases@coordination.k8s.io',
   'delete leases@coordination.k8s.io',
   'list namespaces',
   'bind clusterroles@rbac.authorization.k8s.io',

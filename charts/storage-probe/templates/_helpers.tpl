@@ -17,14 +17,14 @@
 
 {{- /* Never changes from one version to the next. */}}
 {{- define "storage-probe.selector" -}}
-app.kubernetes.io/name: {{ include "storage-probe.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "storage-probe.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end }}
 
 {{- define "storage-probe.testSelector" -}}
-app.kubernetes.io/name: {{ include "storage-probe.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "storage-probe.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end }}
 
@@ -32,14 +32,33 @@ app.kubernetes.io/component: test
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
 {{- end }}
+
+{{- /* Of maps, the later of which count before the earlier. */}}
+{{- define "storage-probe.merged" -}}
+{{- $merged := dict }}
+{{- range . }}
+{{- range $key, $value := . }}
+{{- $_ := set $merged $key $value }}
+{{- end }}
+{{- end }}
+{{- toYaml $merged }}
 {{- end }}
 
 {{- define "storage-probe.labels" -}}
-{{ include "storage-probe.selector" . }}
-{{ include "storage-probe.versionLabels" . }}
+{{- include "storage-probe.labelsWith" (list . dict) }}
+{{- end }}
+
+{{- /* Of the root and labels of the object's own. */}}
+{{- define "storage-probe.labelsWith" -}}
+{{- $root := index . 0 }}
+{{- $version := include "storage-probe.versionLabels" $root | fromYaml }}
+{{- $selector := include "storage-probe.selector" $root | fromYaml }}
+{{- include "storage-probe.merged" (list $root.Values.commonLabels (index . 1) $version $selector) }}
+{{- end }}
+
+{{- define "storage-probe.testLabels" -}}
+{{- include "storage-probe.merged" (list (include "storage-probe.labels" . | fromYaml) (include "storage-probe.testSelector" . | fromYaml)) }}
 {{- end }}
 
 {{- define "storage-probe.image" -}}
@@ -70,10 +89,7 @@ imagePullSecrets:
 {{- $root := index . 1 -}}
 for: {{ $alert.for }}
 labels:
-  severity: {{ $alert.severity | quote }}
-  {{- with $root.Values.prometheusRule.alertLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "storage-probe.merged" (list $root.Values.prometheusRule.alertLabels (dict "severity" $alert.severity)) | nindent 2 }}
 {{- end }}
 
 {{- define "storage-probe.dnsEgress" -}}
@@ -85,17 +101,17 @@ labels:
 
 {{- define "storage-probe.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "storage-probe.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "storage-probe.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{- define "storage-probe.probeRules" -}}
 - apiGroups: [storageprobe.dev]
   resources: [storageprobes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [storageprobe.dev]
   resources: [storageprobes/status]
-  verbs: [get, patch, update]
+  verbs: [patch]
 # By the names that probes give; it cannot list them.
 - apiGroups: [""]
   resources: [secrets]
@@ -117,6 +133,16 @@ labels:
 {{- $ca := .Values.otlp.ca }}
 {{- if not ((mustDateModify .Values.controller.shutdownTimeout $zero).Before (mustDateModify (printf "%ds" (int .Values.terminationGracePeriodSeconds)) $zero)) }}
 {{- fail (printf "controller.shutdownTimeout (%s) must be shorter than terminationGracePeriodSeconds (%d)" .Values.controller.shutdownTimeout (int .Values.terminationGracePeriodSeconds)) }}
+{{- end }}
+{{- range $name, $most := dict "statusHeartbeat" "1h" "shutdownTimeout" "10m" }}
+{{- $value := index $.Values.controller $name }}
+{{- $end := mustDateModify $value $zero }}
+{{- if or ($end.Before (mustDateModify "1s" $zero)) ($end.After (mustDateModify $most $zero)) }}
+{{- fail (printf "controller.%s (%s) must be from 1s to %s" $name $value $most) }}
+{{- end }}
+{{- end }}
+{{- if (mustDateModify .Values.controller.drainTimeout $zero).After (mustDateModify .Values.controller.shutdownTimeout $zero) }}
+{{- fail (printf "controller.drainTimeout (%s) must not be longer than controller.shutdownTimeout (%s)" .Values.controller.drainTimeout .Values.controller.shutdownTimeout) }}
 {{- end }}
 {{- if and $monitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled needs service.enabled" }}
