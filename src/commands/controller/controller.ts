@@ -21,7 +21,7 @@ import { type CommandContext, EXIT, type ExitCode, InputError } from '../context
 import { spanExporter } from '../span-exporter.ts';
 import type { ControllerSettings } from './flags.ts';
 import { lead, type LeadParts } from './lead.ts';
-import { timeLeft } from './time-left.ts';
+import { endsInTime, timeLeft } from './time-left.ts';
 
 /** Spans of an operator do not wait for as long as OpenTelemetry's defaults say, and come in greater numbers. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
@@ -31,6 +31,7 @@ const STARTED_UNTIL_ANNOTATION = 'storageprobe.dev/started-until';
 const MAX_SCHEDULER_SILENCE_MS = 30_000;
 const MAX_EVENT_LOOP_DELAY_MS = 10_000;
 const EVENT_LOOP_RESOLUTION_MS = 50;
+const OVERTIME_MS = 1_000;
 
 /**
  * Runs the StorageProbes of a cluster until the process is asked to end.
@@ -129,20 +130,26 @@ export async function controller(settings: ControllerSettings, context: CommandC
     log,
   );
   log.info({ version, server, identity, ...(http !== undefined && { port: http.port }) }, 'started');
-  const following = new AbortController();
-  const followed = cache.run(following.signal);
-  try {
-    if (settings.leaderElect) await elector.run((leading, note) => lead(parts, leading, note), signal);
-    else await lead(parts, signal);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  } finally {
-    using flushing = clock.deadline(leftMs());
-    following.abort();
-    await Promise.all([followed, tracing.shutdown(flushing.signal)]);
-    await Promise.all([client.close(), http?.close(flushing.signal)]);
-    log.info({}, 'stopped');
+  async function run(): Promise<void> {
+    const following = new AbortController();
+    const followed = cache.run(following.signal);
+    try {
+      if (settings.leaderElect) await elector.run((leading, note) => lead(parts, leading, note), signal);
+      else await lead(parts, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      using flushing = clock.deadline(leftMs());
+      following.abort();
+      await Promise.all([followed, tracing.shutdown(flushing.signal)]);
+      await Promise.all([client.close(), http?.close(flushing.signal)]);
+      log.info({}, 'stopped');
+    }
   }
+  // Each step of the end has a share of its time, and at least a moment when all of it is used up.
+  const limitMs = settings.shutdownTimeoutMs + OVERTIME_MS;
+  if (!(await endsInTime(run(), limitMs, { clock, signal })))
+    log.warn({}, 'stopped before all was done: the time for the end is up');
   return EXIT.passed;
 }
 

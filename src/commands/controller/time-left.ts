@@ -13,3 +13,27 @@ export function timeLeft(clock: Clock, totalMs: number, signal: AbortSignal): ()
   else signal.addEventListener('abort', start, { once: true });
   return () => Math.max(MIN_LEFT_MS, totalMs - (clock.monotonicMs() - (startMs ?? clock.monotonicMs())));
 }
+
+/** Whether `work` ends before `limitMs` have passed since `signal` aborted. @throws what it throws until then. */
+export async function endsInTime(
+  work: Promise<void>,
+  limitMs: number,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const ended = new AbortController();
+  const limit = Promise.withResolvers<boolean>();
+  const start = (): void => {
+    clock.sleep(limitMs, ended.signal).then(
+      () => limit.resolve(false),
+      () => undefined,
+    );
+  };
+  if (signal.aborted) start();
+  else signal.addEventListener('abort', start, { once: true });
+  try {
+    return await Promise.race([work.then(() => true), limit.promise]);
+  } finally {
+    ended.abort();
+    signal.removeEventListener('abort', start);
+  }
+}
