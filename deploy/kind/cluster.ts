@@ -1,6 +1,6 @@
 import { getBinary } from '../local/binary.ts';
-import type { Progress } from '../local/go-build.ts';
 import { type CommandOptions, runCommand } from '../local/command.ts';
+import type { Progress } from '../local/progress.ts';
 
 const DELETE_MS = 60_000;
 

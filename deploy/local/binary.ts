@@ -4,7 +4,8 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { BEAT_MS, goBuild, recipeHash, type Progress } from './go-build.ts';
+import { goBuild, recipeHash } from './go-build.ts';
+import { BEAT_MS, type Progress } from './progress.ts';
 import { withLock } from './lock.ts';
 import { SERVERS, type Server, type ServerName } from './servers.ts';
 

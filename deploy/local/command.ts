@@ -2,8 +2,8 @@ import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 
 import { type Child, spawnChild, untilEnded } from './child.ts';
-import { BEAT_MS, type Progress } from './go-build.ts';
 import { hasCode } from './has-code.ts';
+import { type Progress, startBeat } from './progress.ts';
 
 export interface CommandOptions {
   readonly signal?: AbortSignal | undefined;
@@ -32,11 +32,7 @@ export async function runCommand(
   { signal, progress, cwd, env, input = '' }: CommandOptions = {},
 ): Promise<string> {
   const shown = `${basename(command)} ${args[0] ?? ''}`.trim();
-  const startedMs = performance.now();
-  const beat = setInterval(
-    () => progress?.(`${shown}: ${Math.round((performance.now() - startedMs) / 1_000)} s`),
-    BEAT_MS,
-  );
+  using _ = startBeat((elapsed) => progress?.(`${shown}: ${elapsed}`));
   try {
     const child = await spawnChild(command, args, { cwd, env, stdio: 'pipe' });
     const stdout = collect(child, child.process.stdout);
@@ -50,8 +46,6 @@ export async function runCommand(
   } catch (error) {
     if (hasCode(error, 'ENOENT')) throw new Error(`${command} is not on this machine`, { cause: error });
     throw error;
-  } finally {
-    clearInterval(beat);
   }
 }
 

@@ -9,10 +9,8 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 
 import { spawnChild, untilEnded } from './child.ts';
+import { formatElapsed, type Progress, startBeat } from './progress.ts';
 import type { Server } from './servers.ts';
-
-/** Takes one line about long work under way. */
-export type Progress = (line: string) => void;
 
 export interface GoBuild {
   readonly name: string;
@@ -24,8 +22,6 @@ export interface GoBuild {
   readonly progress: Progress;
 }
 
-/** Longest silence of {@link Progress}. */
-export const BEAT_MS = 10_000;
 const TAIL_LINES = 12;
 
 /** Different for whatever leads to a different program. */
@@ -61,10 +57,9 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
     runGo(args, { cwd, env: { ...env, GOTMPDIR: work }, signal, onLine });
 
   progress(`building ${title} from source, ${server.takes} the first time`);
-  const beat = setInterval(() => {
-    const elapsed = formatElapsed(performance.now() - startedMs);
+  using _ = startBeat((elapsed) => {
     progress(`building ${title}: ${elapsed}, ${modules} modules downloaded, ${packages} packages compiled`);
-  }, BEAT_MS);
+  });
   try {
     await rm(work, { recursive: true, force: true });
     await mkdir(work);
@@ -81,7 +76,6 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
     const lines = [`Building ${title} failed: ${why} The log is ${binary}.log and ends so:`, ...tail];
     throw new Error(lines.join('\n  '), { cause: error });
   } finally {
-    clearInterval(beat);
     log.end();
     await rm(work, { recursive: true, force: true });
   }
@@ -155,9 +149,4 @@ async function requireGo(
       { cause: error },
     );
   }
-}
-
-function formatElapsed(ms: number): string {
-  const seconds = Math.round(ms / 1_000);
-  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }

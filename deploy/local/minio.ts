@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 import { getBinary } from './binary.ts';
 import { runCommand } from './command.ts';
-import type { Progress } from './go-build.ts';
+import type { Progress } from './progress.ts';
 import { startServer, type RunningServer, type StartOptions } from './running-server.ts';
 
 const MC_TIMEOUT_MS = 30_000;

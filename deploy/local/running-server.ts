@@ -7,7 +7,7 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { spawnChild, type Child, type Exit } from './child.ts';
-import type { Progress } from './go-build.ts';
+import type { Progress } from './progress.ts';
 
 /** A server that answers. Whoever started it stops it; should this process end before, the server ends with it. */
 export interface RunningServer extends AsyncDisposable {

@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { mkdtempDisposable } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { getBinary } from '../../deploy/local/binary.ts';
+import { runCommand } from '../../deploy/local/command.ts';
 import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
 import { applyManifests, makeNamespace } from '../../deploy/local/kube-apply.ts';
 import { crdYaml } from '../../src/api/crd.ts';
@@ -192,10 +191,10 @@ it('is a manual for kubectl explain', { timeout: 300_000 }, async () => {
   const kubectl = await getBinary('kubectl', { progress: console.error });
   await using cache = await mkdtempDisposable(join(tmpdir(), 'storage-probe-kubectl-'));
   async function explain(field: string): Promise<string> {
-    const { stdout } = await promisify(execFile)(kubectl, ['explain', field, '--cache-dir', cache.path], {
+    const explained = await runCommand(kubectl, ['explain', field, '--cache-dir', cache.path], {
       env: { KUBECONFIG: kube.kubeconfigFile },
     });
-    return stdout.replaceAll(/\s+/g, ' ');
+    return explained.replaceAll(/\s+/g, ' ');
   }
 
   // The API server publishes the schema a moment after it serves the kind.

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { inject } from 'vitest';
 
 import { getBinary } from '../../deploy/local/binary.ts';
+import { runCommand } from '../../deploy/local/command.ts';
 import type { KubeAccess } from '../../deploy/local/control-plane.ts';
 import { askKubeFor } from '../../deploy/local/kube-api.ts';
 import { applyManifests, makeNamespace } from '../../deploy/local/kube-apply.ts';
@@ -94,8 +93,7 @@ export async function makeProbeNamespace(
   async function kubectl(...args: readonly string[]): Promise<string> {
     const program = await getBinary('kubectl');
     const whose = ['--kubeconfig', kube.kubeconfigFile, '--namespace', name];
-    const running = promisify(execFile)(program, [...whose, ...args], { timeout: KUBECTL_MS });
-    return (await running).stdout;
+    return runCommand(program, [...whose, ...args], { signal: AbortSignal.timeout(KUBECTL_MS) });
   }
 
   /** All that others can read, by where it stands. */

@@ -1,3 +1,5 @@
+import { addAbortListener } from 'node:events';
+
 import type { Clock } from '../../clock/clock.ts';
 
 /** What has to be done at the end is tried for so long even when all the time is up. */
@@ -21,19 +23,16 @@ export async function endsInTime(
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<boolean> {
   const ended = new AbortController();
-  const limit = Promise.withResolvers<boolean>();
-  const start = (): void => {
+  const { promise: overdue, resolve } = Promise.withResolvers<boolean>();
+  using _ = addAbortListener(signal, () => {
     clock.sleep(limitMs, ended.signal).then(
-      () => limit.resolve(false),
+      () => resolve(false),
       () => undefined,
     );
-  };
-  if (signal.aborted) start();
-  else signal.addEventListener('abort', start, { once: true });
+  });
   try {
-    return await Promise.race([work.then(() => true), limit.promise]);
+    return await Promise.race([work.then(() => true), overdue]);
   } finally {
     ended.abort();
-    signal.removeEventListener('abort', start);
   }
 }
