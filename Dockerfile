@@ -20,5 +20,5 @@ LABEL org.opencontainers.image.title="storage-probe" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-# The flags stand in the first line of src/main.ts, too, which needs an `env`.
+# Keep these flags in sync with the first line of src/main.ts. That line cannot be used here: it needs `env`.
 ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=2", "--heap-growing-percent=20", "/app/main.mjs"]

@@ -1,4 +1,4 @@
-# Everything that this file calls runs by the Node that package.json pins, whatever Node the machine has.
+# All commands in this file use the Node version pinned in package.json, not the one installed on the machine.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
 VERSION ?= $(shell sed -n 's/^  "version": "\(.*\)",/\1/p' package.json)
@@ -9,10 +9,10 @@ HAS_KIND := docker info >/dev/null 2>&1 && kind version >/dev/null 2>&1
 .DEFAULT_GOAL := help
 .PHONY: help setup build check test test-unit test-integration test-e2e demo demo-local demo-kind demo-kind-down image bench servers generate format clean
 
-help: ## Say what there is to make
+help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-setup: node_modules/.package-lock.json ## Install what the lock file says
+setup: node_modules/.package-lock.json ## Install the dependencies from the lock file
 
 node_modules/.package-lock.json: package.json package-lock.json
 	npm ci --no-fund --no-audit --loglevel=error
@@ -21,49 +21,49 @@ node_modules/.package-lock.json: package.json package-lock.json
 build: setup ## Bundle the program into dist/
 	npm run --silent build
 
-check: setup ## Types, lint, format, and generated files against their source
+check: setup ## Check types, lint, formatting, and that generated files are up to date
 	npm run --silent check
 
-test: check build test-unit test-integration ## Everything that this machine can test
+test: check build test-unit test-integration ## Run every check and test that this machine can run
 	@if $(HAS_KIND); then $(MAKE) test-e2e; \
-	else echo 'Skipped: the end-to-end tests, for no Docker engine answers or kind is not there.'; fi
-	@echo 'All passed. See it work: make demo. What a run costs: make bench.'
+	else echo 'Skipped: the end-to-end tests need a running Docker engine and kind.'; fi
+	@echo 'All passed. For a demo, run: make demo. To measure the cost of a run: make bench.'
 
-test-unit: setup ## The logic, without servers
+test-unit: setup ## Run the unit tests, without servers
 	npm run --silent test:unit
 
-test-integration: setup ## The program and the operator against real servers: MinIO, Kubernetes, Collector, Jaeger
+test-integration: setup ## Test the program and the operator with real servers: MinIO, Kubernetes, Collector, Jaeger
 	npm run --silent test:integration
 
-test-e2e: setup ## The image, and both charts on a kind cluster
+test-e2e: setup ## Test the image and both charts on a kind cluster
 	npm run --silent test:e2e
 
-demo: ## See it work: on kind with Helm where a Docker engine answers, else as local processes
+demo: ## See it work: on kind if Docker is running and kind is installed, otherwise as local processes
 	@if $(HAS_KIND); then $(MAKE) demo-kind; else $(MAKE) demo-local; fi
 
-demo-local: setup ## A Kubernetes API server, the operator, MinIO, Collector and Jaeger as plain processes
+demo-local: setup ## Run the demo as plain processes: Kubernetes API server, operator, MinIO, Collector, Jaeger
 	node deploy/local/demo.ts
 
-demo-kind: setup ## The same on a kind cluster, from this checkout's image and charts
+demo-kind: setup ## Run the demo on a kind cluster, with the image and charts of this checkout
 	node deploy/kind/demo.ts
 
-demo-kind-down: ## Delete that cluster
+demo-kind-down: ## Delete the demo's kind cluster
 	kind delete cluster --name storage-probe
 
-image: ## Build the image (VERSION, REVISION, IMAGE)
+image: ## Build the image (variables: VERSION, REVISION, IMAGE)
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
-bench: build ## What a run costs next to its peers, and what the operator costs with 1,000 and 10,000 probes
+bench: build ## Measure the cost of a run against similar tools, and of the operator with 1,000 and 10,000 probes
 	node test/bench/bench.ts $(BENCH)
 
-servers: setup ## Build the real servers, once, outside of this checkout
+servers: setup ## Build the real servers once, outside this checkout
 	node deploy/local/build.ts
 
-generate: setup ## Make the reference pages and the CRD from their source
+generate: setup ## Generate the reference pages, the CRD and other derived files
 	npm run --silent generate
 
 format: setup ## Format the sources
 	npm run --silent format
 
-clean: ## Remove what was made here; the servers stay in the cache
+clean: ## Remove all build output and dependencies; the servers stay in the cache
 	rm -rf dist node_modules .demo

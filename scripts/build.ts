@@ -1,6 +1,6 @@
 import { build } from 'esbuild';
 
-/** gRPC's packages are CommonJS, and load parts of Node and of themselves by `require`. */
+/** The gRPC packages are CommonJS and load Node modules and their own files with `require`. */
 const REQUIRE = `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`;
 
 await build({
@@ -13,7 +13,7 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node24',
-  // Its ES module loads gRPC by a require() that a bundler cannot see.
+  // The package's ES module loads gRPC with a require() that the bundler cannot see.
   alias: {
     '@opentelemetry/otlp-grpc-exporter-base':
       './node_modules/@opentelemetry/otlp-grpc-exporter-base/dist/index.cjs',

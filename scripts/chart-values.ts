@@ -3,19 +3,19 @@ import { z } from 'zod';
 import { LOG_LEVELS } from '../src/telemetry/logs.ts';
 import { OTLP_PROTOCOLS } from '../src/telemetry/otel-env.ts';
 
-/** As both Go and Prometheus read it: the latter wants the units in this order. */
+/** A duration that Go and Prometheus both accept. Prometheus requires this order of units. */
 const Duration = z
   .string()
   .min(2)
   .regex(/^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$/);
-/** Of a DNS label (RFC 1123); empty for the default. */
+/** A DNS label (RFC 1123), or empty for the default. */
 const Name = z.string().regex(/^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$/);
-/** Of the names of all objects; a Service's begins with a letter (RFC 1035). */
+/** Part of the names of all objects. Starts with a letter, as a Service's name must (RFC 1035). */
 const NamePart = z.string().regex(/^([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?$/);
 const ObjectName = z.string().regex(/^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/);
 const Key = z.string().regex(/^[-._a-zA-Z0-9]{1,253}$/);
 const OCTET = '(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
-/** An address or a CIDR; of IPv6 no more than the characters and the prefix. */
+/** An IP address or a CIDR. For IPv6, checks only the characters and the prefix length. */
 const AddressRange = z
   .string()
   .regex(
@@ -24,14 +24,14 @@ const AddressRange = z
     ),
   );
 const Texts = z.record(z.string(), z.string());
-/** Checked by the API server. */
+/** Part of a Kubernetes object, which the API server checks. */
 const Part = z.looseObject({});
 const Parts = z.array(Part);
 const Port = z.int().min(1).max(65_535);
 const Count = z.int().min(0).max(2_147_483_647);
 const CountOrPercentage = z.union([Count, z.string().regex(/^[0-9]{1,3}%$/)]);
 
-/** Of the pod; what it asks is the chart's. */
+/** Timing of a probe of the pod. The chart defines the request. */
 const PodProbe = z.strictObject({
   initialDelaySeconds: Count.optional(),
   periodSeconds: Count.optional(),
@@ -42,21 +42,20 @@ const PodProbe = z.strictObject({
 const PullSecrets = z.array(z.strictObject({ name: ObjectName.min(1) }));
 const Peers = z.strictObject({ to: Parts, ports: z.array(Port).min(1) });
 
-function alert(more: z.ZodRawShape = {}): z.ZodObject {
+function alert(extraFields: z.ZodRawShape = {}): z.ZodObject {
   return z.strictObject({
     enabled: z.boolean(),
     for: Duration,
     severity: z.string().min(1),
-    ...more,
+    ...extraFields,
   });
 }
 
 /**
- * The values of `charts/storage-probe`. All are there by `values.yaml`, so that none may be taken away, except those that
- * are optional here.
+ * Values of `charts/storage-probe`. `values.yaml` sets all of them; only those that are optional here may be removed.
  */
 export const ChartValues = z.strictObject({
-  /** Of the parent chart alone, for the `condition` of its dependency. */
+  /** Only read by a parent chart, as the `condition` of the dependency. */
   enabled: z.boolean().optional(),
   global: z.looseObject({ imageRegistry: z.string().optional(), imagePullSecrets: PullSecrets.optional() }),
   nameOverride: NamePart,
@@ -164,7 +163,7 @@ export const ChartValues = z.strictObject({
   tests: z.strictObject({ enabled: z.boolean() }),
 });
 
-/** As `values.schema.json`, which Helm holds all values to. */
+/** Renders `values.schema.json`, which Helm validates all values against. */
 export function chartValuesSchema(): string {
   const schema = z.toJSONSchema(ChartValues, { target: 'draft-7', reused: 'inline' });
   return `${JSON.stringify(schema, null, 2)}\n`;

@@ -1,5 +1,11 @@
 import { systemClock } from '../src/clock/system-clock.ts';
-import { defaultOf, type Flag, FLAGS, flagName, OTEL_NOTE } from '../src/commands/controller/flags.ts';
+import {
+  defaultDescription,
+  type Flag,
+  FLAGS,
+  flagName,
+  OTEL_NOTE,
+} from '../src/commands/controller/flags.ts';
 import type { FamilyInfo } from '../src/telemetry/exposition.ts';
 import { ProberMetrics } from '../src/telemetry/metrics.ts';
 
@@ -11,7 +17,7 @@ ${notice}
 
 # Flags of \`storage-probe controller\`
 
-Each flag has an environment variable; the flag counts before it, and an empty variable counts as unset. A value that is not accepted ends the start with one line that names the flag or the variable, and exit code 2.
+Each flag has an environment variable. The flag overrides the variable, and an empty variable counts as unset. If a value is invalid, the controller prints one line that names the flag or variable, and exits with code 2.
 
 ${OTEL_NOTE}
 
@@ -19,14 +25,14 @@ ${[...groups].map(([group, members]) => `## ${group}\n\n${members.map(flagEntry)
 }
 
 function flagEntry(flag: Flag): string {
-  const set = flag.otherwise === undefined ? `\`${flag.default}\`` : flag.otherwise;
+  const defaultValue = flag.defaultText === undefined ? `\`${flag.default}\`` : flag.defaultText;
   return `\
 ### \`${flag.flag}\`
 
 ${sentence(flag.help)}
 
 - environment: \`${flag.env}\`
-- default: ${set}
+- default: ${defaultValue}
 - accepted: ${flag.accepted}
 `;
 }
@@ -49,28 +55,28 @@ ${notice}
 
 # Metrics
 
-Served at \`/metrics\` of \`${flagName(FLAGS.listenAddress)}\` (${defaultOf(FLAGS.listenAddress)}), in Prometheus' text format or, for a scraper that takes it, in OpenMetrics'. Only OpenMetrics carries exemplars: the \`trace_id\` of the last run in each bucket of the durations of a target, and behind each count of its runs. Prometheus keeps them with \`--enable-feature=exemplar-storage\`.
+Served at \`/metrics\` on \`${flagName(FLAGS.listenAddress)}\` (${defaultDescription(FLAGS.listenAddress)}), in the Prometheus text format or, if the scraper accepts it, the OpenMetrics format. Only OpenMetrics has exemplars: for each target, every duration bucket and every run counter has the \`trace_id\` of its last run. Prometheus stores exemplars only with \`--enable-feature=exemplar-storage\`.
 
-## Of each target
+## Target metrics
 
-All series of a target go when it is removed, with its probe or from it. A run whose verdict is \`Unknown\` is counted, and its durations are not: it did not measure the store. \`function_name\` names the step, and \`reason\` is one of [reasons](reasons.md).
+When a target or its probe is removed, all series of the target are removed. A run with verdict \`Unknown\` is counted, but its durations are not recorded, because it did not measure the store. \`function_name\` is the step. \`reason\` is one of the [reasons](reasons.md).
 
 ${table(families.filter(isOfTarget))}
 
-One alert fits all schedules: the first says that a store fails, the second that nobody looks, for a run was due a minute ago and has not started.
+These two alerts work for every schedule. The first fires if a store fails. The second fires if a run has been due for more than a minute and has not started.
 
 \`\`\`promql
 storage_probe_healthy == 0
 timestamp(storage_probe_next_run_timestamp_seconds) - storage_probe_next_run_timestamp_seconds > 60
 \`\`\`
 
-## Of the operator
+## Operator metrics
 
-Names that dashboards for controller-runtime know are the same here.
+Metrics that controller-runtime also has use the same names, so that dashboards for controller-runtime work.
 
 ${table(families.filter((family) => !isOfTarget(family)))}
 
-Besides these come those of the process, as prom-client has them: \`process_*\` and \`nodejs_*\`, with the lag of the event loop.
+prom-client adds the process metrics \`process_*\` and \`nodejs_*\`, including the event loop lag.
 `;
 }
 

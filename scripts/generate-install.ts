@@ -1,4 +1,4 @@
-/** Writes `deploy/install.yaml`; it needs Helm. `test/charts` fails when the file is out of date. */
+/** Writes `deploy/install.yaml`. Needs Helm. `test/charts` fails if the file is out of date. */
 import { writeFile } from 'node:fs/promises';
 
 import { installManifests } from './install-manifests.ts';

@@ -1,6 +1,6 @@
 /**
- * Writes the reference pages, the CustomResourceDefinition and what the charts have of other files from their sources.
- * With `--check` it writes nothing, and fails naming the files that are out of date.
+ * Generates the reference pages, the CustomResourceDefinition and the charts' copies of other files. With `--check`, it
+ * writes nothing, and fails with the names of files that are out of date.
  */
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -31,7 +31,7 @@ const FILES = {
   'deploy/crds/storageprobes.yaml': crdYaml,
   'charts/storage-probe/templates/crd.yaml': chartCrd,
   'charts/storage-probe/values.schema.json': chartValuesSchema,
-  // A chart reads no file outside of its folder.
+  // A chart cannot read files outside its folder.
   'charts/storage-probe-demo/files/probe-policy.json': () => policy('probe-policy.json'),
   'charts/storage-probe-demo/files/existing-bucket-policy.json': () => policy('existing-bucket-policy.json'),
 } as const;
@@ -75,11 +75,11 @@ interface Field {
   readonly path: string;
   readonly schema: z.core.$ZodType;
   readonly required: boolean;
-  /** Absent if there is none. */
+  /** Absent if the field has no default. */
   readonly default?: unknown;
 }
 
-/** All fields of a map; after each, those below it. */
+/** All fields of a map, each followed by its nested fields. */
 function* fieldsBelow(schema: z.core.$ZodType, path: string): Generator<Field> {
   if (schema instanceof z.ZodArray) yield* fieldsBelow(unwrap(schema.element), `${path}[]`);
   if (!(schema instanceof z.ZodObject)) return;
@@ -105,29 +105,29 @@ ${NOTICE}
 
 # StorageProbe
 
-What a \`${KIND}\` of \`${API_VERSION}\` may hold. The same schema checks files on the command line.
+The fields of a \`${KIND}\` (\`${API_VERSION}\`). The command line validates files against the same schema.
 
 \`\`\`yaml
 ${EXAMPLE}\`\`\`
 
-Durations and sizes are written as everywhere in Kubernetes: \`30s\`, \`1m30s\`, \`500ms\`; \`4Ki\`, \`1Mi\`, \`500k\`. A duration is a whole number of milliseconds, a size a whole number of units (\`1536Ki\`, not \`1.5Mi\`). They are text, so a bare number goes in quotes (\`"1024"\`). A field that is null counts as absent. Unknown fields are errors, except below \`metadata\` and \`status\`.
+Durations and sizes use the notation of Kubernetes: \`30s\`, \`1m30s\`, \`500ms\`; \`4Ki\`, \`1Mi\`, \`500k\`. A duration must be a whole number of milliseconds, and a size a whole number of its unit (\`1536Ki\`, not \`1.5Mi\`). Both are text, so put a bare number in quotes (\`"1024"\`). A field that is null counts as absent. Unknown fields are errors, except under \`metadata\` and \`status\`.
 
 ## Fields
 
 ${fields.map(fieldEntry).join('\n')}
 ## Rules
 
-What must hold between fields, besides what stands above.
+Rules that apply to several fields together.
 
-| Rule | Field | Refused | Accepted |
+| Rule | Field | Message | Accepted |
 | --- | --- | --- | --- |
 ${fields.flatMap(ruleRows).join('\n')}
 
 ## Status
 
-What the controller writes; ignored in a file. A list named \`recentRuns\` holds what \`lastRun\` holds.
+The controller writes the status. In a file, it is ignored. The items of \`recentRuns\` have the same fields as \`lastRun\`.
 
-| Field | | |
+| Field | Type | Meaning |
 | --- | --- | --- |
 ${[...fieldsBelow(ProbeStatus, 'status')]
   .filter(({ path }) => !path.includes('recentRuns[]'))
@@ -167,7 +167,7 @@ function typeOf(schema: z.core.$ZodType): string {
   return schema instanceof z.ZodUnknown ? 'map' : 'text';
 }
 
-/** On one line, for example `[{ size: 4Ki }]`. */
+/** Formats a value as YAML on one line, for example `[{ size: 4Ki }]`. */
 function yamlOf(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(yamlOf).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return String(value);
@@ -184,7 +184,7 @@ function ruleRows({ path, schema }: Field): string[] {
   });
 }
 
-/** Plain text whose stars and bars Markdown is to leave alone. */
+/** Escapes stars and bars in plain text for Markdown. */
 function escaped(text: string): string {
   return text.replaceAll(/[*|]/g, String.raw`\$&`);
 }
@@ -204,11 +204,11 @@ ${NOTICE}
 
 # Reasons
 
-Why a run did not pass, in one word: the same in the trace (\`storageprobe.reason\`), the log line, the metrics and the status of the probe.
+A reason is one word that states why a run did not pass. The trace (\`storageprobe.reason\`), the log line, the metrics and the status of the probe use the same word.
 
 \`Failed\` counts against the target. \`Unknown\` means that the prober itself could not tell; it never counts against the target.
 
-| Reason | Verdict | What was seen |
+| Reason | Verdict | Meaning |
 | --- | --- | --- |
 ${Object.entries(REASONS)
   .map(([reason, { verdict, means }]) => `| [${reason}](#${reason.toLowerCase()}) | ${verdict} | ${means} |`)
@@ -217,13 +217,15 @@ ${Object.entries(REASONS)
 ${entries.join('\n')}
 ## Conditions
 
-The status of a probe has two conditions. Where the targets at fault agree on one of the reasons above, the condition has it; all other reasons are these.
+The status of a probe has two conditions:
 
 ${Object.entries(CONDITION_TYPES)
   .map(([type, means]) => `- \`${type}\`: ${means}`)
   .join('\n')}
 
-| Reason | Conditions | When |
+If all affected targets have the same reason from the list above, the condition has that reason. Otherwise, it has one of these:
+
+| Reason | Conditions | Meaning |
 | --- | --- | --- |
 ${Object.entries(CONDITION_REASONS)
   .map(([reason, { conditions, means }]) => `| ${reason} | ${conditions.join(', ')} | ${means} |`)

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --max-semi-space-size=2 --heap-growing-percent=20
-// Left alone, V8 keeps 200 MB more of what nobody needs any more: docs/performance.md, "The operator's memory".
+// Without these flags, V8 keeps about 200 MB more garbage: docs/performance.md, "The operator's memory".
 
 import { Command, CommanderError } from 'commander';
 
@@ -15,7 +15,7 @@ const stopping = new AbortController();
 let exitCode: ExitCode = EXIT.passed;
 
 process.on('SIGINT', stop).on('SIGTERM', stop);
-// A reader that went away, like `head`, is no fault of ours; what is under way ends in order.
+// A closed pipe, for example from `head`, is not an error: shut down in order.
 process.stdout.on('error', () => {
   stopping.abort();
 });
@@ -58,9 +58,9 @@ async function main(): Promise<void> {
   try {
     await program.parseAsync(process.argv);
   } catch (error) {
-    exitCode = tell(error);
+    exitCode = reportError(error);
   }
-  // A look-up of a name, or a channel to a Collector that is away, cannot be cancelled: nothing waits for them.
+  // Exit explicitly: DNS look-ups and a channel to an unreachable Collector cannot be cancelled.
   process.stdout.write('', () => process.exit(exitCode));
 }
 
@@ -68,14 +68,14 @@ function exit(code: ExitCode): void {
   exitCode = code;
 }
 
-/** The first signal asks for an orderly end, clean-up included; the second ends at once. */
+/** The first signal starts an orderly shutdown with clean-up. The second exits immediately. */
 function stop(): void {
   if (stopping.signal.aborted) process.exit(EXIT.unknown);
   stopping.abort();
 }
 
-function tell(error: unknown): ExitCode {
-  // commander has told the user already, or has printed the help that was asked for.
+function reportError(error: unknown): ExitCode {
+  // commander has already printed the error or the requested help.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.passed : EXIT.unknown;
   const lines =
     error instanceof InputError ? error.lines : [`unexpected error: ${String(error)}; please report it`];

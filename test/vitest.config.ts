@@ -19,7 +19,7 @@ export default defineConfig({
           globalSetup: ['test/integration/servers.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // Most of the time is spent waiting for other processes.
+          // The tests spend most of their time waiting for other processes.
           maxWorkers: 4,
           sequence: { shuffle: true },
         },
@@ -30,10 +30,10 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/e2e/stack.ts'],
-          // More than all that a test waits for together: what it waits for in vain says so itself.
+          // Longer than all waits of one test together, so that a wait reports its own timeout first.
           testTimeout: 420_000,
           hookTimeout: 420_000,
-          // They share the cluster, and each installs the operator as it needs it.
+          // All test files share one cluster, and each installs the operator with its own values.
           maxWorkers: 1,
         },
       },

@@ -4,39 +4,42 @@ import type { Progress } from '../local/progress.ts';
 
 const DELETE_MS = 60_000;
 
-export interface ReachOptions {
+export interface ConnectOptions {
   readonly name: string;
-  /** Where the way to the cluster is written. Default: where kubectl looks. */
+  /** Default: kubectl's default kubeconfig. */
   readonly kubeconfigFile?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
 }
 
-export interface ClusterOptions extends ReachOptions {
-  /** Of kind. */
+export interface ClusterOptions extends ConnectOptions {
+  /** Configuration file for kind. */
   readonly configFile: string;
 }
 
-/** A kind cluster, by the programs that reach it. */
+/** A kind cluster and the commands to use it. */
 export interface Cluster {
-  /** Flags by which kubectl reaches it. */
+  /** Flags that point kubectl at the cluster. */
   readonly kubectlFlags: readonly string[];
-  /** Returns what kubectl printed. @throws Error with its words. */
+  /** Returns kubectl's stdout. @throws Error with its output if it fails. */
   kubectl(args: readonly string[], options?: CommandOptions): Promise<string>;
-  /** Returns what Helm printed. @throws Error with its words. */
+  /** Returns Helm's stdout. @throws Error with its output if it fails. */
   helm(args: readonly string[], options?: CommandOptions): Promise<string>;
-  /** Brings an image of the engine to its nodes. */
+  /** Copies an image from the local Docker engine to the cluster's nodes. */
   load(image: string): Promise<void>;
   delete(): Promise<void>;
 }
 
-export async function hasCluster({ name, signal }: Pick<ReachOptions, 'name' | 'signal'>): Promise<boolean> {
+export async function hasCluster({
+  name,
+  signal,
+}: Pick<ConnectOptions, 'name' | 'signal'>): Promise<boolean> {
   const names = await runCommand('kind', ['get', 'clusters'], { signal });
   return names.split('\n').includes(name);
 }
 
-/** Makes a cluster, and waits until it is ready. One that does not get ready is deleted again. */
-export async function makeCluster(options: ClusterOptions): Promise<void> {
+/** Creates a cluster and waits until it is ready. If that fails, the cluster is deleted. */
+export async function createCluster(options: ClusterOptions): Promise<void> {
   options.progress?.(`creating the cluster ${options.name}`);
   try {
     const flags = [`--config=${options.configFile}`, ...kubeconfigFlags(options), '--wait=180s'];
@@ -47,12 +50,12 @@ export async function makeCluster(options: ClusterOptions): Promise<void> {
   }
 }
 
-/** Writes the way to a cluster into the kubeconfig, for one that was made elsewhere. */
-export async function exportKubeconfig(options: ReachOptions): Promise<void> {
+/** Writes the connection details of an existing cluster to the kubeconfig. */
+export async function exportKubeconfig(options: ConnectOptions): Promise<void> {
   await runKind(options, 'export', 'kubeconfig', ...kubeconfigFlags(options));
 }
 
-export async function reachCluster(options: ReachOptions): Promise<Cluster> {
+export async function connectCluster(options: ConnectOptions): Promise<Cluster> {
   const { name, signal, progress } = options;
   const kubectl = await getBinary('kubectl', { signal, progress });
   const helm = await getBinary('helm', { signal, progress });
@@ -70,16 +73,19 @@ export async function reachCluster(options: ReachOptions): Promise<Cluster> {
   };
 }
 
-/** Also when the signal has aborted. */
-function deleteCluster(options: ReachOptions): Promise<void> {
+/** Ignores the caller's signal, so that an aborted start is cleaned up too. */
+function deleteCluster(options: ConnectOptions): Promise<void> {
   const signal = AbortSignal.timeout(DELETE_MS);
   return runKind({ ...options, signal }, 'delete', 'cluster', ...kubeconfigFlags(options));
 }
 
-async function runKind({ name, signal, progress }: ReachOptions, ...args: readonly string[]): Promise<void> {
+async function runKind(
+  { name, signal, progress }: ConnectOptions,
+  ...args: readonly string[]
+): Promise<void> {
   await runCommand('kind', [...args, `--name=${name}`], { signal, progress });
 }
 
-function kubeconfigFlags({ kubeconfigFile }: ReachOptions): string[] {
+function kubeconfigFlags({ kubeconfigFile }: ConnectOptions): string[] {
   return kubeconfigFile === undefined ? [] : [`--kubeconfig=${kubeconfigFile}`];
 }

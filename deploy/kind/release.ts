@@ -4,27 +4,27 @@ import type { Cluster } from './cluster.ts';
 import { type CommandOptions, runCommand } from '../local/command.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-/** As charts/storage-probe names it, without a tag. */
+/** Default image of charts/storage-probe, without the tag. */
 export const IMAGE = 'ghcr.io/storageprobe/storage-probe';
-/** The nodes may have to pull images. */
+/** Long enough for the nodes to pull images. */
 const INSTALL_DEADLINE = '10m';
 
 /** One installation of a chart. */
 export interface Release {
   readonly name: string;
   readonly namespace: string;
-  /** Folder of the chart. */
+  /** Path of the chart's folder. */
   readonly chart: string;
   readonly valuesFile?: string;
-  /** They count before those of the file. */
+  /** These override the values in `valuesFile`. */
   readonly values?: object;
 }
 
 /**
- * Installs or upgrades a release, and waits until all of it is ready.
+ * Installs or upgrades a release and waits until all its resources are ready.
  *
- * @param deadline as Helm takes it.
- * @returns what Helm printed.
+ * @param deadline in Helm's duration format.
+ * @returns Helm's stdout.
  */
 export function installRelease(
   cluster: Cluster,
@@ -35,7 +35,7 @@ export function installRelease(
   return cluster.helm([...args, '--wait', `--timeout=${deadline}`], { input: valuesOf(release) });
 }
 
-/** Brings the images of releases to a cluster, as far as the engine has them: the nodes need not pull those. */
+/** Copies the releases' images to the cluster if the local Docker engine has them. The nodes pull the others. */
 export async function loadImages(
   cluster: Cluster,
   releases: readonly Release[],
@@ -46,13 +46,13 @@ export async function loadImages(
       cluster.helm(['template', ...chartArguments(release)], { input: valuesOf(release) }),
     ),
   );
-  const named = rendered.join('\n').matchAll(/^\s*(?:- )?image: "?([^"\s]+)"?$/gm);
-  for (const image of new Set([...named].map(([, name = '']) => name))) {
+  const matches = rendered.join('\n').matchAll(/^\s*(?:- )?image: "?([^"\s]+)"?$/gm);
+  for (const image of new Set([...matches].map(([, name = '']) => name))) {
     if (await isInEngine(image, options)) {
       options.progress?.(`loading ${image}`);
       await cluster.load(image);
     } else {
-      options.progress?.(`${image} is not here: the cluster pulls it`);
+      options.progress?.(`${image} is not in the local engine: the cluster pulls it`);
     }
   }
 }
@@ -60,7 +60,7 @@ export async function loadImages(
 /**
  * Builds the operator's image from this checkout.
  *
- * @returns its tag: another one for another content, so that an upgrade replaces the Pods.
+ * @returns its tag, derived from the content, so that an upgrade to a new build replaces the Pods.
  */
 export async function buildImage(options: CommandOptions): Promise<string> {
   const latest = `${IMAGE}:latest`;
@@ -87,7 +87,7 @@ function chartArguments({ name, chart, namespace, valuesFile }: Release): string
   return [name, chart, `--namespace=${namespace}`, ...files.map((file) => `--values=${file}`)];
 }
 
-/** JSON is YAML, too. */
+/** JSON is valid YAML. */
 function valuesOf({ values = {} }: Release): string {
   return JSON.stringify(values);
 }

@@ -15,16 +15,16 @@ beforeEach(async () => {
 
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-async function program(path: string, lines = ''): Promise<string> {
+async function writeProgram(path: string, lines = ''): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(path, `#!/bin/sh\n${lines}\n`);
   await chmod(path, 0o755);
   return path;
 }
 
-/** A `go` on PATH that writes what it is told to build, and counts its builds in a file. */
+/** Puts a fake `go` on PATH. It writes an empty program and records each build in a file. */
 async function fakeGo(lines = ''): Promise<void> {
-  await program(
+  await writeProgram(
     join(env.PATH, 'go'),
     `
     [ "$1" = build ] || exit 0
@@ -41,50 +41,50 @@ async function builds(): Promise<number> {
 }
 
 describe('findBinary', () => {
-  it('takes what is there and what was built, and builds nothing', async () => {
+  it('finds programs on PATH and earlier builds, without building', async () => {
     await fakeGo();
     expect(await findBinary('minio', env)).toBeUndefined();
     const built = await getBinary('minio', { env });
     expect(await findBinary('minio', env)).toBe(built);
-    const onPath = await program(join(env.PATH, 'minio'));
+    const onPath = await writeProgram(join(env.PATH, 'minio'));
     expect(await findBinary('minio', env)).toBe(onPath);
   });
 });
 
 describe('getBinary', () => {
-  it('takes the program that the variable names before the one on PATH', async () => {
-    await program(join(env.PATH, 'minio'));
-    env['STORAGE_PROBE_MINIO'] = await program(join(dir, 'mine'));
+  it('prefers the program in the environment variable to the one on PATH', async () => {
+    await writeProgram(join(env.PATH, 'minio'));
+    env['STORAGE_PROBE_MINIO'] = await writeProgram(join(dir, 'mine'));
     expect(await getBinary('minio', { env })).toBe(join(dir, 'mine'));
   });
 
-  it('refuses a variable that names no program', async () => {
+  it('rejects an environment variable that is not an executable file', async () => {
     env['STORAGE_PROBE_MINIO'] = join(dir, 'nothing');
     await expect(getBinary('minio', { env })).rejects.toThrow(/STORAGE_PROBE_MINIO is set to .*nothing/);
   });
 
-  it('takes the program on PATH', async () => {
-    const onPath = await program(join(env.PATH, 'jaeger'));
+  it('finds a program on PATH', async () => {
+    const onPath = await writeProgram(join(env.PATH, 'jaeger'));
     expect(await getBinary('jaeger', { env })).toBe(onPath);
   });
 
-  it('takes the program that envtest uses before the one on PATH', async () => {
-    await program(join(env.PATH, 'etcd'));
-    const onPath = await program(join(env.PATH, 'kubectl'));
-    const asset = await program(join(dir, 'envtest/etcd'));
+  it('prefers the program in KUBEBUILDER_ASSETS to the one on PATH', async () => {
+    await writeProgram(join(env.PATH, 'etcd'));
+    const onPath = await writeProgram(join(env.PATH, 'kubectl'));
+    const asset = await writeProgram(join(dir, 'envtest/etcd'));
     env['KUBEBUILDER_ASSETS'] = join(dir, 'envtest');
     expect(await getBinary('etcd', { env })).toBe(asset);
     expect(await getBinary('kubectl', { env })).toBe(onPath);
   });
 
-  it('passes over another program that is called mc, too', async () => {
-    await program(join(dir, 'commander/mc'), 'echo GNU Midnight Commander 4.8.29');
-    const client = await program(join(dir, 'minio/mc'), "echo 'Copyright (c) 2015-2025 MinIO, Inc.'");
+  it('skips a different program that is also called mc', async () => {
+    await writeProgram(join(dir, 'commander/mc'), 'echo GNU Midnight Commander 4.8.29');
+    const client = await writeProgram(join(dir, 'minio/mc'), "echo 'Copyright (c) 2015-2025 MinIO, Inc.'");
     env.PATH = `${join(dir, 'commander')}:${join(dir, 'minio')}`;
     expect(await getBinary('mc', { env })).toBe(client);
   });
 
-  it('builds once, and then finds what it built', async () => {
+  it('builds a program once and reuses it', async () => {
     await fakeGo();
     const lines: string[] = [];
     const first = await getBinary('minio', { env, progress: (line) => lines.push(line) });
@@ -92,25 +92,25 @@ describe('getBinary', () => {
     expect(first.startsWith(env.XDG_CACHE_HOME)).toBe(true);
     expect(await builds()).toBe(1);
     expect(lines).toEqual([
-      'building MinIO 2026-02-12 from source, 4–6 min the first time',
+      'building MinIO 2026-02-12 from source (4–6 min the first time)',
       expect.stringMatching(/^built MinIO 2026-02-12 in \d+ s$/),
     ]);
   });
 
-  it('builds with the tags of the program', async () => {
+  it('passes the build tags to Go', async () => {
     await fakeGo(`echo "$*" > '${dir}/arguments'`);
     await getBinary('promtool', { env });
     expect(await readFile(join(dir, 'arguments'), 'utf8')).toContain(' -tags remove_all_sd -o ');
   });
 
-  it('builds once for all that want it at the same time', async () => {
+  it('shares one build between concurrent callers', async () => {
     await fakeGo();
     const wanted = Array.from({ length: 3 }, () => getBinary('minio', { env }));
     expect(new Set(await Promise.all(wanted)).size).toBe(1);
     expect(await builds()).toBe(1);
   });
 
-  it('tells the end of the log when a build fails, and leaves nothing half done', async () => {
+  it('reports the end of the log when a build fails, and removes partial output', async () => {
     await fakeGo("echo 'no space left on device' >&2; exit 1");
     const error: unknown = await getBinary('minio', { env }).catch((reason: unknown) => reason);
     expect(String(error)).toMatch(/Building MinIO 2026-02-12 failed.*\n {2}no space left on device$/);
@@ -119,7 +119,7 @@ describe('getBinary', () => {
     expect(await readdir(dirname(log))).toEqual(['minio.log']);
   });
 
-  it('stops a build when asked', async () => {
+  it('stops a build when the signal aborts', async () => {
     await fakeGo('exec /bin/sleep 60');
     const stopping = new AbortController();
     const building = getBinary('minio', {
@@ -130,7 +130,7 @@ describe('getBinary', () => {
     await expect(building).rejects.toThrow(stopping.signal.reason);
   });
 
-  it('tells the ways out when there is no Go', async () => {
+  it('explains how to get the program if Go is not installed', async () => {
     await expect(getBinary('minio', { env })).rejects.toThrow(
       /install Go .*minio.*STORAGE_PROBE_MINIO.*quay\.io\/minio/,
     );

@@ -4,15 +4,15 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { goBuild, recipeHash } from './go-build.ts';
-import { BEAT_MS, type Progress } from './progress.ts';
+import { goBuild, buildInputsHash } from './go-build.ts';
+import { PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
 import { withLock } from './lock.ts';
 import { SERVERS, type Server, type ServerName } from './servers.ts';
 
 export interface BinaryOptions {
   /** Default `process.env`. */
   readonly env?: NodeJS.ProcessEnv | undefined;
-  /** Ends a build, or the wait for another process's. */
+  /** Cancels a build, or the wait for another process's build. */
   readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
 }
@@ -20,11 +20,11 @@ export interface BinaryOptions {
 const IDENTITY_TIMEOUT_MS = 10_000;
 
 /**
- * The path of a server's program: what its environment variable names, else what lies in the folder that
- * `KUBEBUILDER_ASSETS` names (set where envtest is used), else what is on PATH, else what was built before, else what Go
- * builds now, which takes minutes. Processes that want the same build at once share it.
+ * Returns the path of a server's program. Looks in this order: the server's environment variable, the folder in
+ * `KUBEBUILDER_ASSETS` (set by envtest), PATH, earlier builds. If none has it, builds it with Go, which takes minutes.
+ * Concurrent processes share one build.
  *
- * @throws Error with what is missing and the ways out, or with the end of the failed build's log.
+ * @throws Error that explains how to get the program, or with the end of the log if the build fails.
  */
 export async function getBinary(name: ServerName, options: BinaryOptions = {}): Promise<string> {
   const { env = process.env, signal, progress = () => undefined } = options;
@@ -35,40 +35,43 @@ export async function getBinary(name: ServerName, options: BinaryOptions = {}): 
   const folder = await cacheFolder(name, env);
   const binary = join(folder, name);
   await mkdir(folder, { recursive: true });
-  let saidMs = -Infinity;
-  function onTaken(holder: number): void {
-    if (performance.now() - saidMs < BEAT_MS) return;
-    saidMs = performance.now();
-    progress(`waiting for process ${holder}, which builds ${server.title}`);
+  let reportedMs = -Infinity;
+  function onBusy(holder: number): void {
+    if (performance.now() - reportedMs < PROGRESS_INTERVAL_MS) return;
+    reportedMs = performance.now();
+    progress(`waiting for process ${holder} to build ${server.title}`);
   }
-  await withLock(join(folder, 'lock'), { onTaken, signal }, async () => {
-    if (!(await isProgram(binary))) await goBuild({ name, server, binary, env, signal, progress });
+  await withLock(join(folder, 'lock'), { onBusy, signal }, async () => {
+    if (!(await isExecutable(binary))) await goBuild({ name, server, binary, env, signal, progress });
   });
   return binary;
 }
 
-/** As {@link getBinary}, but undefined where Go would have to build it. */
+/** Like {@link getBinary}, but returns undefined instead of building the program. */
 export async function findBinary(
   name: ServerName,
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<string | undefined> {
   const server: Server = SERVERS[name];
-  const found = (await givenBinary(server, env)) ?? (await binaryInFolders(name, server, env));
+  const found = (await binaryFromVariable(server, env)) ?? (await binaryInFolders(name, server, env));
   if (found !== undefined) return found;
   const built = join(await cacheFolder(name, env), name);
-  return (await isProgram(built)) ? built : undefined;
+  return (await isExecutable(built)) ? built : undefined;
 }
 
 async function cacheFolder(name: ServerName, env: NodeJS.ProcessEnv): Promise<string> {
   const cache = join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'storage-probe');
-  return join(cache, 'bin', `${name}-${await recipeHash(name, SERVERS[name])}`);
+  return join(cache, 'bin', `${name}-${await buildInputsHash(name, SERVERS[name])}`);
 }
 
-async function givenBinary({ variable }: Server, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  const path = env[variable];
+async function binaryFromVariable(
+  { envVariable }: Server,
+  env: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
+  const path = env[envVariable];
   if (path === undefined || path === '') return undefined;
-  if (await isProgram(path)) return path;
-  throw new Error(`${variable} is set to ${path}, which is not a program.`);
+  if (await isExecutable(path)) return path;
+  throw new Error(`${envVariable} is set to ${path}, which is not an executable file.`);
 }
 
 async function binaryInFolders(
@@ -79,22 +82,22 @@ async function binaryInFolders(
   const folders = [env['KUBEBUILDER_ASSETS'] ?? '', ...(env['PATH'] ?? '').split(delimiter)];
   for (const folder of folders) {
     const path = join(folder, name);
-    if (folder !== '' && (await isProgram(path)) && (await isServer(path, server))) return path;
+    if (folder !== '' && (await isExecutable(path)) && (await isExpectedProgram(path, server))) return path;
   }
   return undefined;
 }
 
-async function isServer(path: string, { identity }: Server): Promise<boolean> {
-  if (identity === undefined) return true;
+async function isExpectedProgram(path: string, { versionPattern }: Server): Promise<boolean> {
+  if (versionPattern === undefined) return true;
   try {
     const { stdout } = await promisify(execFile)(path, ['--version'], { timeout: IDENTITY_TIMEOUT_MS });
-    return identity.test(stdout);
+    return versionPattern.test(stdout);
   } catch {
     return false;
   }
 }
 
-async function isProgram(path: string): Promise<boolean> {
+async function isExecutable(path: string): Promise<boolean> {
   try {
     await access(path, constants.X_OK);
     return (await stat(path)).isFile();

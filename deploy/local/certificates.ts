@@ -1,4 +1,4 @@
-import 'reflect-metadata'; // before @peculiar/x509, which asks for it
+import 'reflect-metadata'; // must come before @peculiar/x509, which depends on it
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -17,30 +17,30 @@ import { isIP } from 'node:net';
 export interface LeafOptions {
   /** Default: `127.0.0.1` and `localhost`. */
   readonly hosts?: readonly string[];
-  /** Default: an hour ago. */
+  /** Default: one hour ago. */
   readonly notBefore?: Date;
-  /** Default: in a day. */
+  /** Default: in 24 hours. */
   readonly notAfter?: Date;
 }
 
 /** A private certificate authority, in memory. */
 export interface CertificateAuthority {
-  /** PEM: what a client must trust. */
+  /** CA certificate for clients to trust, PEM. */
   readonly certificate: string;
-  /** A server's certificate and its key, PEM. */
+  /** Issues a server certificate with its key, PEM. */
   issue(options?: LeafOptions): Promise<{ readonly cert: string; readonly key: string }>;
 }
 
 const HOUR_MS = 3_600_000;
 const KEY = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-export async function makeAuthority(commonName = 'storage-probe test CA'): Promise<CertificateAuthority> {
-  const keys = await makeKeys();
+export async function createAuthority(commonName = 'storage-probe test CA'): Promise<CertificateAuthority> {
+  const keys = await createKeyPair();
   const root = await X509CertificateGenerator.createSelfSigned({
     name: `CN=${commonName}`,
     keys,
     signingAlgorithm: KEY,
-    // Long enough to issue certificates that lie wholly in the past.
+    // Starts early enough to issue certificates that have already expired.
     notBefore: hoursFromNow(-24 * 3_650),
     notAfter: hoursFromNow(24 * 365),
     extensions: [
@@ -55,7 +55,7 @@ export async function makeAuthority(commonName = 'storage-probe test CA'): Promi
     notBefore = hoursFromNow(-1),
     notAfter = hoursFromNow(24),
   }: LeafOptions = {}): Promise<{ cert: string; key: string }> {
-    const leafKeys = await makeKeys();
+    const leafKeys = await createKeyPair();
     const leaf = await X509CertificateGenerator.create({
       subject: `CN=${hosts[0]}`,
       issuer: root.subject,
@@ -81,7 +81,7 @@ export async function makeAuthority(commonName = 'storage-probe test CA'): Promi
   return { certificate: root.toString('pem'), issue };
 }
 
-function makeKeys(): Promise<webcrypto.CryptoKeyPair> {
+function createKeyPair(): Promise<webcrypto.CryptoKeyPair> {
   return crypto.subtle.generateKey(KEY, true, ['sign', 'verify']);
 }
 

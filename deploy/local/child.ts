@@ -4,7 +4,7 @@ import { constants } from 'node:os';
 
 import { hasCode } from './has-code.ts';
 
-const FATAL_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const TERMINATION_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const STOP_GRACE_MS = 5_000;
 
 export interface Exit {
@@ -15,19 +15,19 @@ export interface Exit {
 export interface Child {
   readonly process: ChildProcess;
   readonly pid: number;
-  /** Resolves when the process is gone and its pipes are read; never rejects. */
+  /** Resolves when the process has exited and its output has been read. Never rejects. */
   readonly exited: Promise<Exit>;
-  /** Sends a signal to the process and to all that it started, and does not wait. */
+  /** Sends a signal to the whole process group, without waiting. */
   kill(signal: NodeJS.Signals): void;
-  /** Asks it to end, ends it after 5 s, and resolves when it is gone. */
+  /** Sends SIGTERM, and SIGKILL after 5 s. Resolves when the process has exited. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a child that does not outlive this process. It gets a process group of its own, so that Ctrl-C reaches only
- * this process, which then stops its children in an order of its choice.
+ * Starts a child that does not outlive this process. The child runs in a separate process group: Ctrl-C reaches only this
+ * process, which then decides in which order to stop its children.
  *
- * @throws what `spawn` says, for example `ENOENT` when there is no such program.
+ * @throws the error of `spawn`, for example `ENOENT` if the program does not exist.
  */
 export async function spawnChild(
   command: string,
@@ -53,7 +53,7 @@ export async function spawnChild(
 
   async function stop(): Promise<void> {
     kill('SIGTERM');
-    // A process that stands still by SIGSTOP would not see the signal before its grace is over.
+    // A process suspended by SIGSTOP handles SIGTERM only after it is resumed.
     kill('SIGCONT');
     const timer = setTimeout(() => kill('SIGKILL'), STOP_GRACE_MS);
     await exited;
@@ -64,11 +64,11 @@ export async function spawnChild(
 }
 
 /**
- * Waits until a child has ended by itself, and stops it when `signal` aborts.
+ * Waits until a child exits, and stops it if `signal` aborts.
  *
- * @throws the signal's reason, once the child is gone.
+ * @throws the signal's reason, after the child has exited.
  */
-export async function untilEnded(child: Child, signal: AbortSignal | undefined): Promise<Exit> {
+export async function waitForExit(child: Child, signal: AbortSignal | undefined): Promise<Exit> {
   const stop = (): void => void child.stop();
   if (signal?.aborted === true) stop();
   signal?.addEventListener('abort', stop);
@@ -78,21 +78,21 @@ export async function untilEnded(child: Child, signal: AbortSignal | undefined):
   return exit;
 }
 
-/** Aborts when this process is asked to end, which from then on is the caller's task. Asked again, it ends at once. */
+/** Aborts on the first SIGINT, SIGTERM or SIGHUP. The caller must then exit. The same signal again exits at once. */
 export function stopSignal(): AbortSignal {
   const stopping = new AbortController();
-  for (const signal of FATAL_SIGNALS) process.once(signal, () => stopping.abort());
+  for (const signal of TERMINATION_SIGNALS) process.once(signal, () => stopping.abort());
   return stopping.signal;
 }
 
-/** The groups of living children: as the listeners below, a thing of this process and not of a caller. */
+/** Process groups of running children. Global because the listeners below are global to the process. */
 const groups = new Set<number>();
 
 function addGroup(pid: number): void {
   if (groups.size === 0) {
     process.on('exit', killAll);
-    // First, to see even an owner's listener that is there for once.
-    for (const signal of FATAL_SIGNALS) process.prependListener(signal, onFatalSignal);
+    // Must run first, while a one-time listener of the caller is still registered.
+    for (const signal of TERMINATION_SIGNALS) process.prependListener(signal, onTerminationSignal);
   }
   groups.add(pid);
 }
@@ -101,7 +101,7 @@ function removeGroup(pid: number): void {
   groups.delete(pid);
   if (groups.size > 0) return;
   process.off('exit', killAll);
-  for (const signal of FATAL_SIGNALS) process.off(signal, onFatalSignal);
+  for (const signal of TERMINATION_SIGNALS) process.off(signal, onTerminationSignal);
 }
 
 function killAll(): void {
@@ -112,12 +112,12 @@ function killGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch (error) {
-    // It ended, and Node has not told so yet.
+    // It has exited, but Node has not reported that yet.
     if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 
-/** By default a signal ends Node with no `exit` event. An owner that listens itself also stops its children itself. */
-function onFatalSignal(signal: NodeJS.Signals): void {
+/** By default, a signal ends Node without an `exit` event. A caller with its own listener stops its children itself. */
+function onTerminationSignal(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
 }

@@ -1,11 +1,11 @@
 export interface ColumnOptions {
   /** Spaces between two columns. */
   readonly gap: number;
-  /** Of a column, with its gap. */
+  /** Minimum width of a column, including its gap. */
   readonly minWidth?: number;
 }
 
-/** One line for each row, its cells padded to the widest of their column. */
+/** One line per row, with each cell padded to the width of its column. */
 export function formatColumns(
   rows: readonly (readonly string[])[],
   { gap, minWidth = 0 }: ColumnOptions,

@@ -1,55 +1,54 @@
 import { basename } from 'node:path';
 import type { Readable } from 'node:stream';
 
-import { type Child, spawnChild, untilEnded } from './child.ts';
+import { type Child, spawnChild, waitForExit } from './child.ts';
 import { hasCode } from './has-code.ts';
-import { type Progress, startBeat } from './progress.ts';
+import { type Progress, startProgressTimer } from './progress.ts';
 
 export interface CommandOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Is told every 10 s how long the command has been running. By default nobody is. */
+  /** Called every 10 s with the time that the command has been running. */
   readonly progress?: Progress | undefined;
   readonly cwd?: string | undefined;
-  /** Default: that of this process. */
+  /** Default: the environment of this process. */
   readonly env?: NodeJS.ProcessEnv | undefined;
-  /** What it reads from stdin. Secrets go here: arguments can be read by every process. */
+  /** Input for stdin. Use this for secrets, because other processes can read arguments. */
   readonly input?: string | undefined;
 }
 
-/** Of each stream. */
+/** Limit for each output stream. */
 const MAX_OUTPUT_CHARS = 64 * 1_024 * 1_024;
 const TAIL_LINES = 20;
 
 /**
- * Runs a command to its end, and returns what it printed on stdout. When the signal aborts, the command is gone before
- * this rejects.
+ * Runs a command and returns its stdout. If the signal aborts, this rejects only after the command has exited.
  *
- * @throws Error when there is no such program, and with the end of what it printed when it fails.
+ * @throws Error if the program does not exist, or with the end of its output if it fails.
  */
 export async function runCommand(
   command: string,
   args: readonly string[],
   { signal, progress, cwd, env, input = '' }: CommandOptions = {},
 ): Promise<string> {
-  const shown = `${basename(command)} ${args[0] ?? ''}`.trim();
-  using _ = startBeat((elapsed) => progress?.(`${shown}: ${elapsed}`));
+  const label = `${basename(command)} ${args[0] ?? ''}`.trim();
+  using _ = startProgressTimer((elapsed) => progress?.(`${label}: ${elapsed}`));
   try {
     const child = await spawnChild(command, args, { cwd, env, stdio: 'pipe' });
     const stdout = collect(child, child.process.stdout);
     const stderr = collect(child, child.process.stderr);
-    // It may end without having read all; how it ended says why.
+    // Ignores errors from a command that exits without reading all its input. Its exit code shows why.
     child.process.stdin?.on('error', () => undefined).end(input);
-    const exit = await untilEnded(child, signal);
+    const exit = await waitForExit(child, signal);
     if (exit.code === 0) return stdout();
-    const said = tailOf(`${stdout()}${stderr()}`);
-    throw new Error(`${shown} failed:\n  ${said.join('\n  ') || `exit ${exit.code ?? exit.signal}`}`);
+    const tail = tailOf(`${stdout()}${stderr()}`);
+    throw new Error(`${label} failed:\n  ${tail.join('\n  ') || `exit ${exit.code ?? exit.signal}`}`);
   } catch (error) {
-    if (hasCode(error, 'ENOENT')) throw new Error(`${command} is not on this machine`, { cause: error });
+    if (hasCode(error, 'ENOENT')) throw new Error(`${command} is not installed`, { cause: error });
     throw error;
   }
 }
 
-/** Returns who tells what has come so far. A command that says too much is ended. */
+/** Returns a function that returns the output so far. Kills a command that exceeds the limit. */
 function collect(child: Child, stream: Readable | null): () => string {
   let text = '';
   stream?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -59,8 +58,8 @@ function collect(child: Child, stream: Readable | null): () => string {
   return () => text;
 }
 
-/** Some programs say on stdout why they failed. */
+/** Needs stdout too, because some programs report errors there. */
 function tailOf(output: string): string[] {
-  const said = output.trim();
-  return said === '' ? [] : said.split('\n').slice(-TAIL_LINES);
+  const text = output.trim();
+  return text === '' ? [] : text.split('\n').slice(-TAIL_LINES);
 }

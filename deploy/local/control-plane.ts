@@ -4,25 +4,25 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 
 import { getBinary } from './binary.ts';
-import { makeAuthority } from './certificates.ts';
+import { createAuthority } from './certificates.ts';
 import { startServer, type RunningServer, type StartOptions } from './running-server.ts';
 
 const DAY_MS = 86_400_000;
 const SERVING_MS = 30 * DAY_MS;
 const COMPACT_TIMEOUT_MS = 10_000;
 
-/** May do everything. */
+/** User with all permissions. */
 export const ADMIN = 'admin';
-/** The operator: may do nothing until `rbac.yaml` is applied. */
+/** The operator's user. It has no permissions until `rbac.yaml` is applied. */
 export const OPERATOR = 'storage-probe';
 
-/** Start again with the same `dir` to find the objects again; its certificates and tokens are new ones. */
+/** A restart with the same `dir` keeps the objects but creates new certificates and tokens. */
 export interface ControlPlaneOptions extends StartOptions {
-  /** Of the API server. Default: a free one; a server that shall come back needs one that nobody takes meanwhile. */
+  /** Port of the API server. Default: a free port. If the server is to be restarted, no other process may use the port. */
   readonly port?: number | undefined;
-  /** Further users, who may do nothing until they are allowed to. */
+  /** Additional users, without permissions. */
   readonly users?: readonly User[] | undefined;
-  /** Further flags for kube-apiserver. */
+  /** Additional flags for kube-apiserver. */
   readonly flags?: readonly string[] | undefined;
 }
 
@@ -31,31 +31,31 @@ export interface User {
   readonly groups?: readonly string[];
 }
 
-/** What a client needs. */
+/** Connection details for a client. */
 export interface KubeAccess {
   readonly url: string;
-  /** PEM: what a client must trust. */
+  /** CA certificate for clients to trust, PEM. */
   readonly caPem: string;
-  /** By the name of the user: `admin`, `storage-probe` and those that were asked for. */
+  /** Tokens by user name: `admin`, `storage-probe` and the additional users. */
   readonly tokens: Readonly<Record<string, string>>;
 }
 
 /**
- * An API server and its store, with RBAC, and nothing else: no controller collects garbage (a deleted namespace stays,
- * terminating) and nothing runs Pods.
+ * An API server with RBAC, and etcd. There are no controllers and no kubelet: a deleted namespace stays Terminating, and
+ * Pods do not run.
  */
 export interface ControlPlane extends AsyncDisposable, KubeAccess {
   readonly adminToken: string;
-  /** Of the admin. */
+  /** Kubeconfig of the admin. */
   readonly kubeconfigFile: string;
   readonly etcd: Etcd;
-  /** Another one after each restart. */
+  /** The current server process. Each restart replaces it. */
   readonly apiServer: RunningServer;
-  /** Writes one for another user, and returns its path. */
+  /** Writes a kubeconfig for a user and returns its path. */
   kubeconfigFor(user: string, namespace?: string): Promise<string>;
-  /** As a crash: connections break off. Resolves when it is gone. */
+  /** Simulates a crash: open connections are cut. Resolves when the process has exited. */
   killApiServer(): Promise<void>;
-  /** Ends it in good order, if it still runs, and starts it again at the same URL with the same objects. */
+  /** Stops the API server gracefully if it is running, and restarts it at the same URL with the same objects. */
   restartApiServer(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -64,14 +64,14 @@ export interface Etcd extends RunningServer {
   readonly url: string;
 }
 
-/** etcd and kube-apiserver, ready to be used. */
+/** Starts etcd and kube-apiserver, and waits until both are ready. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
   const { dir, signal, progress, users = [], flags = [] } = options;
   const binary = await getBinary('kube-apiserver', { signal, progress });
   await using started = new AsyncDisposableStack();
   const etcd = started.use(await startEtcd({ dir, signal, progress }));
 
-  const authority = await makeAuthority('storage-probe control plane');
+  const authority = await createAuthority('storage-probe control plane');
   const accounts = [{ name: ADMIN, groups: ['system:masters'] }, { name: OPERATOR }, ...users];
   const tokens = Object.fromEntries(accounts.map(({ name }) => [name, randomBytes(16).toString('hex')]));
   const certificate = await authority.issue({ notAfter: new Date(Date.now() + SERVING_MS) });
@@ -155,7 +155,7 @@ async function startEtcd({ dir, signal, progress }: StartOptions): Promise<Etcd>
           `--listen-client-urls=${url}`,
           `--advertise-client-urls=${url}`,
           '--listen-peer-urls=http://127.0.0.1:0',
-          // Nothing here needs to survive a power cut.
+          // The data need not survive a power failure.
           '--unsafe-no-fsync',
           '--log-level=warn',
         ],
@@ -174,7 +174,7 @@ function apiServerFlags(port: number, etcdUrl: string, files: string): string[] 
     `--secure-port=${port}`,
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
-    // A loopback address is none for the Service `kubernetes`, which nobody here uses.
+    // The Service `kubernetes` cannot have a loopback address as its endpoint, and is not used here.
     '--endpoint-reconciler-type=none',
     '--service-cluster-ip-range=10.0.0.0/24',
     `--tls-cert-file=${join(files, 'serving.crt')}`,
@@ -184,9 +184,9 @@ function apiServerFlags(port: number, etcdUrl: string, files: string): string[] 
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${join(files, 'service-account.key')}`,
     `--service-account-signing-key-file=${join(files, 'service-account.key')}`,
-    // Without the controller that makes a ServiceAccount in each namespace, it would refuse every Pod.
+    // It would reject every Pod, because no controller creates the default ServiceAccounts.
     '--disable-admission-plugins=ServiceAccount',
-    // By default a watch that is open keeps it from ending in time.
+    // By default, open watches delay the shutdown too long.
     '--shutdown-watch-termination-grace-period=1s',
   ];
 }
@@ -203,11 +203,11 @@ function tokenFile(users: readonly User[], tokens: Readonly<Record<string, strin
     .join('');
 }
 
-/** @throws Error when there is no such user. */
+/** @throws Error if the user does not exist. */
 export function tokenOf({ tokens }: Pick<KubeAccess, 'tokens'>, user: string): string {
   const token = tokens[user];
   if (token !== undefined) return token;
-  throw new Error(`there is no user ${user}, only ${Object.keys(tokens).join(', ')}`);
+  throw new Error(`unknown user ${user}: use one of ${Object.keys(tokens).join(', ')}`);
 }
 
 function kubeconfig(access: KubeAccess, user: string, namespace?: string): string {
@@ -231,19 +231,19 @@ function writePrivate(file: string, text: string): Promise<void> {
 }
 
 /**
- * Forgets every revision before the present one. A watch or a `continue` token from before is then answered by 410
- * `Expired` once the API server has forgotten it, too: after {@link ControlPlane.restartApiServer} (which alone is enough
- * for a watch), or at once where it was started with `--watch-cache=false`.
+ * Compacts etcd up to the current revision. Older watches and `continue` tokens then get 410 `Expired` as soon as the API
+ * server has dropped its cache: after {@link ControlPlane.restartApiServer} (for a watch, the restart alone is enough), or
+ * at once if it was started with `--watch-cache=false`.
  *
- * @throws Error with etcd's answer.
+ * @throws Error with etcd's response.
  */
 export async function compactEtcd({ etcd }: ControlPlane): Promise<void> {
-  // The cheapest question there is; each answer holds the present revision.
-  const { header } = (await askEtcd(etcd, 'range', { key: 'AA==' })) as { header: { revision: string } };
-  await askEtcd(etcd, 'compaction', { revision: header.revision, physical: true });
+  // A minimal request: every response contains the current revision.
+  const { header } = (await requestEtcd(etcd, 'range', { key: 'AA==' })) as { header: { revision: string } };
+  await requestEtcd(etcd, 'compaction', { revision: header.revision, physical: true });
 }
 
-async function askEtcd({ url }: Etcd, method: string, body: object): Promise<unknown> {
+async function requestEtcd({ url }: Etcd, method: string, body: object): Promise<unknown> {
   const response = await fetch(`${url}/v3/kv/${method}`, {
     method: 'POST',
     body: JSON.stringify(body),

@@ -6,18 +6,18 @@ const MAIN = join(import.meta.dirname, '../../src/main.ts');
 
 export interface ControllerOptions extends StartOptions {
   readonly kubeconfigFile: string;
-  /** Of the Collector. */
+  /** The Collector's OTLP endpoint. */
   readonly otlpGrpcUrl: string;
-  /** Further flags. */
+  /** Additional flags. */
   readonly flags?: readonly string[] | undefined;
 }
 
 export interface Controller extends RunningServer {
-  /** `/metrics`, `/healthz`, `/readyz`. */
+  /** Base URL of `/metrics`, `/healthz` and `/readyz`. */
   readonly url: string;
 }
 
-/** The operator, from its sources; it may probe this machine's own addresses. */
+/** Starts the operator from source. It may probe loopback addresses. */
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const { dir, signal, kubeconfigFile, otlpGrpcUrl, flags = [] } = options;
   return startServer({

@@ -7,7 +7,7 @@ import { check } from '../../src/api/check.ts';
 import { StorageProbe } from '../../src/api/storage-probe.ts';
 import { demoProbe, envFile, secretManifest } from './demo-files.ts';
 
-it('writes a line for each value', () => {
+it('writes one line per value', () => {
   expect(envFile({ MINIO_URL: 'http://127.0.0.1:9000', JAEGER_URL: 'http://127.0.0.1:16686' })).toBe(
     'MINIO_URL=http://127.0.0.1:9000\nJAEGER_URL=http://127.0.0.1:16686\n',
   );
@@ -22,11 +22,11 @@ it('writes a Secret', () => {
   });
 });
 
-describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('the copy of %s', async (file) => {
+describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('demoProbe of %s', async (file) => {
   const sample = await readFile(join(import.meta.dirname, '../samples', file), 'utf8');
   const copy = demoProbe(sample, { endpoint: 'http://127.0.0.1:1234', interval: '2s' });
 
-  it('differs in endpoint, schedule and timeout, and in nothing else', () => {
+  it('changes only the endpoint, schedule and timeout', () => {
     const { spec, ...rest } = parse(sample);
     const { timeout: _, ...others } = spec;
     expect(parse(copy)).toEqual({
@@ -39,7 +39,7 @@ describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('the copy of %s', async
     });
   });
 
-  it('is accepted', () => {
+  it('is a valid StorageProbe', () => {
     expect(check(StorageProbe, parse(copy))).toHaveProperty('value');
   });
 });

@@ -1,6 +1,6 @@
 import { parseDocument, stringify } from 'yaml';
 
-/** Lines that a shell can source and that `--secret NAME=FILE` reads. The values need no quotes: URLs and hex. */
+/** Lines for a shell to source or for `--secret NAME=FILE`. Values are not quoted: they are URLs and hex. */
 export function envFile(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([key, value]) => `${key}=${value}\n`)
@@ -8,8 +8,8 @@ export function envFile(values: Readonly<Record<string, string>>): string {
 }
 
 /**
- * The text of a StorageProbe as the demo applies it: the endpoint of its first target is another, and it runs at short
- * intervals, with the timeout that belongs to them. All else is kept, comments too.
+ * Adapts a StorageProbe to the demo: replaces the schedule and the first target's endpoint, and removes the timeout, so
+ * that it defaults to one that fits the interval. Everything else is kept, including comments.
  */
 export function demoProbe(
   probe: string,
@@ -22,7 +22,7 @@ export function demoProbe(
   return document.toString();
 }
 
-/** @param data its keys and their values, not yet in base64. */
+/** @param data keys and values, not base64-encoded. */
 export function secretManifest(
   namespace: string,
   name: string,

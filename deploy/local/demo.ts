@@ -1,7 +1,6 @@
 /**
- * `make demo-local`: the whole product on this machine, without containers. It stays up until Ctrl-C; with
- * `DEMO_EXIT=1` it ends by itself. Exit code 1 when anything fails, a probe does not get Healthy, or a trace does not
- * arrive.
+ * `make demo-local`: the whole product on this machine, without containers. It runs until Ctrl-C or, with `DEMO_EXIT=1`,
+ * until all traces have arrived. Exits with 1 if a step fails, a probe does not become Healthy, or a trace does not arrive.
  */
 import { once } from 'node:events';
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -10,7 +9,7 @@ import { delimiter, dirname, join, relative } from 'node:path';
 import { RUN_REQUEST_ANNOTATION } from '../../src/api/probe-status.ts';
 import { systemClock } from '../../src/clock/system-clock.ts';
 import { findBinary, getBinary } from './binary.ts';
-import { spawnChild, stopSignal, untilEnded } from './child.ts';
+import { spawnChild, stopSignal, waitForExit } from './child.ts';
 import { ADMIN, OPERATOR, startControlPlane, type ControlPlane, type KubeAccess } from './control-plane.ts';
 import { startController, type Controller } from './controller.ts';
 import { demoProbe, envFile, secretManifest } from './demo-files.ts';
@@ -18,15 +17,15 @@ import { startCollector, startJaeger, type Collector, type Jaeger } from './jaeg
 import { applyManifests } from './kube-apply.ts';
 import { LiveText } from './live-text.ts';
 import { withLock } from './lock.ts';
-import { makeMinioUser, runMc, startMinio, type Minio } from './minio.ts';
+import { createMinioUser, runMc, startMinio, type Minio } from './minio.ts';
 import type { RunningServer } from './running-server.ts';
 import { SERVERS } from './servers.ts';
-import { askingFor, watchProbes } from './watch-probes.ts';
+import { apiServerSource, watchProbes } from './watch-probes.ts';
 
 const RUNS = 6;
 const INTERVAL = '2s';
 const HEALTHY_DEADLINE_MS = 60_000;
-const MINIO_AWAY_MS = 15_000;
+const MINIO_RESTART_DELAY_MS = 15_000;
 
 const ROOT = join(import.meta.dirname, '../..');
 const DEPLOY = join(ROOT, 'deploy');
@@ -37,16 +36,16 @@ const NAMESPACE = 'storage';
 
 interface Sample {
   readonly file: string;
-  /** The Secret that it names. */
+  /** The Secret that the sample refers to. */
   readonly secret: string;
-  /** What its user may do in MinIO: no more than the probe needs. */
+  /** Policy file of the probe's MinIO user. It allows only what the probe needs. */
   readonly policy: string;
-  /** To be made before. */
+  /** Bucket to create before the probe runs. */
   readonly bucket?: string;
 }
 
-/** A sample, made ready for this machine. */
-interface Applicable {
+/** A sample adapted to this machine. */
+interface PreparedSample {
   readonly probeFile: string;
   /** For `run --secret`. */
   readonly secretFile: string;
@@ -76,7 +75,7 @@ interface Servers {
 const stopping = stopSignal();
 try {
   await mkdir(STATE, { recursive: true });
-  await withLock(join(STATE, LOCK), { onTaken: refuse }, () => demo(stopping));
+  await withLock(join(STATE, LOCK), { onBusy: rejectSecondDemo }, () => demo(stopping));
 } catch (error) {
   if (!stopping.aborted) {
     console.error(`\ndemo: ${error instanceof Error ? error.message : String(error)}`);
@@ -97,29 +96,29 @@ async function demo(signal: AbortSignal): Promise<void> {
   const myMinio = await prepareSample(MY_MINIO, minio, signal);
   const samples = [myMinio, await prepareSample(ARCHIVE, minio, signal)];
   const runFlags = [
-    `--filename=${shown(myMinio.probeFile)}`,
-    `--secret=${myMinio.secret}=${shown(myMinio.secretFile)}`,
+    `--filename=${relativePath(myMinio.probeFile)}`,
+    `--secret=${myMinio.secret}=${relativePath(myMinio.secretFile)}`,
   ];
 
-  progress(`MinIO is up at ${minio.url}; a first run from here, not yet sent anywhere:\n`);
-  await whileBuilding(signal, () =>
-    runHere(process.execPath, ['src/main.ts', 'run', ...runFlags, '--exporter=none'], {}, signal),
+  progress(`MinIO is ready at ${minio.url}. A first run from this machine, without sending its trace:\n`);
+  await showWhileBuilding(signal, () =>
+    runInCheckout(process.execPath, ['src/main.ts', 'run', ...runFlags, '--exporter=none'], {}, signal),
   );
 
   progress('starting Jaeger, a Collector and a Kubernetes API server');
-  const servers = { minio, ...(await startRest(cleanUp, signal)) };
+  const servers = { minio, ...(await startOtherServers(cleanUp, signal)) };
   const { jaeger, controlPlane } = servers;
   const controller = cleanUp.use(await installOperator(servers, samples, signal));
   progress(
-    'the operator runs, with no rights but its own, and with --allow-addresses for this loopback MinIO',
+    'the operator is running with minimal permissions, and with --allow-addresses for MinIO on loopback',
   );
 
   const kubectl = await applySamples(controlPlane, samples, signal);
-  progress(`they run every ${INTERVAL} now; this is kubectl get sprobe -A:\n`);
+  progress(`both probes now run every ${INTERVAL}. This is kubectl get sprobe -A:\n`);
   const all = [minio, jaeger, servers.collector, controlPlane.etcd, controlPlane.apiServer, controller];
   const probes = await Promise.race([
     watchProbes({
-      source: askingFor(controlPlane),
+      source: apiServerSource(controlPlane),
       queryUrl: jaeger.queryUrl,
       live: new LiveText(process.stdout),
       probes: samples.length,
@@ -127,27 +126,27 @@ async function demo(signal: AbortSignal): Promise<void> {
       deadlineMs: HEALTHY_DEADLINE_MS,
       signal,
     }),
-    ...all.map(expectToStay),
+    ...all.map(failOnExit),
   ]);
-  progress(`all are Healthy, and their ${samples.length * RUNS} traces stand in Jaeger\n`);
+  progress(`all probes are Healthy, and their ${samples.length * RUNS} traces are in Jaeger\n`);
 
   const lastTrace = probes.find(({ name }) => name === 'my-minio')?.passed[0]?.[0] ?? '';
   console.log(await addresses(servers, controller));
   console.log(nextCommands({ servers, controller, kubectl, runFlags, lastTrace }));
   if (process.env['DEMO_EXIT'] === '1') return;
 
-  console.log('\nCtrl-C stops everything.');
+  console.log('\nPress Ctrl-C to stop everything.');
   const others = all.filter((server) => server !== minio);
-  await Promise.race([bringBackMinio(minio, cleanUp, signal), ...others.map(expectToStay)]);
+  await Promise.race([restartMinioOnExit(minio, cleanUp, signal), ...others.map(failOnExit)]);
 }
 
 async function prepareSample(
   { file, secret, policy, bucket }: Sample,
   minio: Minio,
   signal: AbortSignal,
-): Promise<Applicable> {
+): Promise<PreparedSample> {
   if (bucket !== undefined) await runMc(minio, ['mb', `local/${bucket}`], { signal, progress });
-  const keys = await makeMinioUser(minio, join(DEPLOY, 'local/minio', policy), { signal, progress });
+  const keys = await createMinioUser(minio, join(DEPLOY, 'local/minio', policy), { signal, progress });
   const sample = await readFile(join(DEPLOY, 'samples', file), 'utf8');
   const probeFile = join(STATE, file);
   const secretFile = join(STATE, `${secret}.env`);
@@ -156,27 +155,27 @@ async function prepareSample(
   return { probeFile, secretFile, secret, secretManifest: secretManifest(NAMESPACE, secret, { ...keys }) };
 }
 
-/** Builds what is still missing, one after another, while `show` has something to show. */
-async function whileBuilding(signal: AbortSignal, show: () => Promise<void>): Promise<void> {
-  const giveUp = new AbortController();
-  const either = AbortSignal.any([signal, giveUp.signal]);
+/** Builds the missing servers one after another while `show` runs. */
+async function showWhileBuilding(signal: AbortSignal, show: () => Promise<void>): Promise<void> {
+  const cancelBuild = new AbortController();
+  const buildSignal = AbortSignal.any([signal, cancelBuild.signal]);
   async function build(): Promise<void> {
     for (const name of ['jaeger', 'etcd', 'kube-apiserver'] as const)
-      await getBinary(name, { signal: either, progress });
+      await getBinary(name, { signal: buildSignal, progress });
   }
   const building = build();
-  const ended = building.catch(() => undefined);
+  const settled = building.catch(() => undefined);
   try {
     await show();
     await building;
   } finally {
-    giveUp.abort();
-    await ended;
+    cancelBuild.abort();
+    await settled;
   }
 }
 
-/** What has started is given to `cleanUp`, also when something else has not. */
-async function startRest(
+/** Hands every server that has started to `cleanUp`, even if another one fails to start. */
+async function startOtherServers(
   cleanUp: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<Omit<Servers, 'minio'>> {
@@ -196,7 +195,7 @@ async function startRest(
 
 async function installOperator(
   { controlPlane, collector }: Servers,
-  samples: readonly Applicable[],
+  samples: readonly PreparedSample[],
   signal: AbortSignal,
 ): Promise<Controller> {
   for (const file of ['crds/storageprobes.yaml', 'local/rbac.yaml'])
@@ -208,21 +207,23 @@ async function installOperator(
     signal,
     kubeconfigFile: await controlPlane.kubeconfigFor(OPERATOR),
     otlpGrpcUrl: collector.otlpGrpcUrl,
-    // The table shall move with each run.
+    // Updates the table after every run.
     flags: ['--status-heartbeat=1s'],
   });
 }
 
-/** Returns what to type for kubectl, unless there is none. */
+/** Returns the command to use for kubectl, or undefined if kubectl is not installed. */
 async function applySamples(
   access: KubeAccess,
-  samples: readonly Applicable[],
+  samples: readonly PreparedSample[],
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const files = samples.map(({ probeFile }) => shown(probeFile));
+  const files = samples.map(({ probeFile }) => relativePath(probeFile));
   const binary = await findBinary('kubectl');
   if (binary === undefined) {
-    progress(`applying ${files.join(' and ')} (without kubectl, which is not there)`);
+    progress(
+      `applying ${files.join(' and ')} (through the Kubernetes API, because kubectl is not installed)`,
+    );
     for (const { probeFile } of samples)
       await applyManifests(access, await readFile(probeFile, 'utf8'), { signal });
     return undefined;
@@ -230,36 +231,36 @@ async function applySamples(
   const isOnPath = (process.env['PATH'] ?? '').split(delimiter).includes(dirname(binary));
   const kubectl = isOnPath ? 'kubectl' : binary;
   const args = ['apply', ...files.flatMap((file) => ['-f', file])];
-  const env = { KUBECONFIG: shown(KUBECONFIG) };
+  const env = { KUBECONFIG: relativePath(KUBECONFIG) };
   console.log(`\n$ ${envFile(env).trim()} ${kubectl} ${args.join(' ')}`);
-  await runHere(binary, args, env, signal);
+  await runInCheckout(binary, args, env, signal);
   console.log();
   return kubectl;
 }
 
-/** Runs a command in this checkout as its user would, with its output on this terminal. */
-async function runHere(
+/** Runs a command in this checkout, with its output on this terminal. */
+async function runInCheckout(
   command: string,
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<void> {
-  // What the user's shell says about telemetry is meant for other programs.
-  const own = Object.entries(process.env).filter(([key]) => !key.startsWith('OTEL_'));
+  // OTEL_ variables in the user's shell are meant for other programs.
+  const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('OTEL_'));
   const child = await spawnChild(command, args, {
     cwd: ROOT,
-    env: { ...Object.fromEntries(own), ...env },
+    env: { ...Object.fromEntries(inherited), ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
-  const { code } = await untilEnded(child, signal);
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with exit code ${code}`);
+  const { code } = await waitForExit(child, signal);
+  if (code !== 0) throw new Error(`${command} ${args.join(' ')} exited with code ${code}`);
 }
 
 async function addresses({ minio, jaeger, collector }: Servers, controller: Controller): Promise<string> {
-  return `MinIO     ${minio.url}, console ${minio.consoleUrl} (keys in ${shown(STATE)}/*.env)
-Jaeger    ${jaeger.queryUrl}, a trace ${jaeger.queryUrl}/api/traces/<id>${await noteOnPage(jaeger.queryUrl)}
-OTLP      ${collector.otlpGrpcUrl} by gRPC, ${collector.otlpHttpUrl} by HTTP
-Operator  ${controller.url}/metrics, log ${shown(controller.logFile)}
+  return `MinIO     ${minio.url}, console ${minio.consoleUrl} (keys in ${relativePath(STATE)}/*.env)
+Jaeger    ${jaeger.queryUrl}, traces at ${jaeger.queryUrl}/api/traces/<id>${await missingUiNote(jaeger.queryUrl)}
+OTLP      ${collector.otlpGrpcUrl} (gRPC), ${collector.otlpHttpUrl} (HTTP)
+Operator  ${controller.url}/metrics, log ${relativePath(controller.logFile)}
 `;
 }
 
@@ -274,30 +275,30 @@ function nextCommands(to: {
   const { minio, jaeger, collector } = servers;
   const note =
     to.kubectl === undefined
-      ? `\n  # no kubectl here; built and told where, in ${SERVERS.kubectl.takes}: node deploy/local/build.ts kubectl`
+      ? `\n  # kubectl is not installed; to build it (${SERVERS.kubectl.buildTime}): node deploy/local/build.ts kubectl`
       : '';
-  return `Next, in another terminal, in ${ROOT}:${note}
-  export KUBECONFIG=$PWD/${shown(KUBECONFIG)}
+  return `Next, in another terminal in ${ROOT}:${note}
+  export KUBECONFIG=$PWD/${relativePath(KUBECONFIG)}
   ${kubectl} get sprobe -A -o wide -w
   ${kubectl} describe sprobe my-minio
   ${kubectl} annotate sprobe my-minio --overwrite ${RUN_REQUEST_ANNOTATION}="$(date)"
-  kill ${minio.pid}    # MinIO: both get unhealthy, and Healthy again once it is back, after ${MINIO_AWAY_MS / 1_000} s
+  kill ${minio.pid}    # MinIO: both probes become unhealthy, then Healthy again after it restarts in ${MINIO_RESTART_DELAY_MS / 1_000} s
   curl -s ${controller.url}/metrics | grep 'probe="my-minio"'
   curl -s ${jaeger.queryUrl}/api/traces/${lastTrace}    # the last trace of my-minio
-The same file, once, from here:
+To run the same file once from this machine:
   OTEL_EXPORTER_OTLP_ENDPOINT=${collector.otlpGrpcUrl} bin/storage-probe run ${runFlags.join(' ')} --jaeger-url=${jaeger.queryUrl}`;
 }
 
-/** Jaeger's page is not part of its Go module, but of its releases. */
-async function noteOnPage(queryUrl: string): Promise<string> {
+/** Only Jaeger's releases contain its web UI. A program built from its Go module serves the API alone. */
+async function missingUiNote(queryUrl: string): Promise<string> {
   const page = await fetch(queryUrl);
   if (!(await page.text()).includes('not the Jaeger UI')) return '';
-  const { variable, image } = SERVERS.jaeger;
-  return `\n          (without its page, which only releases have: set ${variable} to one, or take it from ${image})`;
+  const { envVariable, image } = SERVERS.jaeger;
+  return `\n          (without its web UI: for that, set ${envVariable} to a released binary, for example from ${image})`;
 }
 
-/** Starts MinIO again, after a while, whenever somebody ends it. Resolves when the signal aborts. */
-async function bringBackMinio(
+/** Restarts MinIO after a delay each time it exits. Resolves when the signal aborts. */
+async function restartMinioOnExit(
   first: Minio,
   cleanUp: AsyncDisposableStack,
   signal: AbortSignal,
@@ -306,31 +307,32 @@ async function bringBackMinio(
   while (!signal.aborted) {
     await Promise.race([minio.exited, once(signal, 'abort')]);
     if (signal.aborted) return;
-    progress(`MinIO is gone; it comes back in ${MINIO_AWAY_MS / 1_000} s`);
-    await systemClock.sleep(MINIO_AWAY_MS, signal);
+    progress(`MinIO exited, restarting it in ${MINIO_RESTART_DELAY_MS / 1_000} s`);
+    await systemClock.sleep(MINIO_RESTART_DELAY_MS, signal);
     const { port, rootUser, rootPassword } = minio;
     minio = cleanUp.use(await startMinio({ dir: STATE, port, rootUser, rootPassword, signal }));
-    progress(`MinIO is back, as process ${minio.pid}`);
+    progress(`MinIO is running again, as process ${minio.pid}`);
   }
 }
 
-async function expectToStay({ name, exited, logFile }: RunningServer): Promise<never> {
+async function failOnExit({ name, exited, logFile }: RunningServer): Promise<never> {
   await exited;
-  throw new Error(`${name} ended by itself; its log is ${logFile}`);
+  throw new Error(`${name} exited unexpectedly; its log is ${logFile}`);
 }
 
-/** Removes what lies in the demo's folder and is `chosen`; its lock stays. */
-async function clearState(chosen: (name: string) => boolean): Promise<void> {
+/** Removes files from the demo's folder, except its lock. */
+async function clearState(shouldRemove: (name: string) => boolean): Promise<void> {
   for (const name of await readdir(STATE)) {
-    if (!name.startsWith(LOCK) && chosen(name)) await rm(join(STATE, name), { recursive: true, force: true });
+    if (!name.startsWith(LOCK) && shouldRemove(name))
+      await rm(join(STATE, name), { recursive: true, force: true });
   }
 }
 
-/** A path as the user of this checkout types it. */
-function shown(path: string): string {
+/** The path relative to the checkout, to show to the user. */
+function relativePath(path: string): string {
   return relative(ROOT, path);
 }
 
-function refuse(holder: number): never {
-  throw new Error(`process ${holder} runs the demo already`);
+function rejectSecondDemo(holder: number): never {
+  throw new Error(`the demo is already running, as process ${holder}`);
 }

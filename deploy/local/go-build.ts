@@ -8,14 +8,14 @@ import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 
-import { spawnChild, untilEnded } from './child.ts';
-import { formatElapsed, type Progress, startBeat } from './progress.ts';
+import { spawnChild, waitForExit } from './child.ts';
+import { formatElapsed, type Progress, startProgressTimer } from './progress.ts';
 import type { Server } from './servers.ts';
 
 export interface GoBuild {
   readonly name: string;
   readonly server: Server;
-  /** Where the program goes; it appears there whole or not at all. What Go prints goes to `<binary>.log`. */
+  /** Path of the program, written atomically. Go's output is written to `<binary>.log`. */
   readonly binary: string;
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal | undefined;
@@ -24,8 +24,8 @@ export interface GoBuild {
 
 const TAIL_LINES = 12;
 
-/** Different for whatever leads to a different program. */
-export async function recipeHash(name: string, server: Server): Promise<string> {
+/** Hash of everything that determines the program. */
+export async function buildInputsHash(name: string, server: Server): Promise<string> {
   const hash = createHash('sha256');
   for (const file of ['go.mod', 'go.sum'])
     hash.update(await readFile(join(moduleFolder(name, server), file)));
@@ -33,7 +33,7 @@ export async function recipeHash(name: string, server: Server): Promise<string> 
   return hash.digest('hex').slice(0, 12);
 }
 
-/** @throws Error with the end of the log, or with the ways out when there is no Go. */
+/** @throws Error with the end of the log, or with alternatives if Go is not installed. */
 export async function goBuild({ name, server, binary, env, signal, progress }: GoBuild): Promise<void> {
   await requireGo(name, server, env);
   const { title } = server;
@@ -56,16 +56,16 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
   const go = (args: readonly string[], cwd: string): Promise<string> =>
     runGo(args, { cwd, env: { ...env, GOTMPDIR: work }, signal, onLine });
 
-  progress(`building ${title} from source, ${server.takes} the first time`);
-  using _ = startBeat((elapsed) => {
+  progress(`building ${title} from source (${server.buildTime} the first time)`);
+  using _ = startProgressTimer((elapsed) => {
     progress(`building ${title}: ${elapsed}, ${modules} modules downloaded, ${packages} packages compiled`);
   });
   try {
     await rm(work, { recursive: true, force: true });
     await mkdir(work);
     let folder = moduleFolder(name, server);
-    if (server.inModule !== undefined) {
-      await copyModule(await go(['mod', 'download', '-json', server.inModule], folder), source);
+    if (server.buildInModule !== undefined) {
+      await copyModule(await go(['mod', 'download', '-json', server.buildInModule], folder), source);
       folder = source;
     }
     await go(buildArguments(server, built), folder);
@@ -73,7 +73,7 @@ export async function goBuild({ name, server, binary, env, signal, progress }: G
   } catch (error) {
     signal?.throwIfAborted();
     const why = error instanceof Error ? error.message : String(error);
-    const lines = [`Building ${title} failed: ${why} The log is ${binary}.log and ends so:`, ...tail];
+    const lines = [`Building ${title} failed: ${why} The log is ${binary}.log and ends with:`, ...tail];
     throw new Error(lines.join('\n  '), { cause: error });
   } finally {
     log.end();
@@ -89,7 +89,7 @@ function moduleFolder(name: string, { folder = name }: Server): string {
 function buildArguments(server: Server, output: string): string[] {
   const { ldflags, package: mainPackage, tags } = server;
   const flags = ['-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags];
-  // Not as an empty flag: what others have built would be built again.
+  // An empty flag would change the build hash of servers without tags, and rebuild them.
   if (tags !== undefined) flags.push('-tags', tags);
   return ['build', ...flags, '-o', output, mainPackage];
 }
@@ -101,7 +101,7 @@ interface GoOptions {
   readonly onLine: (line: string) => void;
 }
 
-/** Returns what Go printed on stdout. */
+/** Returns Go's stdout. */
 async function runGo(args: readonly string[], { cwd, env, signal, onLine }: GoOptions): Promise<string> {
   signal?.throwIfAborted();
   const stdout: string[] = [];
@@ -110,25 +110,25 @@ async function runGo(args: readonly string[], { cwd, env, signal, onLine }: GoOp
     env: { ...env, CGO_ENABLED: '0', GOWORK: 'off' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  eachLine(child.process.stdout, (line) => {
+  forEachLine(child.process.stdout, (line) => {
     stdout.push(line);
     onLine(line);
   });
-  eachLine(child.process.stderr, onLine);
-  const { code } = await untilEnded(child, signal);
-  if (code !== 0) throw new Error(`go ${args[0]} ended with exit code ${code}.`);
+  forEachLine(child.process.stderr, onLine);
+  const { code } = await waitForExit(child, signal);
+  if (code !== 0) throw new Error(`go ${args[0]} exited with code ${code}.`);
   return stdout.join('\n');
 }
 
-function eachLine(input: Readable | null, onLine: (line: string) => void): void {
+function forEachLine(input: Readable | null, onLine: (line: string) => void): void {
   if (input !== null) createInterface({ input }).on('line', onLine);
 }
 
-/** Copies a module out of Go's module cache, where nothing can be built. */
+/** Copies a module out of Go's module cache, which is read-only. */
 async function copyModule(downloaded: string, target: string): Promise<void> {
   const { Dir } = z.object({ Dir: z.string() }).parse(JSON.parse(downloaded));
   await cp(Dir, target, { recursive: true });
-  // Folders are read-only there; so they would be here, and could not be removed again.
+  // The copied folders are read-only, so they could not be removed.
   await chmod(target, 0o755);
   for (const entry of await readdir(target, { recursive: true, withFileTypes: true })) {
     if (entry.isDirectory()) await chmod(join(entry.parentPath, entry.name), 0o755);
@@ -137,15 +137,15 @@ async function copyModule(downloaded: string, target: string): Promise<void> {
 
 async function requireGo(
   name: string,
-  { title, variable, image }: Server,
+  { title, envVariable, image }: Server,
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   try {
     await promisify(execFile)('go', ['version'], { env });
   } catch (error) {
     throw new Error(
-      `${title} is not on this machine, and neither is Go to build it: install Go (https://go.dev/dl), ` +
-        `or put the program on PATH as ${name}, or set ${variable} to its path. The image ${image} holds it, too.`,
+      `${title} is not installed and cannot be built without Go: install Go (https://go.dev/dl), ` +
+        `put the program on PATH as ${name}, or set ${envVariable} to its path. The image ${image} also contains it.`,
       { cause: error },
     );
   }

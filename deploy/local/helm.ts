@@ -9,7 +9,7 @@ import { runCommand } from './command.ts';
 const CHARTS = new URL('../../charts/', import.meta.url).pathname;
 const TIMEOUT_MS = 30_000;
 
-/** An object as a chart renders it. */
+/** An object rendered from a chart. */
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
@@ -30,9 +30,9 @@ export interface RenderOptions {
 }
 
 /**
- * All that a chart of this project renders, hooks too, in Helm's order.
+ * Renders a chart of this project, including hooks, in Helm's order.
  *
- * @throws Error with Helm's own words.
+ * @throws Error with Helm's output.
  */
 export async function renderChart(
   chart: string,
@@ -46,7 +46,7 @@ export async function renderChart(
   });
 }
 
-/** What `helm lint --strict` prints. @throws Error with its words when it finds fault. */
+/** Returns the output of `helm lint --strict`. @throws Error with its output if the chart has problems. */
 export function lintChart(chart: string, values: object = {}): Promise<string> {
   return runHelm(['lint', '--strict', chartPath(chart)], values);
 }
@@ -55,7 +55,7 @@ export function chartPath(chart: string): string {
   return join(CHARTS, chart);
 }
 
-/** Runs Helm with a home of its own, and returns what it printed. @throws Error with Helm's own words. */
+/** Runs Helm with a temporary home directory and returns its stdout. @throws Error with Helm's output if it fails. */
 export async function runHelm(args: readonly string[], values?: object): Promise<string> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'storage-probe-helm-'));
   const file = join(folder.path, 'values.json');

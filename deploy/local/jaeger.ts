@@ -6,18 +6,19 @@ import { startServer, type RunningServer, type StartOptions } from './running-se
 const CONFIGURATIONS = join(import.meta.dirname, 'jaeger');
 
 export interface JaegerOptions extends StartOptions {
-  /** Default: free ones. */
+  /** Default: a free port. */
   readonly queryPort?: number | undefined;
+  /** Default: a free port. */
   readonly otlpGrpcPort?: number | undefined;
 }
 
 export interface Jaeger extends RunningServer {
-  /** Page and API: `<queryUrl>/trace/<id>`, `<queryUrl>/api/traces/<id>`. */
+  /** Base URL of the web UI (`<queryUrl>/trace/<id>`) and the API (`<queryUrl>/api/traces/<id>`). */
   readonly queryUrl: string;
   readonly otlpGrpcUrl: string;
 }
 
-/** Jaeger as the backend, with its traces in memory. */
+/** Starts Jaeger as the tracing backend, with in-memory storage. */
 export async function startJaeger(options: JaegerOptions): Promise<Jaeger> {
   const { dir, signal, progress } = options;
   return startServer({
@@ -40,10 +41,11 @@ export async function startJaeger(options: JaegerOptions): Promise<Jaeger> {
 }
 
 export interface CollectorOptions extends StartOptions {
-  /** Where traces go: `otlpGrpcUrl` of the backend. */
+  /** Where traces are sent: the backend's `otlpGrpcUrl`. */
   readonly backendUrl: string;
-  /** Default: free ones. */
+  /** Default: a free port. */
   readonly otlpGrpcPort?: number | undefined;
+  /** Default: a free port. */
   readonly otlpHttpPort?: number | undefined;
 }
 
@@ -52,7 +54,7 @@ export interface Collector extends RunningServer {
   readonly otlpHttpUrl: string;
 }
 
-/** Jaeger as the OpenTelemetry Collector. It holds spans back for 0.1 s at most, to send them in batches. */
+/** Starts Jaeger as the OpenTelemetry Collector. It delays spans by up to 0.1 s to send them in batches. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
   const { dir, backendUrl, signal, progress } = options;
   return startServer({

@@ -1,66 +1,66 @@
-import { Agent, request } from 'undici';
+import { Agent, request as undiciRequest } from 'undici';
 
 import { ADMIN, type KubeAccess, tokenOf } from './control-plane.ts';
 
-export interface KubeQuestion {
+export interface KubeApiRequest {
   /** Default `GET`. */
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  /** With its query. */
+  /** Path including the query. */
   readonly path: string;
   /** Sent as JSON. */
   readonly body?: unknown;
   readonly contentType?: string;
   readonly accept?: string;
-  /** Who asks. Default: the admin. */
+  /** User that sends the request. Default: the admin. */
   readonly user?: string;
 }
 
-export interface KubeAnswer {
+export interface KubeApiResponse {
   readonly status: number;
-  /** Text where the answer is not JSON, as for a path that the API server does not know. */
+  /** Parsed JSON, or text if the response is not JSON, such as for an unknown path. */
   readonly body: unknown;
 }
 
 const TIMEOUT_MS = 30_000;
 
-/** Asks the API server of a control plane, over a connection of its own. An answer of any status is an answer. */
-export async function askKube(
+/** Sends a request to the API server over a new connection. Resolves for any HTTP status. */
+export async function requestKube(
   access: KubeAccess,
-  question: KubeQuestion,
+  request: KubeApiRequest,
   signal?: AbortSignal,
-): Promise<KubeAnswer> {
-  const { method = 'GET', path, body, user = ADMIN } = question;
-  const { contentType = 'application/json', accept = 'application/json' } = question;
+): Promise<KubeApiResponse> {
+  const { method = 'GET', path, body, user = ADMIN } = request;
+  const { contentType = 'application/json', accept = 'application/json' } = request;
   const deadline = AbortSignal.timeout(TIMEOUT_MS);
   const agent = new Agent({ connect: { ca: access.caPem } });
   try {
-    const answer = await request(`${access.url}${path}`, {
+    const response = await undiciRequest(`${access.url}${path}`, {
       dispatcher: agent,
       method,
       headers: { authorization: `Bearer ${tokenOf(access, user)}`, accept, 'content-type': contentType },
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
     });
-    const text = await answer.body.text();
-    const isJson = String(answer.headers['content-type']).startsWith('application/json');
-    return { status: answer.statusCode, body: isJson ? JSON.parse(text) : text };
+    const text = await response.body.text();
+    const isJson = String(response.headers['content-type']).startsWith('application/json');
+    return { status: response.statusCode, body: isJson ? JSON.parse(text) : text };
   } finally {
     await agent.destroy();
   }
 }
 
 /**
- * {@link askKube}, for answers that have to be good.
+ * Like {@link requestKube}, but returns only the body and requires a 2xx status.
  *
- * @throws Error with the API server's own words.
+ * @throws Error with the API server's message.
  */
-export async function askKubeFor<T>(
+export async function requestKubeBody<T>(
   access: KubeAccess,
-  question: KubeQuestion,
+  request: KubeApiRequest,
   signal?: AbortSignal,
 ): Promise<T> {
-  const { status, body } = await askKube(access, question, signal);
+  const { status, body } = await requestKube(access, request, signal);
   if (status < 300) return body as T;
-  const said = typeof body === 'string' ? body.trim() : (body as { message?: string }).message;
-  throw new Error(`${question.method ?? 'GET'} ${question.path}: HTTP ${status}: ${said}`);
+  const message = typeof body === 'string' ? body.trim() : (body as { message?: string }).message;
+  throw new Error(`${request.method ?? 'GET'} ${request.path}: HTTP ${status}: ${message}`);
 }

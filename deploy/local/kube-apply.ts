@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
 
 import type { KubeAccess } from './control-plane.ts';
-import { askKube, askKubeFor } from './kube-api.ts';
+import { requestKube, requestKubeBody } from './kube-api.ts';
 
 interface Manifest {
   readonly apiVersion: string;
@@ -18,18 +18,18 @@ interface CustomResourceDefinition extends Manifest {
   };
 }
 
-/** Of an item of `APIResourceList`, what is needed here. */
+/** The fields of an `APIResourceList` item that are used here. */
 interface ApiResource {
-  /** The plural; with a slash, a subresource. */
+  /** The plural name. It contains a slash for a subresource. */
   readonly name: string;
   readonly kind: string;
   readonly namespaced: boolean;
 }
 
 export interface ApplyOptions {
-  /** For documents of namespaced kinds that name none. Default `default`. */
+  /** Namespace of namespaced documents that do not set one. Default `default`. */
   readonly namespace?: string | undefined;
-  /** Have the API server judge the documents, and store none of them; namespaces are made all the same. */
+  /** If true, the API server validates the documents without storing them. Namespaces are created nevertheless. */
   readonly dryRun?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,10 +39,10 @@ const SERVED_DEADLINE_MS = 10_000;
 const POLL_MS = 50;
 
 /**
- * Applies all documents of a YAML text in their order, as the admin, by server-side apply and with strict validation.
- * Namespaces that they lie in are made; what a CustomResourceDefinition defines is served when this goes on.
+ * Applies all documents of a YAML text in order, as the admin, using server-side apply with strict validation. Creates
+ * missing namespaces. After a CustomResourceDefinition, waits until its resource is served.
  *
- * @throws Error with the API server's own words; the documents before stay applied.
+ * @throws Error with the API server's message. Documents before the failing one stay applied.
  */
 export async function applyManifests(
   access: KubeAccess,
@@ -52,9 +52,9 @@ export async function applyManifests(
   for (const manifest of parseManifests(yamlText)) {
     const resource = await findResource(access, manifest, signal);
     if (resource === undefined)
-      throw new Error(`the API server serves no ${manifest.kind} of ${manifest.apiVersion}`);
+      throw new Error(`the API server does not serve ${manifest.kind} in ${manifest.apiVersion}`);
     await applyManifest(access, manifest, { resource, namespace, dryRun, signal });
-    if (isDefinition(manifest) && !dryRun) await untilServed(access, manifest, signal);
+    if (isDefinition(manifest) && !dryRun) await waitUntilServed(access, manifest, signal);
   }
 }
 
@@ -66,13 +66,13 @@ function parseManifests(yamlText: string): Manifest[] {
   });
 }
 
-/** Undefined when the API server does not know such a kind. */
+/** Undefined if the API server does not serve the kind. */
 async function findResource(
   access: KubeAccess,
   { apiVersion, kind }: Pick<Manifest, 'apiVersion' | 'kind'>,
   signal: AbortSignal | undefined,
 ): Promise<ApiResource | undefined> {
-  const { body } = await askKube(access, { path: groupPath(apiVersion) }, signal);
+  const { body } = await requestKube(access, { path: groupPath(apiVersion) }, signal);
   const { resources = [] } = body as { resources?: ApiResource[] };
   return resources.find((resource) => resource.kind === kind && !resource.name.includes('/'));
 }
@@ -80,19 +80,19 @@ async function findResource(
 async function applyManifest(
   access: KubeAccess,
   manifest: Manifest,
-  to: { resource: ApiResource; namespace: string; dryRun: boolean; signal: AbortSignal | undefined },
+  options: { resource: ApiResource; namespace: string; dryRun: boolean; signal: AbortSignal | undefined },
 ): Promise<void> {
-  const { name, namespace = to.namespace } = manifest.metadata;
-  const { resource, dryRun, signal } = to;
-  if (resource.namespaced) await makeNamespace(access, namespace, signal);
-  const folder = resource.namespaced ? `/namespaces/${namespace}` : '';
-  const path = `${groupPath(manifest.apiVersion)}${folder}/${resource.name}/${name}`;
-  await askKubeFor(
+  const { name, namespace = options.namespace } = manifest.metadata;
+  const { resource, dryRun, signal } = options;
+  if (resource.namespaced) await createNamespace(access, namespace, signal);
+  const namespacePath = resource.namespaced ? `/namespaces/${namespace}` : '';
+  const path = `${groupPath(manifest.apiVersion)}${namespacePath}/${resource.name}/${name}`;
+  await requestKubeBody(
     access,
     {
       method: 'PATCH',
       path: `${path}?fieldManager=${FIELD_MANAGER}&force=true&fieldValidation=Strict${dryRun ? '&dryRun=All' : ''}`,
-      // JSON is YAML, too.
+      // JSON is valid YAML.
       contentType: 'application/apply-patch+yaml',
       body: manifest,
     },
@@ -100,22 +100,21 @@ async function applyManifest(
   );
 }
 
-/** Makes it unless it is there; one that is there stays as it is. */
-export async function makeNamespace(access: KubeAccess, name: string, signal?: AbortSignal): Promise<void> {
+/** Creates a namespace unless it exists. */
+export async function createNamespace(access: KubeAccess, name: string, signal?: AbortSignal): Promise<void> {
   const path = '/api/v1/namespaces';
-  if ((await askKube(access, { path: `${path}/${name}` }, signal)).status === 200) return;
+  if ((await requestKube(access, { path: `${path}/${name}` }, signal)).status === 200) return;
   const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
-  const { status } = await askKube(access, { method: 'POST', path, body }, signal);
-  // 409: somebody else has made it meanwhile.
-  if (status !== 201 && status !== 409)
-    throw new Error(`the namespace ${name} could not be made: HTTP ${status}`);
+  const { status } = await requestKube(access, { method: 'POST', path, body }, signal);
+  // 409: another process has created it in the meantime.
+  if (status !== 201 && status !== 409) throw new Error(`creating namespace ${name} failed: HTTP ${status}`);
 }
 
 function isDefinition(manifest: Manifest): manifest is CustomResourceDefinition {
   return manifest.kind === 'CustomResourceDefinition';
 }
 
-async function untilServed(
+async function waitUntilServed(
   access: KubeAccess,
   { spec: { group, names, versions } }: CustomResourceDefinition,
   signal: AbortSignal | undefined,

@@ -7,7 +7,7 @@ function recorder(): { written: string[]; write: (text: string) => boolean } {
   return { written, write: (text) => written.push(text) > 0 };
 }
 
-it('redraws in place in a terminal, with lines cut to its width', () => {
+it('redraws in place in a terminal and truncates lines to its width', () => {
   const { written, write } = recorder();
   const live = new LiveText({ write, isTTY: true, columns: 4 });
   live.show('NAME AGE\na 1s', 'same');
@@ -16,7 +16,7 @@ it('redraws in place in a terminal, with lines cut to its width', () => {
   expect(written).toEqual(['NAME\na 1s\n', '\u001B[2A\u001B[JNAME\na 2s\nb\n', '\u001B[3A\u001B[J-\n']);
 });
 
-it('outside of a terminal shows the whole text, and again only when there is news', () => {
+it('outside a terminal, prints the text again only when the state changes', () => {
   const { written, write } = recorder();
   const live = new LiveText({ write });
   live.show('a 1s', 'Healthy');

@@ -1,30 +1,30 @@
 import type { WriteStream } from 'node:tty';
 
-/** What it writes to, such as `process.stdout`. */
+/** An output stream such as `process.stdout`. */
 export type Output = Pick<WriteStream, 'write'> & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
 
-/** Shows a text that changes: in a terminal always in the same place, else again for each change that is news. */
+/** Shows text that changes. In a terminal it is redrawn in place. Otherwise it is printed again after relevant changes. */
 export class LiveText {
   readonly #out: Output;
   #linesShown = 0;
-  #news: string | undefined;
+  #lastState: string | undefined;
 
   constructor(out: Output) {
     this.#out = out;
   }
 
-  /** @param news outside of a terminal, the text is shown when this is another one than the last time. */
-  show(text: string, news: string): void {
+  /** @param state outside a terminal, the text is printed only if this differs from the previous call. */
+  show(text: string, state: string): void {
     if (this.#out.isTTY === true) this.#redraw(text.split('\n'));
-    else if (news !== this.#news) this.#out.write(`${text}\n\n`);
-    this.#news = news;
+    else if (state !== this.#lastState) this.#out.write(`${text}\n\n`);
+    this.#lastState = state;
   }
 
   #redraw(lines: readonly string[]): void {
-    const back = this.#linesShown === 0 ? '' : `\u001B[${this.#linesShown}A\u001B[J`;
-    // A line that wraps would take two, and the next redraw would begin too low.
+    const moveUp = this.#linesShown === 0 ? '' : `\u001B[${this.#linesShown}A\u001B[J`;
+    // A wrapped line would take two rows, so the next redraw would start too low.
     const fitting = lines.map((line) => `${line.slice(0, this.#out.columns)}\n`);
-    this.#out.write(back + fitting.join(''));
+    this.#out.write(moveUp + fitting.join(''));
     this.#linesShown = lines.length;
   }
 }

@@ -21,24 +21,24 @@ function refuse(holder: number): never {
   throw new Error(`taken by ${holder}`);
 }
 
-it('holds the lock while the work lasts, and no longer', async () => {
-  const during = await withLock(file, { onTaken: refuse }, () => readFile(file, 'utf8'));
+it('holds the lock only while the work runs', async () => {
+  const during = await withLock(file, { onBusy: refuse }, () => readFile(file, 'utf8'));
   expect(during).toBe(`${process.pid}\n`);
   expect(await readdir(dir)).toEqual([]);
 });
 
-it('gives the lock back when the work fails', async () => {
-  await expect(withLock(file, { onTaken: refuse }, () => Promise.reject(new Error('no')))).rejects.toThrow(
+it('releases the lock when the work fails', async () => {
+  await expect(withLock(file, { onBusy: refuse }, () => Promise.reject(new Error('no')))).rejects.toThrow(
     'no',
   );
   expect(await readdir(dir)).toEqual([]);
 });
 
-it('lets one work at a time', async () => {
+it('makes a second caller wait for the first', async () => {
   const order: string[] = [];
   const taken = Promise.withResolvers<number>();
-  const second = await withLock(file, { onTaken: refuse }, async () => {
-    const waiting = withLock(file, { onTaken: taken.resolve }, async () => {
+  const second = await withLock(file, { onBusy: refuse }, async () => {
+    const waiting = withLock(file, { onBusy: taken.resolve }, async () => {
       order.push('second');
     });
     expect(await taken.promise).toBe(process.pid);
@@ -49,7 +49,7 @@ it('lets one work at a time', async () => {
   expect(order).toEqual(['first', 'second']);
 });
 
-it('keeps many apart that want it at once', async () => {
+it('never runs the work of two callers at the same time', async () => {
   let working = 0;
   let most = 0;
   const work = async (): Promise<void> => {
@@ -57,7 +57,7 @@ it('keeps many apart that want it at once', async () => {
     await readdir(dir);
     working--;
   };
-  await Promise.all(Array.from({ length: 8 }, () => withLock(file, { onTaken: () => undefined }, work)));
+  await Promise.all(Array.from({ length: 8 }, () => withLock(file, { onBusy: () => undefined }, work)));
   expect(most).toBe(1);
 });
 
@@ -65,20 +65,20 @@ it('takes over the lock of a dead process', async () => {
   const dead = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
   await once(dead, 'exit');
   await writeFile(file, `${dead.pid}\n`);
-  expect(await withLock(file, { onTaken: refuse }, () => Promise.resolve('done'))).toBe('done');
+  expect(await withLock(file, { onBusy: refuse }, () => Promise.resolve('done'))).toBe('done');
 });
 
-it('takes over a lock that its holder no longer refreshes: its id went to another process', async () => {
+it('takes over a stale lock even if a process with the PID of the holder is alive', async () => {
   await writeFile(file, `${process.pid}\n`);
   const longAgo = new Date(Date.now() - 3_600_000);
   await utimes(file, longAgo, longAgo);
-  expect(await withLock(file, { onTaken: refuse }, () => Promise.resolve('done'))).toBe('done');
+  expect(await withLock(file, { onBusy: refuse }, () => Promise.resolve('done'))).toBe('done');
 });
 
-it('ends the wait when asked, and leaves the holder its lock', async () => {
+it('stops waiting when the signal aborts, without touching the lock', async () => {
   await writeFile(file, `${process.pid}\n`);
   const stopping = new AbortController();
-  const waiting = withLock(file, { onTaken: () => stopping.abort(), signal: stopping.signal }, () =>
+  const waiting = withLock(file, { onBusy: () => stopping.abort(), signal: stopping.signal }, () =>
     Promise.resolve(),
   );
   await expect(waiting).rejects.toThrow(/aborted/);

@@ -5,22 +5,22 @@ import { hasCode } from './has-code.ts';
 
 const POLL_MS = 250;
 const REFRESH_MS = 5_000;
-/** A holder refreshes its lock much more often, so an older one is of a process whose id now belongs to another. */
+/** A live holder refreshes its lock much more often. If the lock is older, another process now has the holder's PID. */
 const STALE_MS = 60_000;
 
 export interface LockOptions {
-  /** Called with the holder's process id each time that the lock is found taken; what it throws ends the wait. */
-  readonly onTaken: (holder: number) => void;
-  /** Ends the wait for the lock, not the work. */
+  /** Called with the holder's PID at each failed attempt to acquire the lock. If it throws, the wait stops. */
+  readonly onBusy: (holder: number) => void;
+  /** Stops the wait for the lock, not the work. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Does `work` while no other process on this machine holds `file`. The lock of a dead process is taken over; should two
- * take it over in the same instant both work, so the work must bear that.
+ * Runs `work` while holding the lock `file`, which excludes other processes on this machine. The lock of a dead process
+ * is taken over. If two processes take it over at the same instant, both run, so `work` must tolerate that.
  */
 export async function withLock<T>(file: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
-  await takeLock(file, options);
+  await acquireLock(file, options);
   const refresh = setInterval(() => {
     const now = new Date();
     utimes(file, now, now).catch(() => undefined);
@@ -33,7 +33,7 @@ export async function withLock<T>(file: string, options: LockOptions, work: () =
   }
 }
 
-async function takeLock(file: string, { onTaken, signal }: LockOptions): Promise<void> {
+async function acquireLock(file: string, { onBusy, signal }: LockOptions): Promise<void> {
   const own = `${file}.${process.pid}.${crypto.randomUUID()}`;
   await writeFile(own, `${process.pid}\n`);
   try {
@@ -41,7 +41,7 @@ async function takeLock(file: string, { onTaken, signal }: LockOptions): Promise
       const holder = await readHolder(file);
       if (holder === undefined) continue;
       if (holder.isAlive) {
-        onTaken(holder.pid);
+        onBusy(holder.pid);
         await delay(POLL_MS, undefined, { signal });
       } else {
         await rm(file, { force: true });
@@ -52,7 +52,7 @@ async function takeLock(file: string, { onTaken, signal }: LockOptions): Promise
   }
 }
 
-/** Links rather than creates, so that a lock is never seen without its holder's id in it. */
+/** Uses a link because a newly created lock file would be empty until the PID is written. */
 async function tryLink(own: string, file: string): Promise<boolean> {
   try {
     await link(own, file);
@@ -63,7 +63,7 @@ async function tryLink(own: string, file: string): Promise<boolean> {
   }
 }
 
-/** Undefined when the lock has been given back meanwhile: then there may be a new one, which is not ours to remove. */
+/** Undefined if the lock has just been released. The caller must not remove it, because it may have a new holder. */
 async function readHolder(file: string): Promise<{ pid: number; isAlive: boolean } | undefined> {
   try {
     const [text, { mtimeMs }] = await Promise.all([readFile(file, 'utf8'), stat(file)]);

@@ -10,17 +10,17 @@ import { startServer, type RunningServer, type StartOptions } from './running-se
 
 const MC_TIMEOUT_MS = 30_000;
 
-/** Start again with the same `dir` to find the data again. */
+/** A restart with the same `dir` keeps the data. */
 export interface MinioOptions extends StartOptions {
-  /** Default: a free one. */
+  /** Default: a free port. */
   readonly port?: number | undefined;
   /** Default: random. */
   readonly rootUser?: string | undefined;
   /** Default: random. */
   readonly rootPassword?: string | undefined;
-  /** PEM; with it the server speaks HTTPS only. */
+  /** Certificate and key, PEM. If set, the server accepts only HTTPS. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
-  /** For MinIO itself, for example `MINIO_…` or `GOMAXPROCS`. */
+  /** Additional environment variables for MinIO, for example `MINIO_…` or `GOMAXPROCS`. */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
@@ -32,8 +32,8 @@ export interface Minio extends RunningServer {
   readonly rootPassword: string;
 }
 
-/** What its client needs. */
-export type MinioRoot = Pick<Minio, 'url' | 'rootUser' | 'rootPassword'>;
+/** The connection details that mc needs. */
+export type MinioRootAccess = Pick<Minio, 'url' | 'rootUser' | 'rootPassword'>;
 
 export async function startMinio(options: MinioOptions): Promise<Minio> {
   const { dir, signal, progress, tls } = options;
@@ -41,7 +41,7 @@ export async function startMinio(options: MinioOptions): Promise<Minio> {
   const rootUser = options.rootUser ?? randomName('root');
   const rootPassword = options.rootPassword ?? randomSecret();
   const data = join(dir, 'data');
-  // Given even when empty: the default is the user's own `~/.minio/certs`.
+  // Set even without TLS: the default is the user's `~/.minio/certs`.
   const certificates = join(dir, 'certs');
   await mkdir(data, { recursive: true });
   await mkdir(certificates, { recursive: true });
@@ -90,9 +90,9 @@ export interface MinioUserOptions extends McOptions {
   readonly secretKey?: string | undefined;
 }
 
-/** Makes a user who may do what a policy file (JSON) allows, and nothing else. */
-export async function makeMinioUser(
-  minio: MinioRoot,
+/** Creates a user with exactly the permissions of a policy file (JSON). */
+export async function createMinioUser(
+  minio: MinioRootAccess,
   policyFile: string,
   { secretKey = randomSecret(), ...options }: MinioUserOptions = {},
 ): Promise<MinioUser> {
@@ -109,19 +109,19 @@ export async function makeMinioUser(
 }
 
 export interface McOptions {
-  /** What mc reads on stdin: secrets go here, since arguments can be read by every process. */
+  /** Input for mc's stdin. Use this for secrets, because other processes can read arguments. */
   readonly input?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
 }
 
 /**
- * Runs MinIO's client as root of a server whose alias is `local`, and returns what it printed.
+ * Runs MinIO's client as the server's root user and returns its stdout. The server's alias is `local`.
  *
- * @throws Error with what mc printed when it fails.
+ * @throws Error with mc's output if it fails.
  */
 export async function runMc(
-  minio: MinioRoot,
+  minio: MinioRootAccess,
   args: readonly string[],
   options: McOptions = {},
 ): Promise<string> {
@@ -130,11 +130,11 @@ export async function runMc(
   const alias = new URL(minio.url);
   alias.username = minio.rootUser;
   alias.password = minio.rootPassword;
-  // Without a folder of its own, mc would read and write the user's `~/.mc`.
+  // Keeps mc from reading and writing the user's `~/.mc`.
   const folder = await mkdtemp(join(tmpdir(), 'storage-probe-mc-'));
   const deadline = AbortSignal.timeout(MC_TIMEOUT_MS);
   try {
-    // The server is ours; its certificate may be of any kind.
+    // --insecure is safe here: the server is local, and its certificate may be of any kind.
     return await runCommand(binary, [...args, '--config-dir', folder, '--insecure'], {
       env: { MC_HOST_local: alias.href, HOME: folder },
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
@@ -149,7 +149,7 @@ function randomName(prefix: string): string {
   return `${prefix}-${randomBytes(5).toString('hex')}`;
 }
 
-/** MinIO takes 8 to 40 characters. */
+/** MinIO accepts 8 to 40 characters. */
 function randomSecret(): string {
   return randomBytes(20).toString('hex');
 }

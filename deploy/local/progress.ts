@@ -1,14 +1,14 @@
-/** Takes one line about long work under way. */
+/** Receives one-line progress messages of a long operation. */
 export type Progress = (line: string) => void;
 
-/** Longest silence of {@link Progress}. */
-export const BEAT_MS = 10_000;
+/** Time between two progress messages. */
+export const PROGRESS_INTERVAL_MS = 10_000;
 
-/** Tells every {@link BEAT_MS}, until it is disposed of, how long it has been so. */
-export function startBeat(tell: (elapsed: string) => void): Disposable {
+/** Calls `report` with the elapsed time every {@link PROGRESS_INTERVAL_MS}, until disposed. */
+export function startProgressTimer(report: (elapsed: string) => void): Disposable {
   const startedMs = performance.now();
-  const beat = setInterval(() => tell(formatElapsed(performance.now() - startedMs)), BEAT_MS);
-  return { [Symbol.dispose]: () => clearInterval(beat) };
+  const timer = setInterval(() => report(formatElapsed(performance.now() - startedMs)), PROGRESS_INTERVAL_MS);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 export function formatElapsed(ms: number): string {

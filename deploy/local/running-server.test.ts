@@ -48,7 +48,7 @@ function start(
 }
 
 describe('startServer', () => {
-  it('gives a server that answers and logs, and that stops when told', async () => {
+  it('starts a server, logs its output and stops it', async () => {
     const server = await start(HTTP_SERVER);
     expect(await (await fetch(server.url)).text()).toBe('only for the server');
     await Promise.all([server.stop(), server.stop()]);
@@ -57,7 +57,7 @@ describe('startServer', () => {
     expect(await readFile(logFile, 'utf8')).toBe('hello on stdout\n');
   });
 
-  it('can be killed and started again at the same address', async () => {
+  it('restarts a killed server at the same address', async () => {
     const first = await start(HTTP_SERVER);
     first.kill('SIGKILL');
     expect(await first.exited).toEqual({ code: null, signal: 'SIGKILL' });
@@ -65,21 +65,21 @@ describe('startServer', () => {
     expect(second.url).toBe(first.url);
   });
 
-  it('stops a server that stands still', async () => {
+  it('stops a suspended server', async () => {
     const server = await start(HTTP_SERVER);
     server.kill('SIGSTOP');
     await server.stop();
     expect(await server.exited).toEqual({ code: null, signal: 'SIGTERM' });
   });
 
-  it('fails at once when the server ends, with the end of its log', async () => {
+  it('fails with the end of the log when the server exits before it is ready', async () => {
     const starting = start(`console.error('bad flag'); process.exit(3)`);
     await expect(starting).rejects.toThrow(
-      `Server ended before it was ready (exit code 3). The log is ${logFile} and ends so:\n  bad flag`,
+      `Server exited before it was ready (exit code 3). The log is ${logFile} and ends with:\n  bad flag`,
     );
   });
 
-  it('says when there is no such program', async () => {
+  it('fails if the program does not exist', async () => {
     const starting = startServer({
       name: 'Server',
       binary: join(dir, 'nothing'),
@@ -89,8 +89,8 @@ describe('startServer', () => {
     await expect(starting).rejects.toThrow(/ENOENT/);
   });
 
-  it('tries another port when one was taken meanwhile', async () => {
-    const onceTaken = `
+  it('tries another port if the chosen one is already in use', async () => {
+    const failsOnce = `
       const marker = ${JSON.stringify(join(dir, 'marker'))};
       if (!require('node:fs').existsSync(marker)) {
         require('node:fs').writeFileSync(marker, '');
@@ -98,11 +98,11 @@ describe('startServer', () => {
         process.exit(1);
       }
       ${HTTP_SERVER}`;
-    await using server = await start(onceTaken);
+    await using server = await start(failsOnce);
     expect((await fetch(server.url)).status).toBe(200);
   });
 
-  it('does not give away the port that was asked for', async () => {
+  it('fails if the requested port is already in use', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const address = taken.address();
@@ -111,13 +111,13 @@ describe('startServer', () => {
     taken.close();
   });
 
-  it('gives up when asked, and leaves no process', async () => {
+  it('stops the process when the signal aborts the start', async () => {
     const stopping = new AbortController();
     const pidFile = join(dir, 'pid');
     const program = `require('node:fs').writeFileSync(${JSON.stringify(pidFile)}, String(process.pid)); setInterval(() => {}, 1e6)`;
     const starting = start(program, { signal: stopping.signal });
     starting.catch(() => undefined);
-    const pid = await untilWritten(pidFile);
+    const pid = await waitForPid(pidFile);
     stopping.abort();
     await expect(starting).rejects.toThrow(/aborted/);
     expect(() => process.kill(pid, 0)).toThrow('ESRCH');
@@ -127,7 +127,7 @@ describe('startServer', () => {
     { how: 'exit', want: 0 },
     { how: 'throw', want: 1 },
     { how: 'SIGTERM', want: 143 },
-  ])('ends with the process that started it, by $how', async ({ how, want }) => {
+  ])('is killed when its parent exits by $how', async ({ how, want }) => {
     const script = join(dir, 'owner.mjs');
     await writeFile(
       script,
@@ -136,17 +136,17 @@ describe('startServer', () => {
       const child = await spawnChild(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'inherit' });
       console.log('started');
       if ('${how}' === 'exit') process.exit(0);
-      if ('${how}' === 'throw') throw new Error('a fault');`,
+      if ('${how}' === 'throw') throw new Error('failure');`,
     );
     const owner = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'ignore'] });
     await once(owner.stdout, 'data');
     if (how === 'SIGTERM') owner.kill('SIGTERM');
-    // The pipe closes when the child, too, has let go of it.
+    // The pipe closes only after the child has exited too.
     expect((await once(owner, 'close'))[0]).toBe(want);
   });
 });
 
-async function untilWritten(file: string): Promise<number> {
+async function waitForPid(file: string): Promise<number> {
   let pid = 0;
   await expect
     .poll(async () => {

@@ -9,49 +9,49 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { spawnChild, type Child, type Exit } from './child.ts';
 import type { Progress } from './progress.ts';
 
-/** A server that answers. Whoever started it stops it; should this process end before, the server ends with it. */
+/** A running server. The caller must stop it. It is also killed when this process exits. */
 export interface RunningServer extends AsyncDisposable {
   readonly name: string;
   readonly pid: number;
-  /** Its stdout and stderr; a restart with the same folder appends. */
+  /** Log of stdout and stderr. A restart with the same folder appends to it. */
   readonly logFile: string;
-  /** Resolves when it is gone, for whatever cause; never rejects. */
+  /** Resolves when the server exits for any reason. Never rejects. */
   readonly exited: Promise<Exit>;
-  /** Asks it to end, ends it after 5 s, and resolves when it is gone; may be called again. */
+  /** Sends SIGTERM, and SIGKILL after 5 s. Resolves when the server has exited. May be called repeatedly. */
   stop(): Promise<void>;
-  /** Sends a signal and does not wait: `SIGKILL` for a crash (then await `exited`), `SIGSTOP` for a hang. */
+  /** Sends a signal without waiting: `SIGKILL` for a crash (then await `exited`), `SIGSTOP` for a hang. */
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Gives the wanted port, or else one of 127.0.0.1 that is free and that it gave to nobody else. */
+/** Returns the wanted port, or a free port on 127.0.0.1 that it has not returned before. */
 export type PortChooser = (wanted?: number) => Promise<number>;
 
-/** What every server of ours is started with. */
+/** Options that all servers have. */
 export interface StartOptions {
-  /** Holds the log and all that the server keeps; made if missing. */
+  /** Folder for the log and the server's data. Created if missing. */
   readonly dir: string;
-  /** Gives up the start, and a build before it. */
+  /** Cancels the start, including a build. */
   readonly signal?: AbortSignal | undefined;
   readonly progress?: Progress | undefined;
 }
 
-export interface ServerStart<Addresses> {
+export interface ServerSpec<Addresses> {
   readonly name: string;
   readonly binary: string;
   readonly logFile: string;
-  /** What to run. Called once more when another process took a free port meanwhile. */
+  /** Returns the command to run. Called again if another process takes a chosen port first. */
   readonly command: (port: PortChooser) => Promise<Command<Addresses>>;
-  /** Gives up the start; a server that has started no longer heeds it. */
+  /** Cancels the start. It has no effect once the server is running. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface Command<Addresses> {
   readonly args: readonly string[];
-  /** The whole environment but for PATH, HOME and TMPDIR. */
+  /** The environment. Only PATH, HOME and TMPDIR are inherited. */
   readonly env: Readonly<Record<string, string>>;
-  /** URLs that answer 200 as soon as the server is ready. */
+  /** URLs that return 200 when the server is ready. */
   readonly healthUrls: readonly string[];
-  /** Where it will be found; becomes part of the running server. */
+  /** Addresses of the server. They become properties of the running server. */
   readonly addresses: Addresses;
 }
 
@@ -64,26 +64,26 @@ const TAIL_LINES = 12;
 /**
  * Starts a server and waits until it is healthy.
  *
- * @throws Error with the log's path and end when the server exits before, or is not healthy within 60 s; the signal's
- *   reason when that aborts.
+ * @throws Error with the path and end of the log if the server exits first or is not healthy within 60 s. If the signal
+ *   aborts, its reason.
  */
 export async function startServer<Addresses>(
-  start: ServerStart<Addresses>,
+  spec: ServerSpec<Addresses>,
 ): Promise<RunningServer & Addresses> {
-  await mkdir(dirname(start.logFile), { recursive: true });
+  await mkdir(dirname(spec.logFile), { recursive: true });
   for (let attempt = 1; ; attempt++) {
-    const command = await withPorts(start.command);
-    const logStart = await sizeOf(start.logFile);
+    const command = await withPorts(spec.command);
+    const logStart = await sizeOf(spec.logFile);
     try {
-      return { ...(await startOnce(start, command)), ...command.addresses };
+      return { ...(await startOnce(spec, command)), ...command.addresses };
     } catch (error) {
-      start.signal?.throwIfAborted();
-      const log = (await readFile(start.logFile)).subarray(logStart).toString();
-      // Between choosing a free port and the server's own bind another process may take it.
+      spec.signal?.throwIfAborted();
+      const log = (await readFile(spec.logFile)).subarray(logStart).toString();
+      // Another process may take the chosen port before the server binds to it.
       if (attempt < ATTEMPTS && log.includes('address already in use')) continue;
       const tail = log.trimEnd().split('\n').slice(-TAIL_LINES);
       const message = error instanceof Error ? error.message : String(error);
-      throw new Error([`${message} The log is ${start.logFile} and ends so:`, ...tail].join('\n  '), {
+      throw new Error([`${message} The log is ${spec.logFile} and ends with:`, ...tail].join('\n  '), {
         cause: error,
       });
     }
@@ -91,19 +91,19 @@ export async function startServer<Addresses>(
 }
 
 async function startOnce(
-  { name, binary, logFile, signal }: ServerStart<unknown>,
+  { name, binary, logFile, signal }: ServerSpec<unknown>,
   { args, env, healthUrls }: Command<unknown>,
 ): Promise<RunningServer> {
   signal?.throwIfAborted();
-  const child = await spawnInto(logFile, binary, args, env);
+  const child = await spawnWithLog(logFile, binary, args, env);
   const ready = new AbortController();
   const deadline = AbortSignal.timeout(START_DEADLINE_MS);
   const waiting = AbortSignal.any([ready.signal, deadline, ...(signal === undefined ? [] : [signal])]);
   try {
     await Promise.race([
-      untilHealthy(healthUrls, waiting),
+      waitUntilHealthy(healthUrls, waiting),
       child.exited.then((exit) => {
-        throw new Error(`${name} ended before it was ready (${exit.signal ?? `exit code ${exit.code}`}).`);
+        throw new Error(`${name} exited before it was ready (${exit.signal ?? `exit code ${exit.code}`}).`);
       }),
     ]);
   } catch (error) {
@@ -126,7 +126,7 @@ async function startOnce(
   };
 }
 
-async function spawnInto(
+async function spawnWithLog(
   logFile: string,
   binary: string,
   args: readonly string[],
@@ -141,7 +141,7 @@ async function spawnInto(
   return await spawnChild(binary, args, { env: { ...inherited, ...env }, stdio: ['ignore', log.fd, log.fd] });
 }
 
-async function untilHealthy(urls: readonly string[], signal: AbortSignal): Promise<void> {
+async function waitUntilHealthy(urls: readonly string[], signal: AbortSignal): Promise<void> {
   for (const url of urls) {
     while (!(await isHealthy(url, signal))) await delay(POLL_MS, undefined, { signal });
   }
@@ -151,7 +151,7 @@ function isHealthy(url: string, signal: AbortSignal): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const { get } = url.startsWith('https:') ? https : http;
   const attempt = AbortSignal.any([signal, AbortSignal.timeout(POLL_TIMEOUT_MS)]);
-  // The question is whether it answers: a test may well have given it a certificate that has expired.
+  // Only checks that the server responds. A test may have given it an expired certificate.
   get(url, { signal: attempt, agent: false, rejectUnauthorized: false }, (response) => {
     response.resume();
     resolve(response.statusCode === 200);
@@ -168,7 +168,7 @@ async function withPorts<T>(use: (port: PortChooser) => Promise<T>): Promise<T> 
       held.push(server);
       await once(server, 'listening');
       const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('A TCP server without a port.');
+      if (address === null || typeof address === 'string') throw new Error('The TCP server has no port.');
       return address.port;
     });
   } finally {

@@ -27,11 +27,11 @@ describe('formatTable', () => {
     );
   });
 
-  it.each([{ rows: [] }, { rows: null }, {}])('says when there is nothing: %o', (rows) => {
+  it.each([{ rows: [] }, { rows: null }, {}])('reports an empty table: %o', (rows) => {
     expect(formatTable({ columnDefinitions: [{ name: 'Name' }], ...rows })).toBe('No resources found');
   });
 
-  it('leaves out the columns of a wide table', () => {
+  it('omits columns that only -o wide shows', () => {
     const columnDefinitions = [
       { name: 'Name' },
       { name: 'Trace', priority: 1 },
@@ -43,7 +43,7 @@ describe('formatTable', () => {
     );
   });
 
-  it('keeps what a store said on one line, and out of the terminal', () => {
+  it('keeps text from a store on one line, without control characters', () => {
     const table = tableOf(
       ['Message'],
       ['storage', 'no\r\nspace \u001B[31mleft'],

@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { oneLine } from '../../src/api/one-line.ts';
 import { formatColumns } from './columns.ts';
 import type { KubeAccess } from './control-plane.ts';
-import { askKubeFor } from './kube-api.ts';
+import { requestKubeBody } from './kube-api.ts';
 
-/** `metav1.Table`, as far as it is shown. Dates come as ages, such as `12s`. */
+/** The parts of `metav1.Table` that are shown. The API server formats dates as ages, such as `12s`. */
 const Table = z.object({
   columnDefinitions: z.array(
     z.object({
       name: z.string(),
-      /** Above 0: of a wide table only. */
+      /** Above 0: shown only with `-o wide`. */
       priority: z.number().optional(),
     }),
   ),
@@ -25,23 +25,23 @@ const Table = z.object({
 });
 export type Table = z.infer<typeof Table>;
 
-/** Of kubectl's columns: the gap is part of the width. */
+/** As in kubectl, where the width of a column includes the gap. */
 const MIN_WIDTH = 6;
 const GAP = 3;
 const MAX_CELL_LENGTH = 100;
 
 /**
- * All objects of a namespaced kind, as `kubectl get -A` shows them.
+ * All objects of a namespaced kind, formatted like `kubectl get -A`.
  *
- * @param path where the API server serves the kind, such as `/apis/storageprobe.dev/v1alpha1/storageprobes`.
- * @throws Error with the API server's own words.
+ * @param path API path of the kind, such as `/apis/storageprobe.dev/v1alpha1/storageprobes`.
+ * @throws Error with the API server's message.
  */
 export async function getTable(access: KubeAccess, path: string, signal?: AbortSignal): Promise<string> {
   const accept = 'application/json;as=Table;g=meta.k8s.io;v=v1';
-  return formatTable(Table.parse(await askKubeFor(access, { path, accept }, signal)));
+  return formatTable(Table.parse(await requestKubeBody(access, { path, accept }, signal)));
 }
 
-/** Lines without an end of line after the last one. */
+/** The result has no trailing newline. */
 export function formatTable({ columnDefinitions, rows }: Table): string {
   if (rows === undefined || rows === null || rows.length === 0) return 'No resources found';
   const shown = columnDefinitions.map(({ priority = 0 }) => priority === 0);
@@ -56,7 +56,7 @@ export function formatTable({ columnDefinitions, rows }: Table): string {
   return formatColumns([head, ...body], { gap: GAP, minWidth: MIN_WIDTH });
 }
 
-/** A cell may hold what a store said, and then anything. */
+/** A cell may contain arbitrary text from a store, such as control characters. */
 function formatCell(cell: string | number | boolean | null): string {
   return cell === null ? '' : oneLine(String(cell), MAX_CELL_LENGTH);
 }

@@ -24,7 +24,7 @@ function traceOf(...spans: readonly (typeof SPAN)[]): string {
 
 let server: Server;
 let url: string;
-/** What the server answers, one after another; the last one again and again. */
+/** The server's responses, in order. The last one is repeated. */
 let answers: { readonly status: number; readonly body: string }[];
 
 beforeEach(async () => {
@@ -46,7 +46,7 @@ afterEach(() => {
 describe('waitForTrace', () => {
   const signal = AbortSignal.timeout(5_000);
 
-  it('asks until the trace is there with all its spans', async () => {
+  it('polls until the trace has all its spans', async () => {
     answers = [
       { status: 404, body: '{"data":null}' },
       { status: 200, body: traceOf(SPAN) },
@@ -55,17 +55,17 @@ describe('waitForTrace', () => {
     expect((await waitForTrace(url, 'abc', { signal, spans: 2 })).spans).toHaveLength(2);
   });
 
-  it('ends the wait when asked', async () => {
+  it('stops waiting when the signal aborts', async () => {
     answers = [{ status: 404, body: '' }];
     await expect(waitForTrace(url, 'abc', { signal: AbortSignal.timeout(100) })).rejects.toThrow(/timeout/);
   });
 
-  it('passes on what Jaeger says when it fails', async () => {
-    answers = [{ status: 500, body: 'the storage is away' }];
-    await expect(waitForTrace(url, 'abc', { signal })).rejects.toThrow(/500.*the storage is away/);
+  it('reports an error from Jaeger', async () => {
+    answers = [{ status: 500, body: 'storage unavailable' }];
+    await expect(waitForTrace(url, 'abc', { signal })).rejects.toThrow(/500.*storage unavailable/);
   });
 
-  it('does not take an answer without end', async () => {
+  it('rejects a response that is too large', async () => {
     answers = [{ status: 200, body: 'x'.repeat(9 * 1_024 * 1_024) }];
     await expect(waitForTrace(url, 'abc', { signal })).rejects.toThrow(/larger than/);
   });

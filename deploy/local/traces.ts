@@ -24,14 +24,14 @@ const JaegerTrace = z.object({
   spans: z.array(JaegerSpan),
   processes: z.record(z.string(), z.object({ serviceName: z.string(), tags: z.array(KeyValue).default([]) })),
 });
-/** A trace as Jaeger's API tells it. */
+/** A trace in the format of Jaeger's API. */
 export type JaegerTrace = z.infer<typeof JaegerTrace>;
 
 const Answer = z.object({ data: z.array(JaegerTrace).nullable() });
 
 export interface WaitForTrace {
   readonly signal: AbortSignal;
-  /** Waits until at least so many spans are there; default 1. */
+  /** Minimum number of spans to wait for. Default 1. */
   readonly spans?: number;
 }
 
@@ -40,9 +40,9 @@ const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 250;
 
 /**
- * Asks Jaeger for a trace until it is there with as many spans as are wanted.
+ * Polls Jaeger until a trace has at least the given number of spans.
  *
- * @throws the signal's reason when that aborts first; give it a timeout.
+ * @throws the signal's reason if it aborts first. Pass a signal with a timeout.
  */
 export async function waitForTrace(
   queryUrl: string,
@@ -70,7 +70,7 @@ async function fetchTraces(url: string, signal: AbortSignal): Promise<JaegerTrac
   const response = await fetch(url, { signal });
   const body = await readBounded(response);
   if (response.status === 404) return [];
-  if (!response.ok) throw new Error(`Jaeger answered ${response.status} to ${url}: ${body.slice(0, 200)}`);
+  if (!response.ok) throw new Error(`Jaeger returned ${response.status} for ${url}: ${body.slice(0, 200)}`);
   return Answer.parse(JSON.parse(body)).data ?? [];
 }
 
@@ -80,7 +80,7 @@ async function readBounded(response: Response): Promise<string> {
   for await (const chunk of response.body ?? []) {
     sizeBytes += chunk.byteLength;
     if (sizeBytes > MAX_ANSWER_BYTES)
-      throw new Error(`Jaeger's answer is larger than ${MAX_ANSWER_BYTES} bytes.`);
+      throw new Error(`Jaeger's response is larger than ${MAX_ANSWER_BYTES} bytes.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();

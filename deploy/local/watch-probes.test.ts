@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { ProbeStatus, RunSummary } from '../../src/api/probe-status.ts';
-import { missingOf, watchedProbe } from './watch-probes.ts';
+import { findMissing, toWatchedProbe } from './watch-probes.ts';
 
 function statusOf(
   health: { status: 'True' | 'False'; reason: string },
@@ -26,42 +26,42 @@ function statusOf(
 
 const PASSED = { status: 'True', reason: 'Passed' } as const;
 
-it('knows the traces of the runs that passed', () => {
-  expect(watchedProbe('my-minio', statusOf(PASSED, ['Passed', 'Failed', 'Passed'])).passed).toEqual([
+it('collects the trace IDs of passed runs', () => {
+  expect(toWatchedProbe('my-minio', statusOf(PASSED, ['Passed', 'Failed', 'Passed'])).passed).toEqual([
     ['trace-0-0', 'trace-0-2'],
   ]);
 });
 
-describe('what is missing', () => {
+describe('findMissing', () => {
   it.each([
     {
-      name: 'no probe',
+      name: 'reports that no probe exists',
       found: [],
-      want: ['0 of 1 StorageProbes are there'],
+      want: ['0 of 1 StorageProbes exist'],
     },
     {
-      name: 'a probe that nobody has taken up',
-      found: [watchedProbe('a', {})],
-      want: ['a: not taken up yet, 0 of 2 runs passed'],
+      name: 'reports a probe without a status',
+      found: [toWatchedProbe('a', {})],
+      want: ['a: no status yet, 0 of 2 runs passed'],
     },
     {
-      name: 'a target with too few runs',
-      found: [watchedProbe('a', statusOf(PASSED, ['Passed', 'Passed', 'Passed'], ['Passed', 'Failed']))],
+      name: 'reports a target with too few passed runs',
+      found: [toWatchedProbe('a', statusOf(PASSED, ['Passed', 'Passed', 'Passed'], ['Passed', 'Failed']))],
       want: ['a: Healthy=True (Passed), 1 of 2 runs passed'],
     },
     {
-      name: 'health, after runs that passed',
+      name: 'reports an unhealthy probe with enough passed runs',
       found: [
-        watchedProbe('a', statusOf({ status: 'False', reason: 'Timeout' }, ['Failed', 'Passed', 'Passed'])),
+        toWatchedProbe('a', statusOf({ status: 'False', reason: 'Timeout' }, ['Failed', 'Passed', 'Passed'])),
       ],
       want: ['a: Healthy=False (Timeout), 2 of 2 runs passed'],
     },
     {
-      name: 'nothing',
-      found: [watchedProbe('a', statusOf(PASSED, ['Passed', 'Passed']))],
+      name: 'reports nothing if all expectations are met',
+      found: [toWatchedProbe('a', statusOf(PASSED, ['Passed', 'Passed']))],
       want: [],
     },
   ])('$name', ({ found, want }) => {
-    expect(missingOf(found, { probes: 1, runs: 2 })).toEqual(want);
+    expect(findMissing(found, { probes: 1, runs: 2 })).toEqual(want);
   });
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type ProbeStatus, readStatus } from '../../src/api/probe-status.ts';
 import { systemClock } from '../../src/clock/system-clock.ts';
 import type { KubeAccess } from './control-plane.ts';
-import { askKubeFor } from './kube-api.ts';
+import { requestKubeBody } from './kube-api.ts';
 import type { LiveText } from './live-text.ts';
 import { getTable } from './table.ts';
 import { waitForTrace } from './traces.ts';
@@ -11,41 +11,41 @@ import { waitForTrace } from './traces.ts';
 export const STORAGE_PROBES_PATH = '/apis/storageprobe.dev/v1alpha1/storageprobes';
 const POLL_MS = 250;
 const TRACE_DEADLINE_MS = 15_000;
-/** The run and its six steps; their calls come on top. */
-const SPANS_AT_LEAST = 7;
+/** The root span and one span per step, not counting calls. */
+const MIN_SPANS = 7;
 
 const List = z.object({
   items: z.array(z.object({ metadata: z.object({ name: z.string() }), status: z.unknown().optional() })),
 });
 
-/** What is known of one StorageProbe. */
+/** The state of one StorageProbe. */
 export interface WatchedProbe {
   readonly name: string;
-  /** As in `Healthy=False (ConnectionRefused)`. */
+  /** For example `Healthy=False (ConnectionRefused)`. */
   readonly health: string;
   readonly isHealthy: boolean;
-  /** Ids of the traces of the last runs that passed, newest first, for each target. */
+  /** For each target, the trace IDs of its recent passed runs, newest first. */
   readonly passed: readonly (readonly string[])[];
 }
 
 export interface Expectation {
-  /** So many StorageProbes there are. */
+  /** Number of StorageProbes. */
   readonly probes: number;
-  /** So many runs of each target have passed: at most 10, since the status knows no more. */
+  /** Number of passed runs of each target. At most 10, the number of runs that the status keeps. */
   readonly runs: number;
 }
 
-/** Where to look. */
+/** Where the StorageProbes are read from. */
 export interface ProbeSource {
-  /** All StorageProbes, as the API server lists them. */
+  /** The API server's list of all StorageProbes. */
   list(signal: AbortSignal): Promise<unknown>;
-  /** The same, as `kubectl get sprobe -A` shows them. */
+  /** The output of `kubectl get sprobe -A`. */
   table(signal: AbortSignal): Promise<string>;
 }
 
 export interface WatchOptions extends Expectation {
   readonly source: ProbeSource;
-  /** Of Jaeger. */
+  /** Base URL of Jaeger's query API. */
   readonly queryUrl: string;
   readonly live: LiveText;
   readonly deadlineMs: number;
@@ -54,56 +54,55 @@ export interface WatchOptions extends Expectation {
   readonly signal: AbortSignal;
 }
 
-/** Asks an API server, without kubectl. */
-export function askingFor(access: KubeAccess): ProbeSource {
+/** Reads from the API server directly, without kubectl. */
+export function apiServerSource(access: KubeAccess): ProbeSource {
   return {
-    list: (signal) => askKubeFor(access, { path: STORAGE_PROBES_PATH }, signal),
+    list: (signal) => requestKubeBody(access, { path: STORAGE_PROBES_PATH }, signal),
     table: (signal) => getTable(access, STORAGE_PROBES_PATH, signal),
   };
 }
 
 /**
- * Shows the table of StorageProbes until all is as expected, and the traces of those runs stand in Jaeger.
+ * Shows the table of StorageProbes until they are as expected, then waits until the traces of those runs are in Jaeger.
  *
- * @throws Error with what is missing after `deadlineMs`, or 15 s later with how many traces have come.
+ * @throws Error that lists what is still missing after `deadlineMs`, or how many traces arrived within another 15 s.
  */
 export async function watchProbes(options: WatchOptions): Promise<readonly WatchedProbe[]> {
   const { runs, queryUrl, signal } = options;
-  const probes = await untilSettled(options);
+  const probes = await waitUntilSettled(options);
   const traceIds = probes.flatMap(({ passed }) => passed.flatMap((ids) => ids.slice(0, runs)));
   await expectTraces(queryUrl, traceIds, signal);
   return probes;
 }
 
-async function untilSettled(options: WatchOptions): Promise<readonly WatchedProbe[]> {
+async function waitUntilSettled(options: WatchOptions): Promise<readonly WatchedProbe[]> {
   const { source, live, deadlineMs, pollMs = POLL_MS, signal } = options;
   const startedMs = systemClock.monotonicMs();
   for (;;) {
     const probes = listedProbes(await source.list(signal));
     const table = await source.table(signal);
-    const missing = missingOf(probes, options);
+    const missing = findMissing(probes, options);
     const isSettled = missing.length === 0;
-    const news = probes.map(({ name, health }) => `${name} ${health}`).join();
-    live.show(table, isSettled ? 'settled' : news);
+    const state = probes.map(({ name, health }) => `${name} ${health}`).join();
+    live.show(table, isSettled ? 'settled' : state);
     if (isSettled) return probes;
     if (systemClock.monotonicMs() - startedMs > deadlineMs)
-      throw new Error(`after ${deadlineMs / 1_000} s: ${missing.join('; ')}`);
+      throw new Error(`not ready after ${deadlineMs / 1_000} s: ${missing.join('; ')}`);
     await systemClock.sleep(pollMs, signal);
   }
 }
 
 function listedProbes(list: unknown): WatchedProbe[] {
   return List.parse(list).items.map(({ metadata: { name }, status }) =>
-    watchedProbe(name, readStatus(status) ?? {}),
+    toWatchedProbe(name, readStatus(status) ?? {}),
   );
 }
 
-/** What its status tells of a StorageProbe. */
-export function watchedProbe(name: string, { conditions = [], targets = [] }: ProbeStatus): WatchedProbe {
+export function toWatchedProbe(name: string, { conditions = [], targets = [] }: ProbeStatus): WatchedProbe {
   const healthy = conditions.find(({ type }) => type === 'Healthy');
   return {
     name,
-    health: healthy === undefined ? 'not taken up yet' : `Healthy=${healthy.status} (${healthy.reason})`,
+    health: healthy === undefined ? 'no status yet' : `Healthy=${healthy.status} (${healthy.reason})`,
     isHealthy: healthy?.status === 'True',
     passed: targets.map(({ recentRuns = [] }) =>
       recentRuns.filter(({ verdict }) => verdict === 'Passed').map(({ traceId }) => traceId),
@@ -111,9 +110,9 @@ export function watchedProbe(name: string, { conditions = [], targets = [] }: Pr
   };
 }
 
-/** What is not as expected, in words; empty when all is. */
-export function missingOf(found: readonly WatchedProbe[], { probes, runs }: Expectation): string[] {
-  const missing = found.length < probes ? [`${found.length} of ${probes} StorageProbes are there`] : [];
+/** Describes each unmet expectation. Empty if all are met. */
+export function findMissing(found: readonly WatchedProbe[], { probes, runs }: Expectation): string[] {
+  const missing = found.length < probes ? [`${found.length} of ${probes} StorageProbes exist`] : [];
   for (const { name, health, isHealthy, passed } of found) {
     const count = passed.length === 0 ? 0 : Math.min(...passed.map((ids) => ids.length));
     if (isHealthy && count >= runs) continue;
@@ -132,11 +131,11 @@ async function expectTraces(
   let arrived = 0;
   try {
     for (const traceId of traceIds) {
-      await waitForTrace(queryUrl, traceId, { signal: waiting, spans: SPANS_AT_LEAST });
+      await waitForTrace(queryUrl, traceId, { signal: waiting, spans: MIN_SPANS });
       arrived++;
     }
   } catch (error) {
     if (!deadline.aborted) throw error;
-    throw new Error(`${arrived} of ${traceIds.length} traces stand in Jaeger`, { cause: error });
+    throw new Error(`only ${arrived} of ${traceIds.length} traces arrived in Jaeger`, { cause: error });
   }
 }

@@ -4,14 +4,14 @@ import { NotAcceptedError } from './not-accepted.ts';
 
 export interface AddressRange {
   readonly address: string;
-  /** All bits of the address where the text names a single one. */
+  /** Prefix length. 32 or 128 for a single address. */
   readonly prefixBits: number;
 }
 
 /**
- * An address or a CIDR, without a zone.
+ * Parses an IP address without a zone, or a CIDR.
  *
- * @throws {NotAcceptedError} for anything else.
+ * @throws {NotAcceptedError} if the text is neither.
  */
 export function parseAddressRange(text: string): AddressRange {
   const [, address = '', bits] = /^([^/%]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];

@@ -1,10 +1,13 @@
-/** Whether the text matches, in CEL. The expression is one of JavaScript's that Go's RE2 shares, without flags. */
-export function matches(pattern: RegExp, text = 'self'): string {
-  return `${text}.matches(${literal(pattern.source.replaceAll(String.raw`\/`, '/'))})`;
+/**
+ * CEL expression that is true if `operand` matches. The pattern has no flags and uses only syntax that JavaScript and RE2
+ * share.
+ */
+export function matches(pattern: RegExp, operand = 'self'): string {
+  return `${operand}.matches(${rawString(pattern.source.replaceAll(String.raw`\/`, '/'))})`;
 }
 
-/** A raw string of CEL, which knows no escapes. */
-function literal(text: string): string {
-  if (/['\n]/.test(text)) throw new Error(`no raw string of CEL can hold ${text}`);
+/** CEL raw string, which has no escapes. */
+function rawString(text: string): string {
+  if (/['\n]/.test(text)) throw new Error(`cannot be written as a CEL raw string: ${text}`);
   return `r'${text}'`;
 }

@@ -6,13 +6,13 @@ import { didYouMean, nearest } from './suggest.ts';
 export type Checked<T> = { readonly value: T } | { readonly problems: readonly Problem[] };
 
 export interface CheckOptions {
-  /** Show no value at all: for Secrets. */
+  /** If true, problems show no values. Used for Secrets. */
   readonly hideValues?: boolean;
 }
 
-const SECRET_PLACE = /secret|credential|password|token|accesskey/i;
+const SENSITIVE_NAME = /secret|credential|password|token|accesskey/i;
 
-/** Checks a value against a schema and applies its defaults, or says in readers' words what is wrong. */
+/** Checks a value against a schema. Returns the value with defaults applied, or the problems in plain words. */
 export function check<S extends z.ZodType>(
   schema: S,
   input: unknown,
@@ -24,8 +24,8 @@ export function check<S extends z.ZodType>(
 
   const problems = new Map<string, Problem>();
   for (const issue of result.error.issues) {
-    for (const problem of translate(issue, schema, value, hideValues)) {
-      // A text can break length, pattern and meaning at once; the first says enough.
+    for (const problem of toProblems(issue, schema, value, hideValues)) {
+      // A text can violate length, pattern and refinement at once. Report only the first problem.
       const key = JSON.stringify(problem.path);
       if (!problems.has(key)) problems.set(key, problem);
     }
@@ -33,7 +33,7 @@ export function check<S extends z.ZodType>(
   return { problems: [...problems.values()] };
 }
 
-/** As the API server has it: a field that is null is absent, but not one that is unknown. */
+/** Like the API server, treats a null field as absent, but keeps unknown fields so that they are reported. */
 function withoutNulls(value: unknown, schema: z.core.$ZodType): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const field = unwrap(schema);
@@ -50,7 +50,7 @@ function isUnknown(key: string, map: z.core.$ZodType): boolean {
   );
 }
 
-function translate(
+function toProblems(
   issue: z.core.$ZodIssue,
   schema: z.ZodType,
   input: unknown,
@@ -67,16 +67,23 @@ function translate(
   const shown = isScalar(value) ? { value: hidden ? 'the value (not shown)' : showScalar(value) } : {};
   const accepted: unknown = issue.code === 'custom' ? issue.params?.['accepted'] : undefined;
   if (typeof accepted === 'string') return [{ path, ...shown, message: issue.message, accepted }];
-  return [{ path, ...shown, message: faultOf(issue, field, value, hidden), accepted: acceptedBy(field) }];
+  return [
+    { path, ...shown, message: describeFault(issue, field, value, hidden), accepted: acceptedBy(field) },
+  ];
 }
 
 function unknownField(path: Path, map: z.core.$ZodType): Problem {
   const known = map instanceof z.ZodObject ? Object.keys(map.shape) : [];
-  const meant = nearest(String(path.at(-1)), known);
-  return { path, message: `unknown field${didYouMean(meant)}`, accepted: known.join(', ') };
+  const suggestion = nearest(String(path.at(-1)), known);
+  return { path, message: `unknown field${didYouMean(suggestion)}`, accepted: known.join(', ') };
 }
 
-function faultOf(issue: z.core.$ZodIssue, field: z.core.$ZodType, value: unknown, hidden: boolean): string {
+function describeFault(
+  issue: z.core.$ZodIssue,
+  field: z.core.$ZodType,
+  value: unknown,
+  hidden: boolean,
+): string {
   if (value === undefined) return 'is missing';
   if (field instanceof z.ZodString) {
     return typeof value === 'string'
@@ -84,7 +91,7 @@ function faultOf(issue: z.core.$ZodIssue, field: z.core.$ZodType, value: unknown
       : `is ${kindOf(value)}${quoteHint(field, value, hidden)}`;
   }
   if (field instanceof z.ZodEnum && typeof value === 'string') {
-    return `is not known${didYouMean(nearest(value, field.options.map(String)))}`;
+    return `is not supported${didYouMean(nearest(value, field.options.map(String)))}`;
   }
   if (field instanceof z.ZodNumber && typeof value === 'number') {
     if (issue.code === 'too_small') return 'is too small';
@@ -102,19 +109,19 @@ function textFault(issue: z.core.$ZodIssue, field: z.ZodString, value: string): 
   return info?.fault?.(value) ?? `is not ${info?.is ?? 'accepted'}`;
 }
 
-/** How to write as text what YAML takes for a number or boolean. */
+/** Suggests how to write a value as text if YAML parsed it as a number or boolean. */
 function quoteHint(field: z.ZodString, value: unknown, hidden: boolean): string {
   if (!isScalar(value)) return '';
   if (hidden) return ' (put it in quotes)';
   const fromNumber = FIELD_INFO.get(field)?.fromNumber;
-  const meant =
+  const suggestion =
     typeof value === 'number' && fromNumber !== undefined ? fromNumber(value) : JSON.stringify(String(value));
-  return didYouMean(meant);
+  return didYouMean(suggestion);
 }
 
 function mayBeSecret(path: Path, field: z.core.$ZodType, value: unknown): boolean {
-  if (path.some((part) => SECRET_PLACE.test(String(part)))) return true;
-  return typeof value === 'string' && FIELD_INFO.get(field)?.hides?.(value) === true;
+  if (path.some((part) => SENSITIVE_NAME.test(String(part)))) return true;
+  return typeof value === 'string' && FIELD_INFO.get(field)?.isSensitive?.(value) === true;
 }
 
 function isScalar(value: unknown): value is string | number | boolean {
@@ -139,7 +146,7 @@ function fieldAt(schema: z.core.$ZodType, path: Path): z.core.$ZodType {
   return field;
 }
 
-/** The schema of a member of a map or list. */
+/** Schema of one member of a map or list. */
 function memberOf(field: z.core.$ZodType, part: string | number): z.core.$ZodType {
   if (field instanceof z.ZodObject && Object.hasOwn(field.shape, part)) return field.shape[part];
   if (field instanceof z.ZodArray) return field.element;

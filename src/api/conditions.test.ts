@@ -21,11 +21,11 @@ const FOUND: Finding = {
 };
 
 describe('setCondition', () => {
-  it('adds one that is new', () => {
+  it('adds a new condition', () => {
     expect(setCondition([READY], FOUND, NOW)).toStrictEqual([READY, { ...FOUND, lastTransitionTime: NOW }]);
   });
 
-  it('leaves the time alone while the status stays, whatever else changes', () => {
+  it('keeps lastTransitionTime if only other fields change', () => {
     const healthy = { ...FOUND, lastTransitionTime: BEFORE };
     const found: Finding = { ...FOUND, message: 'a failed once', observedGeneration: 3 };
     expect(setCondition([healthy, READY], found, NOW)).toStrictEqual([
@@ -34,18 +34,18 @@ describe('setCondition', () => {
     ]);
   });
 
-  it.each(['False', 'Unknown'] as const)('moves the time when the status becomes %s', (status) => {
+  it.each(['False', 'Unknown'] as const)('sets lastTransitionTime when the status becomes %s', (status) => {
     const healthy = { ...FOUND, lastTransitionTime: BEFORE };
     const found: Finding = { ...FOUND, status };
     expect(setCondition([healthy], found, NOW)).toStrictEqual([{ ...found, lastTransitionTime: NOW }]);
   });
 
-  it('cuts a message of many targets', () => {
+  it('cuts a long message', () => {
     const [condition] = setCondition([], { ...FOUND, message: 'é'.repeat(40_000) }, NOW);
     expect(condition?.message).toBe('é'.repeat(1_024));
   });
 
-  it('leaves what it was given as it was', () => {
+  it('does not modify its input', () => {
     const conditions = Object.freeze([Object.freeze({ ...READY })]);
     expect(setCondition(conditions, { ...FOUND, type: 'Ready', status: 'False' }, NOW)).not.toBe(conditions);
     expect(conditions).toStrictEqual([READY]);

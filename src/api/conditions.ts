@@ -1,25 +1,25 @@
 import { z } from 'zod';
 import { plainText } from './field.ts';
 
-/** What the conditions of a StorageProbe tell. */
+/** Condition types of a StorageProbe, and their meaning. */
 export const CONDITION_TYPES = {
-  Ready: 'Whether the operator can run the probe as it is written.',
-  Healthy: 'Whether the targets do what their users need of them.',
+  Ready: 'True if the operator can run the probe as specified.',
+  Healthy: 'True if no target has failed `failureThreshold` runs in a row.',
 } as const;
 export type ConditionType = keyof typeof CONDITION_TYPES;
 
 export type ConditionStatus = 'True' | 'False' | 'Unknown';
 
 export interface ConditionReasonInfo {
-  /** Which conditions may have it, and as what. */
+  /** Conditions that can have this reason, with the status that they then have. */
   readonly conditions: readonly `${ConditionType}=${ConditionStatus}`[];
-  /** When it applies, as one sentence. */
+  /** When the reason applies, in one sentence. */
   readonly means: string;
 }
 
 /**
- * The closed list of reasons of conditions, besides the `REASONS` of runs: where the targets at fault agree on one of
- * those, the condition has it. `docs/reference/reasons.md` is generated from both.
+ * Reasons that only conditions have. If all affected targets have the same reason from `REASONS`, the condition has that
+ * reason instead. `docs/reference/reasons.md` is generated from both tables.
  */
 export const CONDITION_REASONS = {
   Scheduled: {
@@ -28,20 +28,20 @@ export const CONDITION_REASONS = {
   },
   Suspended: {
     conditions: ['Ready=True', 'Healthy=Unknown'],
-    means: 'No runs start, for so `suspend` asks.',
+    means: 'No runs start because `spec.suspend` is true.',
   },
   NeverDue: {
     conditions: ['Ready=False'],
-    means: 'No time to come matches `cron`.',
+    means: 'No future time matches `cron`.',
   },
   InvalidSpec: {
     conditions: ['Ready=False', 'Healthy=Unknown'],
     means:
-      'The operator cannot work with the spec, though the API server admitted it: the installed CustomResourceDefinition is that of another version.',
+      'The operator cannot use the spec although the API server admitted it: the installed CustomResourceDefinition is from a different version.',
   },
   NotYetRun: {
     conditions: ['Healthy=Unknown'],
-    means: 'No run has ended yet.',
+    means: 'No run has finished yet.',
   },
   Passed: {
     conditions: ['Healthy=True'],
@@ -49,41 +49,45 @@ export const CONDITION_REASONS = {
   },
   SeveralReasons: {
     conditions: ['Ready=False', 'Healthy=False', 'Healthy=Unknown'],
-    means: 'Several targets are at fault, not all for the same reason; the message names them.',
+    means: 'Several targets are affected for different reasons; the message lists the targets.',
   },
 } as const satisfies Record<string, ConditionReasonInfo>;
 
-/** Most conditions that a status holds. */
+/** Maximum number of conditions in a status. */
 export const MAX_CONDITIONS = 8;
 
-/** Longest message that is written, far below what Kubernetes allows: 64 targets may have something to say. */
+/** Maximum length of a written message. Kubernetes allows 32,768, which a probe with 64 targets could fill. */
 const MAX_MESSAGE_LENGTH = 1_024;
 
-/** `metav1.Condition`, with the bounds that Kubernetes gives it. */
+/** `metav1.Condition` with the limits of Kubernetes. */
 export const Condition = z.object({
   type: plainText({
-    description: 'What the condition tells: Ready or Healthy.',
+    description: 'Type of the condition: Ready or Healthy.',
     maxLength: 316,
     pattern:
       /^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$/,
   }),
-  status: z.enum(['True', 'False', 'Unknown']).meta({ description: 'Whether it is so.' }),
+  status: z
+    .enum(['True', 'False', 'Unknown'])
+    .meta({ description: 'Status of the condition: True, False or Unknown.' }),
   reason: plainText({
-    description: 'Why, in one word of a closed list: docs/reference/reasons.md.',
+    description: 'Reason for the status: one word from the list in docs/reference/reasons.md.',
     maxLength: 1_024,
     pattern: /^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/,
   }),
-  message: plainText({ description: 'Why, for people.', maxLength: 32_768 }),
-  lastTransitionTime: z.iso.datetime({ offset: true }).meta({ description: 'When `status` last changed.' }),
+  message: plainText({ description: 'Human-readable explanation of the status.', maxLength: 32_768 }),
+  lastTransitionTime: z.iso
+    .datetime({ offset: true })
+    .meta({ description: 'Time when `status` last changed.' }),
   observedGeneration: z
     .int()
     .min(0)
-    .meta({ description: 'The `metadata.generation` that it tells of.' })
+    .meta({ description: 'The `metadata.generation` that the condition is based on.' })
     .optional(),
 });
 export type Condition = z.output<typeof Condition>;
 
-/** What is found now, without the times. */
+/** Current state of a condition, without its transition time. */
 export interface Finding {
   readonly type: ConditionType;
   readonly status: ConditionStatus;
@@ -94,8 +98,8 @@ export interface Finding {
 }
 
 /**
- * The conditions with the finding in its place, its message cut to 1,024 characters. `lastTransitionTime` moves, to
- * `now`, only where `status` changes.
+ * Returns the conditions with the finding added or updated, and its message cut to 1,024 characters.
+ * `lastTransitionTime` is set to `now` only if `status` changes.
  */
 export function setCondition(
   conditions: readonly Condition[],

@@ -41,21 +41,21 @@ function nodeAt(wanted: string): Node | undefined {
 }
 
 describe('the schema', () => {
-  it('has no unions, and leaves unknown fields to the API server', () => {
+  it('has no unions, references or additionalProperties', () => {
     const keywords = ['anyOf', 'oneOf', 'allOf', 'additionalProperties', '$ref'];
     expect(pathsOf((node) => keywords.some((keyword) => keyword in node))).toStrictEqual([]);
   });
 
-  it('bounds every text and list', () => {
+  it('limits the length of every text and list', () => {
     expect(pathsOf(isUnbounded)).toStrictEqual(['apiVersion', 'kind']);
   });
 
   it('describes every field', () => {
-    const silent = pathsOf(({ description = '' }) => !/^[A-Z].+\.$/s.test(description));
-    expect(silent.filter((path) => !path.endsWith('[]'))).toStrictEqual([]);
+    const undescribed = pathsOf(({ description = '' }) => !/^[A-Z].+\.$/s.test(description));
+    expect(undescribed.filter((path) => !path.endsWith('[]'))).toStrictEqual([]);
   });
 
-  it('has patterns without look-around, which RE2 lacks', () => {
+  it('has no look-around in patterns, because RE2 does not support it', () => {
     expect(pathsOf((node) => /\(\?[=!<]/.test(JSON.stringify(node)))).toStrictEqual([]);
   });
 
@@ -63,12 +63,12 @@ describe('the schema', () => {
     expect(metadata).toMatchObject({ properties: { name: { maxLength: 63, pattern: expect.any(String) } } });
   });
 
-  it('says in a rule what a text must be, where that is more than its pattern', () => {
+  it('replaces a pattern with a rule that has a readable message', () => {
     expect(nodeAt('spec.timeout')).toStrictEqual({
       type: 'string',
       maxLength: 32,
       description:
-        'Limit of one run, all steps together. When absent, 20s, or four fifths of an interval that is shorter than 25s. Accepted: a duration from 100ms to 1h in h, m, s or ms, for example 30s or 1m30s.',
+        'Time limit for one run, all steps together. If absent, 20s or four fifths of the interval, whichever is shorter. Accepted: a duration from 100ms to 1h in h, m, s or ms, for example 30s or 1m30s.',
       'x-kubernetes-validations': [
         {
           rule: "self.matches(r'^([0-9]+(\\.[0-9]{1,3})?[hms]|[0-9]+ms)+$') && duration(self) >= duration('100ms') && duration(self) <= duration('1h')",
@@ -78,13 +78,13 @@ describe('the schema', () => {
     });
   });
 
-  it('gives whole numbers their size', () => {
+  it('gives every whole number a format', () => {
     expect(nodeAt('spec.failureThreshold')).toMatchObject({ format: 'int32', minimum: 1, maximum: 100 });
     expect(nodeAt('status.observedGeneration')).toStrictEqual({
       type: 'integer',
       format: 'int64',
       minimum: 0,
-      description: 'The `metadata.generation` that the controller has taken up.',
+      description: 'The `metadata.generation` that this status is based on.',
     });
   });
 });

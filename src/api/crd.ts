@@ -10,14 +10,14 @@ const MAX_INT32 = 2 ** 31 - 1;
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
 
-/** A rule of `x-kubernetes-validations`. */
+/** One rule of `x-kubernetes-validations`. */
 interface ValidationRule {
   readonly rule: string;
   readonly message: string;
   readonly fieldPath?: string;
 }
 
-/** The columns of `kubectl get`; those of priority 1 stand only in `-o wide`. */
+/** Columns of `kubectl get`. Those with priority 1 are shown only with `-o wide`. */
 const COLUMNS = [
   { name: 'Healthy', type: 'string', jsonPath: conditionPath('Healthy', 'status') },
   { name: 'Reason', type: 'string', jsonPath: conditionPath('Healthy', 'reason') },
@@ -27,7 +27,7 @@ const COLUMNS = [
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   { name: 'Ready', type: 'string', jsonPath: conditionPath('Ready', 'status'), priority: 1 },
   { name: 'Trace', type: 'string', jsonPath: '.status.lastRun.traceId', priority: 1 },
-  // Not a date: kubectl tells those as an age, and one to come as `<invalid>`.
+  // Not a date: kubectl shows dates as ages, and future dates as `<invalid>`.
   { name: 'Next Run', type: 'string', jsonPath: '.status.nextRunTime', priority: 1 },
 ];
 
@@ -75,12 +75,12 @@ function schema(): JsonSchema {
   return {
     type: 'object',
     description:
-      'A StorageProbe visits object stores on a schedule as their users do, and tells of each visit by a trace, a metric, a log line and its status.',
+      'A StorageProbe tests object stores on a schedule by using them as a client would. It reports each run as a trace, metrics, a log line and status.',
     required: ['spec'],
     properties: {
       apiVersion: { type: 'string', description: descriptionOf(apiVersion) },
       kind: { type: 'string', description: descriptionOf(kind) },
-      // All that Kubernetes lets a CustomResourceDefinition say of metadata.
+      // In metadata, a CustomResourceDefinition may restrict only `name` and `generateName`.
       metadata: { type: 'object', properties: { name: openApi(metadata.shape.name) } },
       spec: openApi(spec),
       status: { ...openApi(ProbeStatus), description: descriptionOf(status) },
@@ -95,48 +95,48 @@ function openApi(source: z.ZodType): JsonSchema {
     reused: 'inline',
     unrepresentable: 'throw',
     override: ({ zodSchema, jsonSchema }) => {
-      adapt(zodSchema, jsonSchema);
+      adaptToCrd(zodSchema, jsonSchema);
     },
   });
   return converted;
 }
 
-/** Turns what zod makes into what a CustomResourceDefinition takes, and into a manual for `kubectl explain`. */
-function adapt(source: z.core.$ZodType, json: JsonSchema): void {
+/** Adapts zod's JSON Schema to a CustomResourceDefinition, with descriptions for `kubectl explain`. */
+function adaptToCrd(source: z.core.$ZodType, json: JsonSchema): void {
   const field = unwrap(source);
-  delete json.additionalProperties; // unknown fields are the API server's to prune or to refuse
+  delete json.additionalProperties; // the API server prunes or rejects unknown fields
   if (json.format === 'date-time') delete json.pattern;
   if (field instanceof z.ZodNumber) json.format = field.format === 'int32' ? 'int32' : 'int64';
   if (!isBounded(field)) delete json.maximum;
-  if (json.description !== undefined) json.description = manualOf(source);
+  if (json.description !== undefined) json.description = explanationOf(source);
 
   const rules = [...textRules(json, FIELD_INFO.get(field)), ...mapRules(field)];
   if (rules.length > 0) Object.assign(json, { 'x-kubernetes-validations': rules });
 }
 
-function manualOf(source: z.core.$ZodType): string {
+function explanationOf(source: z.core.$ZodType): string {
   const field = unwrap(source);
   const sentences = [descriptionOf(field)];
   if (FIELD_INFO.get(field) !== undefined || isBounded(field))
     sentences.push(`Accepted: ${acceptedBy(field)}.`);
-  if (source instanceof z.ZodDefault) sentences.push(`Default: ${flow(source.def.defaultValue)}.`);
+  if (source instanceof z.ZodDefault) sentences.push(`Default: ${flowYaml(source.def.defaultValue)}.`);
   return sentences.join(' ');
 }
 
-/** Below those of its type, which go without saying. */
+/** True if the field's maximum is below that of its type, and therefore worth stating. */
 function isBounded(field: z.core.$ZodType): boolean {
   return field instanceof z.ZodNumber && (field.maxValue ?? MAX_INT32) < MAX_INT32;
 }
 
-function flow(value: unknown): string {
+function flowYaml(value: unknown): string {
   return stringify(value, { collectionStyle: 'flow' }).trim();
 }
 
-/** A rule in place of the pattern where words say more: its message is what users read. */
+/** Replaces a pattern with a rule if the field has a message, so that users do not have to read a regular expression. */
 function textRules(json: JsonSchema, info: FieldInfo | undefined): ValidationRule[] {
   if (json.pattern === undefined || info?.fault === undefined) return [];
-  const inPattern = matches(new RegExp(json.pattern));
-  const rule = info.cel === undefined ? inPattern : `${inPattern} && ${info.cel}`;
+  const patternRule = matches(new RegExp(json.pattern));
+  const rule = info.cel === undefined ? patternRule : `${patternRule} && ${info.cel}`;
   delete json.pattern;
   return [{ rule, message: `must be ${info.accepted}` }];
 }

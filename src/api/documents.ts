@@ -1,31 +1,31 @@
 import { check, type Checked } from './check.ts';
-import { formatPlace, type Path, type Place, type Problem, showText } from './problem.ts';
+import { formatLocation, type Location, type Path, type Problem, showText } from './problem.ts';
 import { Secret, secretValues } from './secret.ts';
 import { API_VERSION, KIND, StorageProbe } from './storage-probe.ts';
 import { didYouMean, nearest } from './suggest.ts';
 import { parseYaml, type YamlDocument } from './yaml-text.ts';
 
-/** Largest text that is read, in UTF-8 bytes. */
+/** Largest accepted file, in UTF-8 bytes. */
 export const MAX_FILE_BYTES = 1_048_576;
 
-/** One file, read. */
+/** Name and content of one file. */
 export interface Source {
-  /** File name, for problems. */
+  /** File name as shown in problems. */
   readonly name: string;
   readonly text: string;
 }
 
 export interface Documents {
   readonly probes: readonly StorageProbe[];
-  /** Contents of the Secrets by {@link resourceId}, each by key. */
+  /** Values of the Secrets by {@link resourceId}. */
   readonly secrets: ReadonlyMap<string, SecretValues>;
-  /** In the order of the texts. Where there is one, the rest is incomplete and must not be acted on. */
+  /** In file order. If there are problems, `probes` and `secrets` are incomplete and must not be used. */
   readonly problems: readonly Problem[];
 }
 
 export type SecretValues = Readonly<Record<string, string | Uint8Array>>;
 
-const NAME = ['metadata', 'name'];
+const NAME_PATH = ['metadata', 'name'];
 const ACCEPTED = 'StorageProbe and Secret documents, in YAML or JSON';
 
 /** The `apiVersion` of each kind. */
@@ -39,20 +39,20 @@ const VERSIONS: ReadonlyMap<string, string> = new Map([
   [`${KIND}List`, API_VERSION],
 ]);
 
-/** What stands for one resource: a document, or an item of a List. */
+/** One resource: a document or an item of a List. */
 interface Item {
   readonly value: unknown;
   readonly document: YamlDocument;
-  /** From the root of the document. */
+  /** Path from the root of the document. */
   readonly path: Path;
 }
 
 interface Entry<T> {
   readonly resource: T;
-  readonly at: Place;
+  readonly at: Location;
 }
 
-/** What was found so far, by {@link resourceId}. */
+/** Resources found so far, by {@link resourceId}. */
 interface Found {
   readonly probes: Map<string, Entry<StorageProbe>>;
   readonly secrets: Map<string, Entry<Secret>>;
@@ -63,7 +63,7 @@ export function resourceId({ namespace, name }: { namespace: string; name: strin
   return `${namespace}/${name}`;
 }
 
-/** Reads StorageProbes, Secrets and Lists of them, and gathers all that is wrong with them. */
+/** Reads StorageProbes, Secrets and Lists of them, and collects all problems. */
 export function readDocuments(sources: readonly Source[]): Documents {
   const found: Found = { probes: new Map(), secrets: new Map() };
   const problems = sources.flatMap((source) => readSource(source, found).toSorted(byLine));
@@ -96,12 +96,12 @@ function readSource({ name: file, text }: Source, found: Found): Problem[] {
 function readItem(item: Item, found: Found): Problem[] {
   const { value, path } = item;
   if (!isMap(value)) {
-    const message = 'is not a resource: a map with apiVersion and kind';
+    const message = 'is not a Kubernetes resource (a map with apiVersion and kind)';
     return [problemIn(item, { path: [], message, accepted: ACCEPTED })];
   }
 
-  const wrongHead = headProblem(value, path.length > 0);
-  if (wrongHead !== undefined) return [problemIn(item, wrongHead)];
+  const problem = typeProblem(value, path.length > 0);
+  if (problem !== undefined) return [problemIn(item, problem)];
   switch (value['kind']) {
     case KIND:
       return add(KIND, check(StorageProbe, value), item, found.probes);
@@ -112,7 +112,7 @@ function readItem(item: Item, found: Found): Problem[] {
   }
 }
 
-/** Adds a checked resource to those found, or says why not. */
+/** Adds a valid resource to `found`, or returns its problems. */
 function add<T extends StorageProbe | Secret>(
   kind: string,
   checked: Checked<T>,
@@ -124,16 +124,18 @@ function add<T extends StorageProbe | Secret>(
   const id = resourceId(checked.value.metadata);
   const earlier = found.get(id);
   if (earlier !== undefined) {
-    const message = `is that of the ${kind} at ${formatPlace(earlier.at)}, in the same namespace`;
-    return [problemIn(item, { path: NAME, message, accepted: `one ${kind} of a name in a namespace` })];
+    const message = `is already used by the ${kind} at ${formatLocation(earlier.at)}, in the same namespace`;
+    return [
+      problemIn(item, { path: NAME_PATH, message, accepted: 'a name that is unique in its namespace' }),
+    ];
   }
-  found.set(id, { resource: checked.value, at: placeIn(item, NAME) });
+  found.set(id, { resource: checked.value, at: locationIn(item, NAME_PATH) });
   return [];
 }
 
 function readList(item: Item, items: unknown, found: Found): Problem[] {
   if (!Array.isArray(items)) {
-    const accepted = `a list of ${KIND} and Secret`;
+    const accepted = `a list of ${KIND}s and Secrets`;
     return [problemIn(item, { path: ['items'], message: missingOr('is not a list', items), accepted })];
   }
   return items.flatMap((value: unknown, index) =>
@@ -141,22 +143,22 @@ function readList(item: Item, items: unknown, found: Found): Problem[] {
   );
 }
 
-/** What is wrong with the two fields that say what a resource is. */
-function headProblem({ apiVersion, kind }: Record<string, unknown>, inList: boolean): Problem | undefined {
-  const versions = inList ? ITEM_VERSIONS : VERSIONS;
-  const kinds = inList ? `${KIND} or Secret` : `${KIND}, Secret, or a List of them`;
+/** The problem with `apiVersion` or `kind`, if any. */
+function typeProblem({ apiVersion, kind }: Record<string, unknown>, isInList: boolean): Problem | undefined {
+  const versions = isInList ? ITEM_VERSIONS : VERSIONS;
+  const kinds = isInList ? `${KIND} or Secret` : `${KIND}, Secret, or a List of them`;
   if (typeof kind !== 'string') {
     return { path: ['kind'], message: missingOr('is not text', kind), accepted: kinds };
   }
   const version = versions.get(kind);
   if (version === undefined) {
-    const message = `is not read here${didYouMean(nearest(kind, [...versions.keys()]))}`;
+    const message = `is not supported${didYouMean(nearest(kind, [...versions.keys()]))}`;
     return { path: ['kind'], value: showText(kind), message, accepted: kinds };
   }
 
   if (apiVersion === version) return undefined;
   const shown = typeof apiVersion === 'string' && kind !== 'Secret' ? { value: showText(apiVersion) } : {};
-  const message = missingOr(`is not that of ${kind}`, apiVersion);
+  const message = missingOr(`is not the apiVersion of ${kind}`, apiVersion);
   return { path: ['apiVersion'], ...shown, message, accepted: version };
 }
 
@@ -165,11 +167,11 @@ function missingOr(fault: string, value: unknown): string {
 }
 
 function problemIn(item: Item, problem: Problem): Problem {
-  return { ...problem, at: placeIn(item, problem.path), path: [...item.path, ...problem.path] };
+  return { ...problem, at: locationIn(item, problem.path), path: [...item.path, ...problem.path] };
 }
 
-function placeIn({ document, path: root }: Item, path: Path): Place {
-  return document.placeOf([...root, ...path]);
+function locationIn({ document, path: root }: Item, path: Path): Location {
+  return document.locationOf([...root, ...path]);
 }
 
 function byLine(a: Problem, b: Problem): number {

@@ -15,7 +15,7 @@ describe('parseDurationMs', () => {
     ['1h1m1s1ms', 3_661_001],
     ['30s1h', 3_630_000],
     ['2562047h', 9_223_369_200_000],
-  ])('reads %s', (text, want) => {
+  ])('parses %s', (text, want) => {
     expect(parseDurationMs(text)).toBe(want);
   });
 
@@ -41,11 +41,11 @@ describe('parseDurationMs', () => {
     ['1m 30s', 'is not a duration'],
     ['', 'is not a duration'],
     ['3000000h', 'is too long'],
-  ])('refuses %j', (text, message) => {
+  ])('rejects %j', (text, message) => {
     expect(() => parseDurationMs(text)).toThrow(new NotAcceptedError(message));
   });
 
-  it('agrees with the sum of its parts', () => {
+  it('returns the sum of the parts', () => {
     const unit = fc.constantFrom(['h', 3_600_000], ['m', 60_000], ['s', 1_000], ['ms', 1]);
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(9_999), unit), { minLength: 1, maxLength: 5 }), (parts) => {
@@ -66,11 +66,11 @@ describe('formatDuration', () => {
     [90_000, '1m30s'],
     [3_600_000, '1h0m0s'],
     [86_400_000, '24h0m0s'],
-  ])('writes %d as Go does: %s', (ms, want) => {
+  ])('formats %d as Go does: %s', (ms, want) => {
     expect(formatDuration(ms)).toBe(want);
   });
 
-  it('is what parseDurationMs reads', () => {
+  it('round-trips through parseDurationMs', () => {
     fc.assert(
       fc.property(fc.nat(10 * 86_400_000), (ms) => {
         expect(parseDurationMs(formatDuration(ms))).toBe(ms);
@@ -78,7 +78,7 @@ describe('formatDuration', () => {
     );
   });
 
-  it.each([-1, 1.5, Number.NaN])('refuses %d', (ms) => {
+  it.each([-1, 1.5, Number.NaN])('rejects %d', (ms) => {
     expect(() => formatDuration(ms)).toThrow(RangeError);
   });
 });

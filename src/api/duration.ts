@@ -2,12 +2,12 @@ import { NotAcceptedError } from './not-accepted.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
- * What Go's `time.ParseDuration` takes, without a sign, and in whole milliseconds: so it counts to the same number
- * everywhere.
+ * Unsigned durations of Go's `time.ParseDuration` that are whole milliseconds, so that Go and JavaScript read the same
+ * number.
  */
 export const DURATION_PATTERN = /^([0-9]+(\.[0-9]{1,3})?[hms]|[0-9]+ms)+$/;
 
-/** Go counts nanoseconds in 63 bits. */
+/** Go stores a duration as nanoseconds in 63 bits. */
 const MAX_MS = 2 ** 63 / 1e6;
 
 const MS_PER_UNIT: Record<string, number> = {
@@ -17,8 +17,8 @@ const MS_PER_UNIT: Record<string, number> = {
   h: 3_600_000,
 };
 
-/** Units that people write and Go does not know, in a unit that it knows. */
-const MEANT: readonly { words: readonly string[]; factor: number; unit: string }[] = [
+/** Common spellings of units that Go rejects, and the unit to suggest. */
+const UNIT_SUGGESTIONS: readonly { words: readonly string[]; factor: number; unit: string }[] = [
   { words: ['msec', 'msecs', 'millisecond', 'milliseconds'], factor: 1, unit: 'ms' },
   { words: ['', 's', 'sec', 'secs', 'second', 'seconds'], factor: 1, unit: 's' },
   { words: ['m', 'min', 'mins', 'minute', 'minutes'], factor: 1, unit: 'm' },
@@ -28,9 +28,9 @@ const MEANT: readonly { words: readonly string[]; factor: number; unit: string }
 ];
 
 /**
- * Milliseconds of a Kubernetes duration (`metav1.Duration`), for example 90000 for `1m30s`.
+ * Parses a Kubernetes duration (`metav1.Duration`) to milliseconds: `1m30s` is 90000.
  *
- * @throws {NotAcceptedError} if it is no duration, negative, or beyond the 292 years that Go can count.
+ * @throws {NotAcceptedError} if the text is not a duration, is negative, or exceeds the 292 years that Go supports.
  */
 export function parseDurationMs(text: string): number {
   if (!DURATION_PATTERN.test(text)) throw new NotAcceptedError(`is not a duration${hint(text)}`);
@@ -39,10 +39,10 @@ export function parseDurationMs(text: string): number {
     ms += Number(number) * (MS_PER_UNIT[unit] ?? Number.NaN);
   }
   if (ms > MAX_MS) throw new NotAcceptedError('is too long');
-  return Math.round(ms); // a sum of fractions is not exact
+  return Math.round(ms); // sums of fractions are not exact
 }
 
-/** Whole milliseconds as Kubernetes writes a duration: 90000 is `1m30s`, 3600000 is `1h0m0s`, 500 is `500ms`. */
+/** Formats whole milliseconds as Kubernetes does: 90000 is `1m30s`, 3600000 is `1h0m0s`, 500 is `500ms`. */
 export function formatDuration(ms: number): string {
   if (!Number.isSafeInteger(ms) || ms < 0)
     throw new RangeError(`${ms} is not a whole number of milliseconds`);
@@ -57,15 +57,15 @@ export function formatDuration(ms: number): string {
   return seconds;
 }
 
-/** The duration that the writer of `30`, `30 sec` or `1d` most likely meant. */
-export function meantDuration(text: string): string | undefined {
+/** The duration most likely meant by a text such as `30`, `30 sec` or `1d`. */
+export function suggestDuration(text: string): string | undefined {
   const match = /^([0-9]+(?:\.[0-9]+)?) *([a-z]*)$/i.exec(text);
   if (match === null) return undefined;
-  const meant = MEANT.find(({ words }) => words.includes((match[2] ?? '').toLowerCase()));
-  const duration = meant && `${Number(match[1]) * meant.factor}${meant.unit}`;
+  const suggestion = UNIT_SUGGESTIONS.find(({ words }) => words.includes((match[2] ?? '').toLowerCase()));
+  const duration = suggestion && `${Number(match[1]) * suggestion.factor}${suggestion.unit}`;
   return duration !== undefined && DURATION_PATTERN.test(duration) ? duration : undefined;
 }
 
 function hint(text: string): string {
-  return text.startsWith('-') ? ': it is negative' : didYouMean(meantDuration(text));
+  return text.startsWith('-') ? ': it is negative' : didYouMean(suggestDuration(text));
 }

@@ -1,22 +1,26 @@
 import { z } from 'zod';
 import type { Path } from './problem.ts';
 
-/** What a problem's line and the reference page say of a field, beyond what its schema says by itself. */
+/** Texts about a field for problems and the reference page, in addition to its schema. */
 export interface FieldInfo {
-  /** What a reader may write, with an example. */
+  /** Accepted values, with an example. */
   readonly accepted: string;
-  /** Completes "is not …". */
+  /** Noun phrase that completes "is not …". */
   readonly is?: string;
-  /** Why the text is refused, as words that follow it; asked also for what the schema's pattern lets pass. */
+  /**
+   * Explains why a text is rejected, in words that follow the text. Also called for texts that match the pattern.
+   * Undefined if the text is accepted.
+   */
   readonly fault?: (text: string) => string | undefined;
   /**
-   * What the API server asks of `self` besides the pattern, in CEL: equal to `fault` for all that the pattern lets pass.
+   * CEL rule for `self` that the API server checks in addition to the pattern. For texts that match the pattern, it is true
+   * exactly if `fault` returns undefined.
    */
   readonly cel?: string;
-  /** How a bare number should have been written. */
+  /** Suggests how to write a bare number as text. */
   readonly fromNumber?: (value: number) => string | undefined;
-  /** Whether the text may hold a secret, and is not to be shown. */
-  readonly hides?: (text: string) => boolean;
+  /** Returns true if the text may contain a secret and must not be shown. */
+  readonly isSensitive?: (text: string) => boolean;
 }
 
 export const FIELD_INFO = z.registry<FieldInfo>();
@@ -25,11 +29,11 @@ export interface TextOptions extends FieldInfo {
   readonly is: string;
   readonly description: string;
   readonly maxLength: number;
-  /** In the syntax that JavaScript and Go's RE2 share: the API server checks it too. */
+  /** Uses only syntax that JavaScript and RE2 share, because the API server checks the pattern too. */
   readonly pattern: RegExp;
 }
 
-/** A bounded text field. */
+/** A text field with a maximum length. */
 export function text({ description, maxLength, pattern, ...info }: TextOptions): z.ZodString {
   return z
     .string()
@@ -40,7 +44,7 @@ export function text({ description, maxLength, pattern, ...info }: TextOptions):
     .register(FIELD_INFO, info);
 }
 
-/** A bounded text field that only programs write. */
+/** A text field with a maximum length that only programs write. */
 export function plainText({
   description,
   maxLength,
@@ -54,7 +58,7 @@ export function plainText({
   return (pattern === undefined ? bounded : bounded.regex(pattern)).meta({ description });
 }
 
-/** A list whose items are told apart by a key, which is unique: to Kubernetes, and to server-side apply. */
+/** Schema keywords of a list whose items have a unique key. Server-side apply merges such lists by key. */
 export function listMapBy(key: string): Record<string, unknown> {
   return { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': [key] };
 }
@@ -63,13 +67,13 @@ interface ListOptions {
   readonly description: string;
   readonly min: number;
   readonly max: number;
-  /** The field whose value no two items share. */
+  /** Field whose value is unique in the list. */
   readonly key?: string;
-  /** What the list holds, as words that follow "a list of 1 to 8". */
+  /** Description of the items, in words that follow "a list of 1 to 8". */
   readonly of: string;
 }
 
-/** A bounded list. */
+/** A list with a minimum and maximum length. */
 export function list<S extends z.ZodType>(
   item: S,
   { description, min, max, key, of }: ListOptions,
@@ -85,34 +89,34 @@ export function list<S extends z.ZodType>(
 /** A rule over several fields of one map. */
 export interface Rule<T> {
   readonly id: string;
-  /** The field at fault, from the map. */
+  /** Path of the wrong field, relative to the map. */
   readonly path: Path;
-  /** Fields that it reads. It waits until they are right by themselves, so that one mistake makes one problem. */
+  /** Fields that the rule reads. If one of them is invalid, the rule is skipped, so that one mistake is reported once. */
   readonly reads: readonly (keyof T & string)[];
-  /** What is wrong, as words that follow the field; constant, as the API server's message is. */
+  /** What is wrong, in words that follow the field. Constant, like the message of a CEL rule. */
   readonly message: string;
   readonly accepted: string;
   readonly holds: (value: T) => boolean;
-  /** More precise than `path`, for a rule that a map can break in several places. */
-  readonly culprits?: (value: T) => Path[];
+  /** Paths to report instead of `path`, for a rule that can be broken in several places. */
+  readonly wrongPaths?: (value: T) => Path[];
   /**
-   * The same rule for the API server, in CEL over the map as `self`; true where fields that it reads are wrong by
-   * themselves. Absent where the structure of the schema says it: a list-map has unique keys.
+   * The same rule for the API server, in CEL with the map as `self`. True if a field that it reads is invalid. Absent if
+   * the schema's structure enforces the rule, as a list map enforces unique keys.
    */
   readonly cel?: string;
 }
 
-/** The rules of the maps made by {@link withRules}. */
-// oxlint-disable-next-line typescript/no-explicit-any -- each map has rules of its own type
+/** Rules of the maps created with {@link withRules}. */
+// oxlint-disable-next-line typescript/no-explicit-any -- the rules of each map have a different type
 export const RULES = z.registry<{ readonly rules: readonly Rule<any>[] }>();
 
-/** The schema with rules over its fields. */
+/** Adds rules over several fields to a schema. */
 export function withRules<S extends z.ZodObject>(schema: S, rules: readonly Rule<z.output<S>>[]): S {
   const ruled = schema.superRefine(
     (value, context) => {
-      for (const rule of rules.filter(({ reads }) => isReady(reads, context.issues))) {
+      for (const rule of rules.filter(({ reads }) => areValid(reads, context.issues))) {
         if (rule.holds(value)) continue;
-        for (const path of rule.culprits?.(value) ?? [rule.path]) {
+        for (const path of rule.wrongPaths?.(value) ?? [rule.path]) {
           context.addIssue({
             code: 'custom',
             path: [...path],
@@ -122,25 +126,25 @@ export function withRules<S extends z.ZodObject>(schema: S, rules: readonly Rule
         }
       }
     },
-    { when: () => true }, // else one wrong field of the map would silence the rules over all others
+    { when: () => true }, // otherwise one wrong field would disable all rules of the map
   );
   RULES.add(ruled, { rules });
   return ruled;
 }
 
-function isReady(reads: readonly string[], issues: readonly z.core.$ZodRawIssue[]): boolean {
+function areValid(fields: readonly string[], issues: readonly z.core.$ZodRawIssue[]): boolean {
   return !issues.some(({ code, path = [] }) =>
-    path.length === 0 ? code === 'invalid_type' : reads.includes(String(path[0])),
+    path.length === 0 ? code === 'invalid_type' : fields.includes(String(path[0])),
   );
 }
 
-/** The schema without its "optional" and "default". */
+/** Removes `optional` and `default` from a schema. */
 export function unwrap(schema: z.core.$ZodType): z.core.$ZodType {
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) return unwrap(schema.unwrap());
   return schema;
 }
 
-/** What may stand in a field, in words. */
+/** Describes the accepted values of a field. */
 export function acceptedBy(field: z.core.$ZodType): string {
   const info = FIELD_INFO.get(field);
   if (info !== undefined) return info.accepted;

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { matches } from './cel.ts';
 import { CRON_ACCEPTED, CRON_CEL, CRON_PATTERN, cronFault } from './cron.ts';
-import { DURATION_PATTERN, meantDuration, parseDurationMs } from './duration.ts';
+import { DURATION_PATTERN, suggestDuration, parseDurationMs } from './duration.ts';
 import { text } from './field.ts';
 import { NotAcceptedError } from './not-accepted.ts';
 import { parseBytes, QUANTITY_PATTERN } from './quantity.ts';
@@ -14,14 +14,14 @@ const SUBDOMAIN = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])
 const BYTE = '(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const IPV4 = String.raw`(${BYTE}\.){3}${BYTE}`;
 const IPV6 = ipv6();
-/** Its last label is no number: URL parsers would take the whole for an IPv4 address. See also {@link HEX_HOST}. */
+/** The last label is not a number, because URL parsers would read the host as an IPv4 address. See {@link HEX_HOST}. */
 const HOST_NAME = String.raw`([A-Za-z0-9_-]+\.)*[0-9]*[A-Za-z_-][A-Za-z0-9_-]*`;
 const PORT = '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
 const ENDPOINT = new RegExp(String.raw`^https?://(${IPV4}|\[${IPV6}\]|${HOST_NAME})(:${PORT})?/?$`);
 const HEX_HOST = new RegExp(String.raw`[/.]0[xX][0-9A-Fa-f]*(:[0-9]+)?/?$`);
 const IP_LIKE = /^[0-9]+(\.[0-9]+){3}$/;
 
-/** RFC 4291, section 2.2, without the form that ends like an IPv4 address. */
+/** Pattern of an IPv6 address (RFC 4291, section 2.2), except for the form that ends in an IPv4 address. */
 function ipv6(): string {
   const group = '[0-9A-Fa-f]{1,4}';
   const shortened = [1, 2, 3, 4, 5, 6].map(
@@ -35,12 +35,12 @@ interface Description {
   readonly description: string;
 }
 
-/** A name as RFC 1123 has labels: fit for DNS names, bucket names and the values of Kubernetes labels. */
+/** A label of RFC 1123, which is valid in DNS names, bucket names and values of Kubernetes labels. */
 export function label({ description, is }: Description & { readonly is: string }): z.ZodString {
   return text({
     description,
     is,
-    accepted: 'at most 63 lower-case letters, digits and hyphens, with a letter or digit at both ends',
+    accepted: 'at most 63 lower-case letters, digits and hyphens, starting and ending with a letter or digit',
     maxLength: 63,
     pattern: LABEL,
   });
@@ -49,7 +49,7 @@ export function label({ description, is }: Description & { readonly is: string }
 export function secretName({ description }: Description): z.ZodString {
   return text({
     description,
-    is: 'a name of a Secret',
+    is: 'a valid Secret name',
     accepted: 'at most 253 lower-case letters, digits, hyphens and dots, for example my-minio-probe',
     maxLength: 253,
     pattern: SUBDOMAIN,
@@ -59,7 +59,7 @@ export function secretName({ description }: Description): z.ZodString {
 export function secretKey({ description }: Description): z.ZodString {
   return text({
     description,
-    is: 'a key of a Secret',
+    is: 'a valid Secret key',
     accepted: 'at most 253 letters, digits, hyphens, underscores and dots, for example ca.crt',
     maxLength: 253,
     pattern: /^[A-Za-z0-9._-]+$/,
@@ -79,13 +79,13 @@ export function duration({ description, min, max }: Description & Bounds): z.Zod
     accepted: `a duration from ${min} to ${max} in h, m, s or ms, for example 30s or 1m30s`,
     maxLength: 32,
     pattern: DURATION_PATTERN,
-    fault: faultOf((value) => {
+    fault: catchFault((value) => {
       const ms = parseDurationMs(value);
       if (ms < minMs) return `is less than ${min}`;
       return ms > maxMs ? `is more than ${max}` : undefined;
     }),
     cel: `duration(self) >= duration('${min}') && duration(self) <= duration('${max}')`,
-    fromNumber: (value) => meantDuration(String(value)),
+    fromNumber: (value) => suggestDuration(String(value)),
   });
 }
 
@@ -94,15 +94,15 @@ export function size({ description, max }: Description & Pick<Bounds, 'max'>): z
   return text({
     description,
     is: 'a size',
-    accepted: `a number of bytes up to ${max} with an optional suffix Ki, Mi, Gi, k, M, G, for example 4Ki`,
+    accepted: `a number of bytes up to ${max} with an optional suffix (Ki, Mi, Gi, k, M or G), for example 4Ki`,
     maxLength: 32,
     pattern: QUANTITY_PATTERN,
-    fault: faultOf((value) => (parseBytes(value) > maxBytes ? `is more than ${max}` : undefined)),
+    fault: catchFault((value) => (parseBytes(value) > maxBytes ? `is more than ${max}` : undefined)),
     cel: `quantity(self).compareTo(quantity('${max}')) <= 0`,
   });
 }
 
-function faultOf(check: (value: string) => string | undefined): (value: string) => string | undefined {
+function catchFault(check: (value: string) => string | undefined): (value: string) => string | undefined {
   return (value) => {
     try {
       return check(value);
@@ -118,36 +118,36 @@ export function endpoint({ description }: Description): z.ZodString {
     description,
     is: 'an endpoint',
     accepted:
-      'http:// or https://, a host and an optional port, nothing more, for example http://my-minio.storage.svc:9000',
+      'http://host[:port] or https://host[:port] without a path, for example http://my-minio.storage.svc:9000',
     maxLength: 300,
     pattern: ENDPOINT,
     fault: endpointFault,
     cel: `!${matches(HEX_HOST)}`,
-    hides: (value) => /[@?#]/.test(value),
+    isSensitive: (value) => /[@?#]/.test(value),
   });
 }
 
 function endpointFault(value: string): string | undefined {
-  if (value.includes('@')) return 'holds credentials, which belong in the Secret of credentialsSecretRef';
+  if (value.includes('@'))
+    return 'contains credentials, which belong in the Secret that credentialsSecretRef names';
   const scheme = /^([^:/?#]*):\/\//.exec(value)?.[1];
   if (scheme === undefined) {
-    const meant = `http://${value}`;
-    return `has no scheme${didYouMean(ENDPOINT.test(meant) ? meant : undefined)}`;
+    const suggestion = `http://${value}`;
+    return `has no scheme${didYouMean(ENDPOINT.test(suggestion) ? suggestion : undefined)}`;
   }
-  if (scheme !== 'http' && scheme !== 'https') return 'is neither http:// nor https://';
+  if (scheme !== 'http' && scheme !== 'https') return 'does not start with http:// or https://';
 
   const rest = value.slice(scheme.length + '://'.length);
   if (/[?#]/.test(rest)) return 'has a query or fragment';
   if (/\/./.test(rest)) return 'has a path';
-  if (/:[0-9]+\/?$/.test(rest) && !new RegExp(`:${PORT}/?$`).test(rest))
-    return 'has a port that cannot exist';
-  return HEX_HOST.test(value) ? 'has a host that would be taken for a number' : undefined;
+  if (/:[0-9]+\/?$/.test(rest) && !new RegExp(`:${PORT}/?$`).test(rest)) return 'has an invalid port';
+  return HEX_HOST.test(value) ? 'has a host that URL parsers read as a number' : undefined;
 }
 
 export function region({ description }: Description): z.ZodString {
   return text({
     description,
-    is: 'a region',
+    is: 'a valid region',
     accepted: 'at most 63 letters, digits, hyphens and underscores, for example us-east-1',
     maxLength: 63,
     pattern: /^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$/,
@@ -157,9 +157,9 @@ export function region({ description }: Description): z.ZodString {
 export function bucketName({ description }: Description): z.ZodString {
   return text({
     description,
-    is: 'a bucket name',
+    is: 'a valid bucket name',
     accepted:
-      '3 to 63 lower-case letters, digits, hyphens and single dots, with a letter or digit at both ends, and no IP address',
+      '3 to 63 lower-case letters, digits, hyphens and single dots, starting and ending with a letter or digit, and not an IP address',
     maxLength: 63,
     pattern: SUBDOMAIN,
     fault: (value) => {
@@ -186,7 +186,7 @@ export function timeZone({ description }: Description): z.ZodString {
   return text({
     description,
     is: 'a time zone',
-    accepted: 'a name of the IANA time zone database, for example Europe/Berlin',
+    accepted: 'a name from the IANA time zone database, for example Europe/Berlin',
     maxLength: 64,
     pattern: /^[A-Za-z][A-Za-z0-9_+-]*(\/[A-Za-z0-9_+-]+)*$/,
     fault: (value) => {

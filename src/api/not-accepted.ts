@@ -1,4 +1,4 @@
-/** A text that a parser does not take. `message` reads after the text: `"4KB" is not a size`. */
+/** Thrown for a text that a parser rejects. `message` continues the text: `"4KB" is not a size`. */
 export class NotAcceptedError extends Error {
   override readonly name = 'NotAcceptedError';
 }

@@ -1,14 +1,14 @@
 const MAX_LENGTH = 200;
 
 /**
- * Foreign text as one bounded line that a terminal, a log and a page can show: whatever is not printable, such as line
- * breaks, escape sequences and marks that turn the direction of text, becomes a space.
+ * Makes untrusted text safe to show in a terminal, a log or a page: one line of limited length. Unprintable characters
+ * such as line breaks, escape characters and direction marks become spaces.
  *
- * @param maxLength in UTF-16 code units; a longer line is cut, and ends in `…`.
+ * @param maxLength In UTF-16 code units. A longer line is cut and ends in `…`. Default 200.
  */
 export function oneLine(text: string, maxLength = MAX_LENGTH): string {
   const line = text.replaceAll(/[\p{C}\p{Z}]+/gu, ' ').trim();
   if (line.length <= maxLength) return line;
-  // Not through the middle of a character.
+  // The cut may split a surrogate pair: remove its first half.
   return `${line.slice(0, maxLength - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }

@@ -44,7 +44,7 @@ describe('planProbe', () => {
     });
   });
 
-  it('resolves every unit and reference', () => {
+  it('parses every unit and resolves every reference', () => {
     const target = {
       name: 'a',
       endpoint: 'https://a.example/',
@@ -93,7 +93,7 @@ describe('planProbe', () => {
     expect(plan({ schedule }).timeoutMs).toBe(want);
   });
 
-  it('takes UTC for a cron schedule without time zone', () => {
+  it('uses UTC for a cron schedule without a time zone', () => {
     expect(plan({ schedule: { cron: '0 4 * * *' } }).schedule).toStrictEqual({
       cron: '0 4 * * *',
       timeZone: 'UTC',

@@ -3,7 +3,7 @@ import { parseBytes } from './quantity.ts';
 import type { BucketPlan } from './run.ts';
 import type { StorageProbe } from './storage-probe.ts';
 
-/** One key of a Secret in the probe's own namespace. */
+/** A key of a Secret in the probe's namespace. */
 export interface SecretKeyRef {
   readonly name: string;
   readonly key: string;
@@ -23,12 +23,12 @@ export type SchedulePlan =
   | { readonly intervalMs: number }
   | { readonly cron: string; readonly timeZone: string };
 
-/** What a StorageProbe asks for: defaults applied, units resolved, checked, without secrets. */
+/** A validated StorageProbe with defaults applied and units parsed. Contains no secrets. */
 export interface ProbePlan {
   readonly namespace: string;
   readonly name: string;
   readonly schedule: SchedulePlan;
-  /** How late a run may start. */
+  /** Maximum delay of a run. A run that would start later is skipped. */
   readonly startingDeadlineMs?: number;
   readonly timeoutMs: number;
   readonly targets: readonly TargetPlan[];
@@ -40,7 +40,7 @@ export interface ProbePlan {
 
 const DEFAULT_TIMEOUT_MS = 20_000;
 
-/** What a checked StorageProbe asks for. */
+/** Converts a validated StorageProbe into a plan. */
 export function planProbe({ metadata, spec }: StorageProbe): ProbePlan {
   const schedule = planSchedule(spec.schedule);
   const { startingDeadline } = spec.schedule;
@@ -61,10 +61,10 @@ export function planProbe({ metadata, spec }: StorageProbe): ProbePlan {
 function planSchedule({ interval, cron, timeZone = 'UTC' }: StorageProbe['spec']['schedule']): SchedulePlan {
   if (interval !== undefined) return { intervalMs: parseDurationMs(interval) };
   if (cron !== undefined) return { cron, timeZone };
-  throw new Error('a checked schedule has an interval or cron');
+  throw new Error('unvalidated schedule: it has neither interval nor cron');
 }
 
-/** Not in the schema: a CRD's default cannot depend on another field. */
+/** Not a default in the schema, because a CRD default cannot depend on another field. */
 function defaultTimeoutMs(schedule: SchedulePlan): number {
   if (!('intervalMs' in schedule)) return DEFAULT_TIMEOUT_MS;
   return Math.min(DEFAULT_TIMEOUT_MS, Math.floor(schedule.intervalMs * 0.8));
@@ -84,5 +84,5 @@ function planTarget(target: StorageProbe['spec']['targets'][number]): TargetPlan
 function planBucket({ mode, name }: StorageProbe['spec']['bucket']): BucketPlan {
   if (mode === 'Ephemeral') return { mode };
   if (name !== undefined) return { mode, name };
-  throw new Error('a checked bucket of mode Existing has a name');
+  throw new Error('unvalidated bucket: mode Existing has no name');
 }

@@ -19,7 +19,7 @@ const RUN: RunSummary = {
 };
 
 describe('readStatus', () => {
-  it('reads what was written', () => {
+  it('reads a complete status', () => {
     const status: ProbeStatus = {
       observedGeneration: 3,
       conditions: [
@@ -40,7 +40,7 @@ describe('readStatus', () => {
     expect(readStatus(status)).toStrictEqual(status);
   });
 
-  it.each([undefined, null, 'a', 1, []])('reads nothing in %j', (status) => {
+  it.each([undefined, null, 'a', 1, []])('returns undefined for %j', (status) => {
     expect(readStatus(status)).toBeUndefined();
   });
 
@@ -55,15 +55,15 @@ describe('readStatus', () => {
       status: { schedule: '30s', nextRunTime: 1 },
       want: { schedule: '30s' },
     },
-    { name: 'a time that is none', status: { nextRunTime: 'soon' }, want: {} },
-    { name: 'a map that lacks what it must have', status: { lastRun: RUN }, want: {} },
+    { name: 'an invalid time', status: { nextRunTime: 'soon' }, want: {} },
+    { name: 'a map without a required field', status: { lastRun: RUN }, want: {} },
     {
-      name: 'one item of a list',
+      name: 'an invalid item of a list',
       status: { targets: [{ name: 'a' }, { name: 'b', consecutiveFailures: 1, lastRun: { id: 'x' } }, null] },
       want: { targets: [{ name: 'b', consecutiveFailures: 1 }] },
     },
     {
-      name: 'the runs beyond the bound',
+      name: 'runs beyond the limit',
       status: {
         targets: [{ name: 'a', consecutiveFailures: 0, recentRuns: Array.from({ length: 11 }, () => RUN) }],
       },
@@ -71,11 +71,11 @@ describe('readStatus', () => {
         targets: [{ name: 'a', consecutiveFailures: 0, recentRuns: Array.from({ length: 10 }, () => RUN) }],
       },
     },
-  ])('leaves out $name', ({ status, want }) => {
+  ])('drops $name', ({ status, want }) => {
     expect(readStatus(status)).toStrictEqual(want);
   });
 
-  it('makes a status of anything', () => {
+  it('returns a valid status or undefined for any input', () => {
     const fields = fc.constantFrom(
       'targets',
       'name',
@@ -110,11 +110,11 @@ describe('summarizeRun', () => {
     [999.96, '1s'],
     [1_526, '1.53s'],
     [90_000, '90s'],
-  ])('tells %d ms as %s', (durationMs, duration) => {
+  ])('formats %d ms as %s', (durationMs, duration) => {
     expect(summarizeRun({ ...runResult(), durationMs })).toMatchObject({ duration });
   });
 
-  it('cuts a message that is too long, and no character in two', () => {
+  it('cuts a long message to well-formed text', () => {
     const { message } = summarizeRun({ ...runResult(), message: `${'x'.repeat(511)}\u{1F600}` });
     expect(message).toBe(`${'x'.repeat(511)}\uFFFD`);
   });
@@ -126,7 +126,7 @@ describe('runRequestOf', () => {
     [{}, undefined],
     [{ [RUN_REQUEST_ANNOTATION]: '2026-01-02' }, '2026-01-02'],
     [{ [RUN_REQUEST_ANNOTATION]: 'x'.repeat(65) }, 'x'.repeat(64)],
-  ])('of %j is %j', (annotations, want) => {
+  ])('reads %j as %j', (annotations, want) => {
     expect(runRequestOf(annotations)).toBe(want);
   });
 });

@@ -5,39 +5,39 @@ import { MAX_MESSAGE_LENGTH } from './reasons.ts';
 import type { RunResult } from './run.ts';
 import { MAX_TARGETS } from './storage-probe.ts';
 
-/** Most runs that the status remembers of a target. */
+/** Maximum number of recent runs of a target in the status. */
 export const MAX_RECENT_RUNS = 10;
 
 const MAX_RUN_REQUEST_LENGTH = 64;
 
-/** Its value, when changed, asks for a run now. */
+/** Annotation that requests an immediate run when its value changes. */
 export const RUN_REQUEST_ANNOTATION = 'storageprobe.dev/run-requested-at';
 
 const time = z.iso.datetime({ offset: true });
 const verdict = z.enum(['Passed', 'Failed', 'Unknown']).meta({
   description:
-    'Passed, Failed, or Unknown: the prober itself could not tell, which never counts against the target.',
+    'Passed, Failed or Unknown. Unknown means that the prober itself could not tell; it never counts against the target.',
 });
-/** Text, for another version of the operator may know more reasons. */
+/** Not an enum, because another version of the operator may have more reasons. */
 const reason = plainText({
-  description: 'Why not Passed, in one word of a closed list (docs/reference/reasons.md).',
+  description: 'Reason for a verdict other than Passed: one word from the list in docs/reference/reasons.md.',
   maxLength: 64,
 });
 
-/** A run as the status tells it. */
+/** A run as shown in the status. */
 export const RunSummary = z.object({
-  id: plainText({ description: 'Id of the run, as in its log line.', maxLength: 64 }),
-  traceId: plainText({ description: 'Id of its trace.', maxLength: 64 }),
-  startTime: time.meta({ description: 'When it started.' }),
-  duration: plainText({ description: 'How long it took, for example 23.4ms.', maxLength: 32 }),
+  id: plainText({ description: 'ID of the run, as in its log line.', maxLength: 64 }),
+  traceId: plainText({ description: 'Trace ID of the run.', maxLength: 64 }),
+  startTime: time.meta({ description: 'Start time of the run.' }),
+  duration: plainText({ description: 'Duration of the run, for example 23.4ms.', maxLength: 32 }),
   verdict,
   reason: reason.optional(),
   failedStep: plainText({
-    description: 'The step that failed, by its function.name in the trace.',
+    description: 'Step that failed, by its `function.name` in the trace.',
     maxLength: 64,
   }).optional(),
   message: plainText({
-    description: 'What happened, in one line.',
+    description: 'One-line description of the result.',
     maxLength: MAX_MESSAGE_LENGTH,
   }).optional(),
 });
@@ -50,23 +50,23 @@ export const TargetStatus = z.object({
   consecutiveFailures: z
     .int32()
     .min(0)
-    .meta({ description: 'How many runs failed since the last one that passed.' }),
-  lastSuccessTime: time.meta({ description: 'When the last run that passed started.' }).optional(),
-  lastRun: RunSummary.meta({ description: 'The last run.' }).optional(),
+    .meta({ description: 'Number of failed runs since the last run that passed.' }),
+  lastSuccessTime: time.meta({ description: 'Start time of the last run that passed.' }).optional(),
+  lastRun: RunSummary.meta({ description: 'Most recent run of the target.' }).optional(),
   recentRuns: z
     .array(RunSummary)
     .max(MAX_RECENT_RUNS)
-    .meta({ description: 'The last runs, newest first.' })
+    .meta({ description: 'Most recent runs, newest first.' })
     .optional(),
 });
 export type TargetStatus = z.output<typeof TargetStatus>;
 
-/** What the controller tells of a probe, and all that it must still know after a restart. */
+/** What the controller reports about a probe. Contains all state that the controller needs after a restart. */
 export const ProbeStatus = z.object({
   observedGeneration: z
     .int()
     .min(0)
-    .meta({ description: 'The `metadata.generation` that the controller has taken up.' })
+    .meta({ description: 'The `metadata.generation` that this status is based on.' })
     .optional(),
   conditions: z
     .array(Condition)
@@ -77,28 +77,31 @@ export const ProbeStatus = z.object({
     })
     .optional(),
   schedule: plainText({
-    description: 'The schedule in one text, for example 30s.',
+    description: 'The schedule as text, for example 30s.',
     maxLength: 200,
   }).optional(),
-  nextRunTime: time.meta({ description: 'When the next run starts.' }).optional(),
+  nextRunTime: time.meta({ description: 'Start time of the next run.' }).optional(),
   lastRun: RunSummary.extend({
-    target: plainText({ description: 'Name of the target that it visited.', maxLength: 63 }),
+    target: plainText({ description: 'Name of the target of this run.', maxLength: 63 }),
   })
-    .meta({ description: 'The last run, of all targets.' })
+    .meta({
+      description:
+        'Last run of the first unhealthy target. If all targets are healthy, the most recent run of any target.',
+    })
     .optional(),
   lastRunRequest: plainText({
-    description: `The last value of the annotation ${RUN_REQUEST_ANNOTATION} that was answered by runs.`,
+    description: `Last value of the annotation ${RUN_REQUEST_ANNOTATION} that the controller acted on.`,
     maxLength: MAX_RUN_REQUEST_LENGTH,
   }).optional(),
   targets: z
     .array(TargetStatus)
     .max(MAX_TARGETS)
-    .meta({ description: 'Each target as its runs found it.', ...listMapBy('name') })
+    .meta({ description: 'Status of each target.', ...listMapBy('name') })
     .optional(),
 });
 export type ProbeStatus = z.output<typeof ProbeStatus>;
 
-/** The run request among annotations, cut to what {@link ProbeStatus} can remember of it. */
+/** Value of the run request annotation, cut to the length that {@link ProbeStatus} allows. */
 export function runRequestOf(annotations: Readonly<Record<string, string>> = {}): string | undefined {
   const value = annotations[RUN_REQUEST_ANNOTATION];
   return value === undefined ? undefined : cut(value, MAX_RUN_REQUEST_LENGTH);
@@ -118,18 +121,18 @@ export function summarizeRun(result: RunResult): RunSummary {
   };
 }
 
-/** To three or four digits: `23.4ms`, `1.52s`. */
+/** One decimal below a second, two above: `23.4ms`, `1.52s`. */
 function formatLatency(ms: number): string {
   return ms < 999.95 ? `${Math.round(ms * 10) / 10}ms` : `${Math.round(ms / 10) / 100}s`;
 }
 
 function cut(text: string, maxLength: number): string {
-  return text.slice(0, maxLength).toWellFormed(); // half a character would not survive JSON
+  return text.slice(0, maxLength).toWellFormed(); // half of a surrogate pair would not survive JSON
 }
 
 /**
- * What can be read of a status, which another version may have written: a member that does not parse is left out, and
- * with it what makes no sense without it; lists are cut to their bounds. `undefined` if it is no map.
+ * Reads a status that another version may have written. Drops fields that do not parse, and maps that then lack a
+ * required field. Cuts lists to their maximum length. Returns `undefined` if the status is not a map.
  */
 export function readStatus(status: unknown): ProbeStatus | undefined {
   return readLeniently(ProbeStatus, status) as ProbeStatus | undefined;
@@ -144,7 +147,7 @@ function readLeniently(schema: z.core.$ZodType, value: unknown): unknown {
 function readList(list: z.ZodArray, value: unknown): unknown {
   if (!Array.isArray(value)) return undefined;
   const read = value.map((item) => readLeniently(list.element, item)).filter((item) => item !== undefined);
-  while (read.length > 0 && !list.safeParse(read).success) read.pop(); // each item is right: there are too many
+  while (read.length > 0 && !list.safeParse(read).success) read.pop(); // every item is valid, so the list is too long
   return read;
 }
 

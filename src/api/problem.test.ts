@@ -4,7 +4,7 @@ import { formatPath, formatProblem, formatProblems, showText } from './problem.t
 describe('formatProblem', () => {
   it.each([
     {
-      name: 'says where, what and what is accepted',
+      name: 'shows the location, the problem and the accepted values',
       problem: {
         at: { file: 'my-minio.yaml', line: 12 },
         path: ['spec', 'objects', 0, 'size'],
@@ -15,7 +15,7 @@ describe('formatProblem', () => {
       want: 'my-minio.yaml:12: spec.objects[0].size: "4KB" is not a size; accepted: a number of bytes',
     },
     {
-      name: 'leaves out what it does not know',
+      name: 'omits absent parts',
       problem: { path: [], message: 'no StorageProbe found' },
       want: 'no StorageProbe found',
     },
@@ -25,7 +25,7 @@ describe('formatProblem', () => {
 });
 
 describe('formatProblems', () => {
-  it('counts what it leaves out', () => {
+  it('counts the omitted problems', () => {
     const problems = Array.from({ length: 5 }, (_, index) => ({ path: [index], message: 'is wrong' }));
     expect(formatProblems(problems, 3)).toStrictEqual([
       '[0]: is wrong',
@@ -36,10 +36,10 @@ describe('formatProblems', () => {
   });
 });
 
-it('formatPath puts names that are no words into brackets', () => {
+it('formatPath puts unusual field names in brackets', () => {
   expect(formatPath(['data', 'ca.crt', 'two\nlines', 3])).toBe(String.raw`data.ca.crt["two\nlines"][3]`);
 });
 
-it('showText stays on one line and is cut', () => {
+it('showText escapes line breaks and cuts long text', () => {
   expect(showText(`a\n${'b'.repeat(100)}`)).toBe(String.raw`"a\n${'b'.repeat(58)}…"`);
 });

@@ -2,41 +2,41 @@ const MAX_SHOWN_LENGTH = 60;
 
 export type Path = readonly (string | number)[];
 
-/** A place in a text; line and column count from 1. */
-export interface Place {
+/** A position in a file. Lines and columns start at 1. */
+export interface Location {
   readonly file: string;
   readonly line?: number;
   readonly column?: number;
 }
 
-/** One mistake in the input, for {@link formatProblem}. */
+/** One mistake in the input. */
 export interface Problem {
-  readonly at?: Place;
-  /** The field; empty for a document or text as a whole. */
+  readonly at?: Location;
+  /** Path of the field. Empty for a whole document or file. */
   readonly path: Path;
-  /** The value as a reader may see it: short, and never a secret. */
+  /** The value as shown to users: short, and never a secret. */
   readonly value?: string;
-  /** What is wrong, as words that follow the value or the path. */
+  /** What is wrong, in words that follow the value or the path. */
   readonly message: string;
-  /** What would be right; left out where the message says it all. */
+  /** Accepted values. Absent if the message is sufficient. */
   readonly accepted?: string;
 }
 
-/** One line: where, what, and what is accepted. */
+/** Formats a problem as one line: the location, the problem and the accepted values. */
 export function formatProblem({ at, path, value, message, accepted }: Problem): string {
-  const where = [at === undefined ? '' : formatPlace(at), formatPath(path)].filter((part) => part !== '');
+  const where = [at === undefined ? '' : formatLocation(at), formatPath(path)].filter((part) => part !== '');
   const what = value === undefined ? message : `${value} ${message}`;
   return [...where, accepted === undefined ? what : `${what}; accepted: ${accepted}`].join(': ');
 }
 
-/** At most `max` lines, and a last one that counts the rest. */
+/** Formats up to `max` problems, one per line. A last line counts the rest. */
 export function formatProblems(problems: readonly Problem[], max = 20): string[] {
   const lines = problems.slice(0, max).map(formatProblem);
   if (problems.length > max) lines.push(`and ${problems.length - max} more`);
   return lines;
 }
 
-export function formatPlace({ file, line, column }: Place): string {
+export function formatLocation({ file, line, column }: Location): string {
   return [file, line, column].filter((part) => part !== undefined).join(':');
 }
 
@@ -51,7 +51,7 @@ export function formatPath(path: Path): string {
   return formatted;
 }
 
-/** The text in quotes, on one line, cut to a length that a line can bear. */
+/** Quotes a text on one line, cut to 60 characters. */
 export function showText(text: string): string {
   const short = text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}…` : text;
   return JSON.stringify(short);

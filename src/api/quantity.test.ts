@@ -22,7 +22,7 @@ describe('parseBytes', () => {
     ['500k', 500_000],
     ['0004Ki', 4096],
     ['9P', 9e15],
-  ])('reads %s', (text, want) => {
+  ])('parses %s', (text, want) => {
     expect(parseBytes(text)).toBe(want);
   });
 
@@ -51,11 +51,11 @@ describe('parseBytes', () => {
     ['0.0001Ki', 'is not a size'],
     ['9Pi', 'is too large'],
     ['2E', 'is too large'],
-  ])('refuses %j', (text, message) => {
+  ])('rejects %j', (text, message) => {
     expect(() => parseBytes(text)).toThrow(new NotAcceptedError(message));
   });
 
-  it('agrees with number and suffix taken apart', () => {
+  it('multiplies the number by its suffix', () => {
     fc.assert(
       fc.property(fc.nat(1_000_000), fc.constantFrom(...Object.keys(MULTIPLIERS)), (count, suffix) => {
         expect(parseBytes(`${count}${suffix}`)).toBe(count * (MULTIPLIERS[suffix] ?? Number.NaN));
@@ -63,11 +63,11 @@ describe('parseBytes', () => {
     );
   });
 
-  it('reads any text as bytes or refuses it', () => {
+  it('parses or rejects any text', () => {
     const unit = fc.constantFrom(...'0123456789.+-eEkKMGimB '.split(''));
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.string({ unit, maxLength: 8 })), (text) => {
-        expect(bytesOrRefused(text)).toSatisfy((bytes) => bytes === 'refused' || isByteCount(bytes));
+        expect(bytesOrRejected(text)).toSatisfy((bytes) => bytes === 'rejected' || isByteCount(bytes));
       }),
     );
   });
@@ -81,11 +81,11 @@ describe('formatBytes', () => {
     [4096, '4Ki'],
     [1_572_864, '1536Ki'],
     [1_048_576, '1Mi'],
-  ])('writes %d as %s', (bytes, want) => {
+  ])('formats %d as %s', (bytes, want) => {
     expect(formatBytes(bytes)).toBe(want);
   });
 
-  it('is what parseBytes reads', () => {
+  it('round-trips through parseBytes', () => {
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.nat(40), (count, shift) => {
         const bytes = Math.floor(count / 2 ** shift) * 2 ** shift;
@@ -94,16 +94,16 @@ describe('formatBytes', () => {
     );
   });
 
-  it.each([-1, 1.5, Number.NaN])('refuses %d', (bytes) => {
+  it.each([-1, 1.5, Number.NaN])('rejects %d', (bytes) => {
     expect(() => formatBytes(bytes)).toThrow(RangeError);
   });
 });
 
-function bytesOrRefused(text: string): unknown {
+function bytesOrRejected(text: string): unknown {
   try {
     return parseBytes(text);
   } catch (error) {
-    if (error instanceof NotAcceptedError) return 'refused';
+    if (error instanceof NotAcceptedError) return 'rejected';
     throw error;
   }
 }

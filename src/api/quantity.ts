@@ -1,16 +1,16 @@
 import { NotAcceptedError } from './not-accepted.ts';
 import { didYouMean } from './suggest.ts';
 
-/** The part of Kubernetes' `resource.Quantity` that is a whole number of bytes as it stands. */
+/** Kubernetes quantities (`resource.Quantity`) without a sign, fraction or exponent: whole numbers of bytes. */
 export const QUANTITY_PATTERN = /^([0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$/;
 
 const BINARY_SUFFIXES = ['Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];
 const DECIMAL_SUFFIXES = ['k', 'M', 'G', 'T', 'P', 'E'];
 
 /**
- * Bytes of a Kubernetes quantity, for example 4096 for `4Ki`.
+ * Parses a Kubernetes quantity to bytes: `4Ki` is 4096.
  *
- * @throws {NotAcceptedError} if it is no quantity in whole numbers, or above `Number.MAX_SAFE_INTEGER`.
+ * @throws {NotAcceptedError} if the text does not match {@link QUANTITY_PATTERN}, or exceeds `Number.MAX_SAFE_INTEGER` bytes.
  */
 export function parseBytes(text: string): number {
   const match = QUANTITY_PATTERN.exec(text);
@@ -23,8 +23,8 @@ export function parseBytes(text: string): number {
 }
 
 /**
- * A whole number of bytes with the largest binary suffix that leaves it whole, as Kubernetes writes it: 4096 is `4Ki`,
- * 1000 is `1000`.
+ * Formats bytes as Kubernetes does, with the largest binary suffix that gives a whole number: 4096 is `4Ki`, 1000 is
+ * `1000`.
  */
 export function formatBytes(bytes: number): string {
   if (!Number.isSafeInteger(bytes) || bytes < 0)
@@ -34,13 +34,13 @@ export function formatBytes(bytes: number): string {
   return `${bytes / multiplier(suffix)}${suffix}`;
 }
 
-/** A power of 2, or one of 10 up to the 18th: exact. */
+/** Exact, because it is a power of 2 or a power of 10 up to 10^18. */
 function multiplier(suffix: string): number {
   if (BINARY_SUFFIXES.includes(suffix)) return 1024 ** (BINARY_SUFFIXES.indexOf(suffix) + 1);
   return 1000 ** (DECIMAL_SUFFIXES.indexOf(suffix) + 1);
 }
 
-/** Tells what the writer of `4KB`, `4 KiB` or `1.5Mi` most likely meant. */
+/** Suggests the size most likely meant by a text such as `4KB`, `4 KiB` or `1.5Mi`. */
 function hint(text: string): string {
   if (text.startsWith('-')) return ': it is negative';
   const [match, number = '', letter = '', binary = ''] =
@@ -50,14 +50,14 @@ function hint(text: string): string {
   const decimalSuffix =
     DECIMAL_SUFFIXES.find((suffix) => suffix.toLowerCase() === letter.toLowerCase()) ?? '';
   const binarySuffix = letter === '' ? '' : `${letter.toUpperCase()}i`;
-  const meant = [whole(number, binarySuffix)];
-  if (letter !== '' && binary === '') meant.push(whole(number, decimalSuffix));
-  const known = meant.filter((size) => size !== undefined);
+  const suggestions = [withoutFraction(number, binarySuffix)];
+  if (letter !== '' && binary === '') suggestions.push(withoutFraction(number, decimalSuffix));
+  const known = suggestions.filter((size) => size !== undefined);
   return didYouMean(known.length === 0 ? undefined : known.join(' or '));
 }
 
-/** The same size without a fraction, if it is one of whole bytes. */
-function whole(number: string, suffix: string): string | undefined {
+/** The same size without a fraction, if it is a whole number of bytes. */
+function withoutFraction(number: string, suffix: string): string | undefined {
   if (!number.includes('.')) return `${number}${suffix}`;
   const bytes = Number(number) * multiplier(suffix);
   return Number.isSafeInteger(bytes) ? formatBytes(bytes) : undefined;

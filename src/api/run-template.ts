@@ -1,10 +1,10 @@
 import type { ProbePlan } from './plan.ts';
 import type { RunRequest, RunTarget } from './run.ts';
 
-/** All of a {@link RunRequest} but who runs it, and the run's own id. */
+/** A {@link RunRequest} without its owner and run ID. */
 export type RunTemplate = Omit<RunRequest, 'owner' | 'runId'>;
 
-/** A run that was broken off gets this long to remove what it made. */
+/** Time limit for the clean-up of a run that failed or was aborted. */
 const CLEAN_UP_TIMEOUT_MS = 10_000;
 
 export function runTemplate(plan: ProbePlan, target: RunTarget): RunTemplate {

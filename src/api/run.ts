@@ -1,20 +1,20 @@
 import type { Reason, Verdict } from './reasons.ts';
 
-/** Access to one target. Never logged, exported or put into an error. */
+/** Credentials of one target. Never log them, export them or put them into an error. */
 export interface Credentials {
   readonly accessKey: string;
   readonly secretKey: string;
-  /** Of temporary credentials (STS). */
+  /** Only for temporary credentials (STS). */
   readonly sessionToken?: string;
 }
 
-/** Whose run it is. */
+/** The probe that a run belongs to. */
 export interface ProbeRef {
   readonly namespace: string;
   readonly name: string;
 }
 
-/** One target with all that a call to it needs. */
+/** A target with everything that a call to it needs. */
 export interface RunTarget {
   /** Unique in its probe; also the trace's `service.name`. */
   readonly name: string;
@@ -22,33 +22,33 @@ export interface RunTarget {
   readonly endpoint: string;
   readonly region: string;
   readonly credentials: Credentials;
-  /** PEM bundle; replaces the system's authorities. */
+  /** CA certificates in PEM format, which replace the system's. */
   readonly ca?: string;
 }
 
 /**
- * `Ephemeral`: a bucket of the probe's own, made and removed by each run. `Existing`: a bucket that is there, never
- * made and never removed.
+ * `Ephemeral`: a bucket that belongs to the probe; each run creates and removes it. `Existing`: a named bucket, which is
+ * never created or removed.
  */
 export type BucketPlan =
   | { readonly mode: 'Ephemeral' }
   | { readonly mode: 'Existing'; readonly name: string };
 
-/** What the probe needs to make one run against one target. Kubernetes-free. */
+/** Everything that one run against one target needs. Independent of Kubernetes. */
 export interface RunRequest {
   readonly runId: string;
   readonly probe: ProbeRef;
   /**
-   * Who probes: stable over the runs of one prober and different between probers (the resource's UID, or the laptop's
-   * user and host), so that two of them never share a bucket.
+   * Identity of the prober: the resource's UID, or the user and host of the command line. Stable over all runs and
+   * different for every prober, so that two probers never share a bucket.
    */
   readonly owner: string;
   readonly target: RunTarget;
   readonly bucket: BucketPlan;
   readonly objectSizesBytes: readonly number[];
-  /** For all six steps together. */
+  /** Time limit for all six steps together. */
   readonly timeoutMs: number;
-  /** For the clean-up after a failure, counted from when it starts. */
+  /** Time limit for the clean-up after a failure, from the start of the clean-up. */
   readonly cleanUpTimeoutMs: number;
 }
 
@@ -60,45 +60,45 @@ export const FUNCTION_NAMES = [
   'REMOVE_OBJECT',
   'REMOVE_BUCKET',
 ] as const;
-/** The stable name of a step. */
+/** Stable name of a step. */
 export type FunctionName = (typeof FUNCTION_NAMES)[number];
 
-/** Where the time of one call went, in ms; a phase that did not happen is absent (a reused connection has no DNS). */
+/** Duration of each phase of a call. A phase that did not happen is absent: a reused connection has no DNS phase. */
 export interface Phases {
   dnsMs?: number;
   connectMs?: number;
   tlsMs?: number;
-  /** Request head and body handed to the kernel. */
+  /** Until the kernel has the request's headers and body. */
   sendMs?: number;
-  /** From the last byte sent to the first byte of the answer: the store's own time. */
+  /** From the last byte sent to the first byte of the response: the store's own time. */
   firstByteMs?: number;
-  /** From the first to the last byte of the answer. */
+  /** From the first to the last byte of the response. */
   bodyMs?: number;
 }
 
-/** One S3 request as it went. */
+/** Result of one S3 request. */
 export interface CallResult {
-  /** S3's name of the operation, for example `PutObject`. */
+  /** S3 name of the operation, for example `PutObject`. */
   operation: string;
-  /** From the start of the run. */
+  /** Time since the start of the run. */
   startOffsetMs: number;
   durationMs: number;
   phases: Phases;
   bytesSent: number;
   bytesReceived: number;
   reusedConnection: boolean;
-  /** HTTP status; absent when no answer came. */
+  /** HTTP status. Absent if there was no response. */
   status?: number;
-  /** `x-amz-request-id`. */
+  /** The `x-amz-request-id` header. */
   requestId?: string;
-  /** `x-amz-id-2`: on MinIO, which node answered. */
+  /** The `x-amz-id-2` header. On MinIO, it identifies the node that responded. */
   hostId?: string;
   /** The `server` header. */
   server?: string;
-  /** IP address that was connected to. */
+  /** Remote IP address of the connection. */
   remoteAddress?: string;
   tlsProtocol?: string;
-  /** When the server's certificate ends, ISO 8601. */
+  /** Expiry of the server's certificate, ISO 8601. */
   certificateNotAfter?: string;
   reason?: Reason;
   message?: string;
@@ -107,11 +107,11 @@ export interface CallResult {
 export type StepOutcome = 'passed' | 'failed' | 'skipped';
 
 export interface StepResult {
-  /** The span's name. */
+  /** Name of the step's span. */
   name: string;
   functionName: FunctionName;
   outcome: StepOutcome;
-  /** From the start of the run; absent when skipped. */
+  /** Time since the start of the run. Absent if the step was skipped. */
   startOffsetMs?: number;
   durationMs?: number;
   reason?: Reason;
@@ -119,11 +119,11 @@ export interface StepResult {
   calls: CallResult[];
 }
 
-/** The one record of a run; every sink reads it and none computes its own truth. */
+/** The one record of a run. All outputs are derived from it, so they never disagree. */
 export interface RunResult {
   runId: string;
   traceId: string;
-  /** Of the root span. */
+  /** ID of the root span. */
   spanId: string;
   probe: ProbeRef;
   target: string;
@@ -133,12 +133,12 @@ export interface RunResult {
   startTime: string;
   durationMs: number;
   verdict: Verdict;
-  /** Absent when passed. */
+  /** Absent if the run passed. */
   reason?: Reason;
   failedStep?: FunctionName;
-  /** One line: what happened, with what a reader needs to find it. No secret, no stack. */
+  /** One line about what happened and where to find it. Contains no secret and no stack trace. */
   message?: string;
   steps: StepResult[];
-  /** What the run made and could not remove, as `bucket` or `bucket/key`. */
+  /** Buckets and objects that the run created but could not remove, as `bucket` or `bucket/key`. */
   leftBehind: string[];
 }

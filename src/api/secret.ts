@@ -2,13 +2,13 @@ import { z } from 'zod';
 import { FIELD_INFO } from './field.ts';
 import { label } from './formats.ts';
 
-/** With padding and without stray characters; as for the API server, line ends do not count. */
+/** Requires padding and rejects invalid characters. Ignores line breaks, as the API server does. */
 function isBase64(text: string): boolean {
   const digits = text.replaceAll(/[\r\n]/g, '');
   return Buffer.from(digits, 'base64').toString('base64') === digits;
 }
 
-/** A `v1 Secret` as a file holds it. */
+/** A `v1` Secret as in a file. */
 export const Secret = z.strictObject({
   apiVersion: z.literal('v1'),
   kind: z.literal('Secret'),
@@ -17,8 +17,8 @@ export const Secret = z.strictObject({
       .string()
       .min(1)
       .max(253)
-      .register(FIELD_INFO, { is: 'a name', accepted: 'the name of the Secret' }),
-    namespace: label({ description: 'Namespace of the Secret.', is: 'a namespace' }).default('default'),
+      .register(FIELD_INFO, { is: 'a valid name', accepted: 'the name of the Secret' }),
+    namespace: label({ description: 'Namespace of the Secret.', is: 'a valid namespace' }).default('default'),
   }),
   type: z.string().register(FIELD_INFO, { is: 'a type', accepted: 'text, for example Opaque' }).optional(),
   immutable: z.boolean().optional(),
@@ -27,22 +27,22 @@ export const Secret = z.strictObject({
       z.string(),
       z.string().refine(isBase64).register(FIELD_INFO, {
         is: 'base64',
-        accepted: 'base64 with its padding; plain text goes under stringData',
+        accepted: 'base64 with padding; put plain text under stringData',
       }),
     )
-    .register(FIELD_INFO, { accepted: 'a map of base64 texts' })
+    .register(FIELD_INFO, { accepted: 'a map of base64 values' })
     .optional(),
   stringData: z
     .record(
       z.string(),
-      z.string().register(FIELD_INFO, { is: 'text', accepted: 'text; in quotes if it looks like a number' }),
+      z.string().register(FIELD_INFO, { is: 'text', accepted: 'text, in quotes if it looks like a number' }),
     )
-    .register(FIELD_INFO, { accepted: 'a map of texts' })
+    .register(FIELD_INFO, { accepted: 'a map of text values' })
     .optional(),
 });
 export type Secret = z.output<typeof Secret>;
 
-/** Contents by key; as in Kubernetes, `stringData` wins over `data`. */
+/** Values by key. As in Kubernetes, `stringData` takes precedence over `data`. */
 export function secretValues({ data = {}, stringData = {} }: Secret): Record<string, string | Uint8Array> {
   const decoded = Object.entries(data).map(([key, text]) => [
     key,

@@ -17,18 +17,21 @@ function probe(
   };
 }
 
-/** The problems' lines without what is accepted. */
+/** Lines of the problems, without the accepted values. */
 function faults(value: unknown): string[] {
   const checked = check(StorageProbe, value);
   if (!('problems' in checked)) return [];
   return checked.problems.map((problem) => formatProblem(problem).replace(/; accepted: .*/, ''));
 }
 
-describe('what it accepts', () => {
+describe('valid probes', () => {
   it.each([
-    { name: 'the least that works', value: probe({}) },
+    { name: 'a minimal probe', value: probe({}) },
     { name: 'any other metadata', value: probe({}, { uid: 'x', labels: { a: 'b' }, managedFields: [] }) },
-    { name: 'null as absent', value: { ...probe({ schedule: null, timeout: null }), status: null } },
+    {
+      name: 'null for an absent field',
+      value: { ...probe({ schedule: null, timeout: null }), status: null },
+    },
     { name: 'a status', value: { ...probe({}), status: { conditions: [] } } },
     { name: 'the shortest interval', value: probe({ schedule: { interval: '1s' } }) },
     { name: 'the longest interval', value: probe({ schedule: { interval: '24h' } }) },
@@ -39,10 +42,10 @@ describe('what it accepts', () => {
     { name: 'an empty object', value: probe({ objects: [{ size: '0' }] }) },
     { name: 'the largest object', value: probe({ objects: [{ size: '1Gi' }] }) },
     {
-      name: 'as many targets as can be',
+      name: 'the maximum number of targets',
       value: probe({ targets: Array.from({ length: 64 }, (_, index) => ({ ...TARGET, name: `a${index}` })) }),
     },
-  ])('$name', ({ value }) => {
+  ])('accepts $name', ({ value }) => {
     expect(faults(value)).toStrictEqual([]);
   });
 
@@ -54,48 +57,48 @@ describe('what it accepts', () => {
     'http://3scale-minio:9000',
     'http://10.0.0.1:9000',
     'http://[::1]:9000',
-  ])('endpoint %s', (endpoint) => {
+  ])('accepts endpoint %s', (endpoint) => {
     expect(faults(probe({ targets: [{ ...TARGET, endpoint }] }))).toStrictEqual([]);
   });
 });
 
-describe('what it refuses', () => {
+describe('invalid probes', () => {
   it.each([
     ['my-minio:9000', '"my-minio:9000" has no scheme (did you mean http://my-minio:9000?)'],
     ['10.0.0.1:9000', '"10.0.0.1:9000" has no scheme (did you mean http://10.0.0.1:9000?)'],
     ['my minio', '"my minio" has no scheme'],
-    ['ftp://my-minio', '"ftp://my-minio" is neither http:// nor https://'],
+    ['ftp://my-minio', '"ftp://my-minio" does not start with http:// or https://'],
     ['http://my-minio/bucket', '"http://my-minio/bucket" has a path'],
     ['http://my-minio:9000?token=x', 'the value (not shown) has a query or fragment'],
     ['http://', '"http://" is not an endpoint'],
     ['http://256.0.0.1', '"http://256.0.0.1" is not an endpoint'],
     ['http://[:::1]', '"http://[:::1]" is not an endpoint'],
     ['http://08.0.0.1', '"http://08.0.0.1" is not an endpoint'],
-    ['http://0x7f000001:9000', '"http://0x7f000001:9000" has a host that would be taken for a number'],
-    ['http://my-minio:99999', '"http://my-minio:99999" has a port that cannot exist'],
-    ['http://my-minio:0', '"http://my-minio:0" has a port that cannot exist'],
+    ['http://0x7f000001:9000', '"http://0x7f000001:9000" has a host that URL parsers read as a number'],
+    ['http://my-minio:99999', '"http://my-minio:99999" has an invalid port'],
+    ['http://my-minio:0', '"http://my-minio:0" has an invalid port'],
     [
       'http://user:hunter2@my-minio:9000',
-      'the value (not shown) holds credentials, which belong in the Secret of credentialsSecretRef',
+      'the value (not shown) contains credentials, which belong in the Secret that credentialsSecretRef names',
     ],
     [
       'user:hunter2@my-minio:9000',
-      'the value (not shown) holds credentials, which belong in the Secret of credentialsSecretRef',
+      'the value (not shown) contains credentials, which belong in the Secret that credentialsSecretRef names',
     ],
-  ])('endpoint %s', (endpoint, fault) => {
+  ])('rejects endpoint %s', (endpoint, fault) => {
     expect(faults(probe({ targets: [{ ...TARGET, endpoint }] }))).toStrictEqual([
       `spec.targets[0].endpoint: ${fault}`,
     ]);
   });
 
   it.each([
-    ['my-Canary', '"my-Canary" is not a bucket name'],
-    ['my..canary', '"my..canary" is not a bucket name'],
-    ['-canary', '"-canary" is not a bucket name'],
+    ['my-Canary', '"my-Canary" is not a valid bucket name'],
+    ['my..canary', '"my..canary" is not a valid bucket name'],
+    ['-canary', '"-canary" is not a valid bucket name'],
     ['my', '"my" is shorter than 3 characters'],
     ['10.0.0.1', '"10.0.0.1" looks like an IP address'],
     ['a'.repeat(64), `"${'a'.repeat(60)}…" is longer than 63 characters`],
-  ])('bucket name %s', (name, fault) => {
+  ])('rejects bucket name %s', (name, fault) => {
     expect(faults(probe({ bucket: { mode: 'Existing', name } }))).toStrictEqual([
       `spec.bucket.name: ${fault}`,
     ]);
@@ -123,7 +126,7 @@ describe('what it refuses', () => {
       fault: 'schedule.cron: "@hourly" has 1 field, not 5',
     },
     {
-      name: 'cron in words',
+      name: 'cron with letters and symbols',
       spec: { schedule: { cron: 'a ? # L W' } },
       fault: 'schedule.cron: "a ? # L W" has minute a, which is not within 0-59',
     },
@@ -135,17 +138,17 @@ describe('what it refuses', () => {
     {
       name: 'a time zone with an interval',
       spec: { schedule: { interval: '30s', timeZone: 'UTC' } },
-      fault: 'schedule.timeZone: "UTC" has no meaning for an interval',
+      fault: 'schedule.timeZone: "UTC" cannot be used with interval',
     },
     {
       name: 'an empty schedule',
       spec: { schedule: {} },
-      fault: 'schedule: needs exactly one of interval and cron',
+      fault: 'schedule: must have exactly one of interval and cron',
     },
     {
       name: 'a timeout above the default interval',
       spec: { timeout: '2m' },
-      fault: 'timeout: "2m" is not less than schedule.interval',
+      fault: 'timeout: "2m" is not shorter than schedule.interval',
     },
     { name: 'no objects', spec: { objects: [] }, fault: 'objects: has 0 entries' },
     {
@@ -154,7 +157,7 @@ describe('what it refuses', () => {
       fault: 'objects: has 9 entries',
     },
     {
-      name: 'too large an object',
+      name: 'an object that is too large',
       spec: { objects: [{ size: '1025Mi' }] },
       fault: 'objects[0].size: "1025Mi" is more than 1Gi',
     },
@@ -165,7 +168,7 @@ describe('what it refuses', () => {
       fault: 'objects[0].size: 1024 is a number (did you mean "1024"?)',
     },
     {
-      name: 'text for a whole number',
+      name: 'text instead of a whole number',
       spec: { failureThreshold: '2' },
       fault: 'failureThreshold: "2" is text',
     },
@@ -180,11 +183,11 @@ describe('what it refuses', () => {
       spec: { failureThreshold: 101 },
       fault: 'failureThreshold: 101 is too large',
     },
-    { name: 'text for a boolean', spec: { suspend: 'yes' }, fault: 'suspend: "yes" is text' },
+    { name: 'text instead of a boolean', spec: { suspend: 'yes' }, fault: 'suspend: "yes" is text' },
     {
       name: 'a mode in lower case',
       spec: { bucket: { mode: 'ephemeral' } },
-      fault: 'bucket.mode: "ephemeral" is not known (did you mean Ephemeral?)',
+      fault: 'bucket.mode: "ephemeral" is not supported (did you mean Ephemeral?)',
     },
     {
       name: 'credentials as text',
@@ -194,11 +197,11 @@ describe('what it refuses', () => {
     {
       name: 'a Secret name that may be a secret',
       spec: { targets: [{ ...TARGET, credentialsSecretRef: { name: 'wJalr/UtnFEMI' } }] },
-      fault: 'targets[0].credentialsSecretRef.name: the value (not shown) is not a name of a Secret',
+      fault: 'targets[0].credentialsSecretRef.name: the value (not shown) is not a valid Secret name',
     },
     { name: 'an unknown field that is null', spec: { pause: null }, fault: 'pause: unknown field' },
     {
-      name: 'an unknown field that all objects of JavaScript have',
+      name: 'an unknown field that every JavaScript object has',
       spec: Object.fromEntries([['constructor', null]]),
       fault: 'constructor: unknown field',
     },
@@ -207,21 +210,21 @@ describe('what it refuses', () => {
       spec: { targets: [{ ...TARGET, secretKey: 'hunter2' }] },
       fault: 'targets[0].secretKey: unknown field',
     },
-  ])('$name', ({ spec, fault }) => {
+  ])('rejects $name', ({ spec, fault }) => {
     expect(faults(probe(spec))).toStrictEqual([`spec.${fault}`]);
   });
 
-  it('tells of a broken rule also when another field is wrong', () => {
+  it('reports a broken rule even if another field is wrong', () => {
     expect(faults(probe({ timeout: '2m', suspend: 'yes', bucket: { mode: 'Existing' } }))).toStrictEqual([
-      'spec.bucket.name: is missing, and mode Existing needs it',
+      'spec.bucket.name: is required when mode is Existing',
       'spec.suspend: "yes" is text',
-      'spec.timeout: "2m" is not less than schedule.interval',
+      'spec.timeout: "2m" is not shorter than schedule.interval',
     ]);
   });
 });
 
-it('has defaults that it accepts', () => {
+it('accepts its own defaults', () => {
   const checked = check(StorageProbe, probe({}));
-  if ('problems' in checked) throw new Error('the least that works is refused');
+  if ('problems' in checked) throw new Error('the minimal probe was rejected');
   expect(faults(checked.value)).toStrictEqual([]);
 });

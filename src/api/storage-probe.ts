@@ -10,10 +10,10 @@ export const API_VERSION = `${GROUP}/${VERSION}` as const;
 export const KIND = 'StorageProbe';
 export const PLURAL = 'storageprobes';
 
-/** Where the API server serves StorageProbes. */
+/** Group, version, plural and kind under which the API server serves StorageProbes. */
 export const STORAGE_PROBES = { group: GROUP, version: VERSION, plural: PLURAL, kind: KIND } as const;
 
-/** Most targets of a probe. */
+/** Maximum number of targets per probe. */
 export const MAX_TARGETS = 64;
 
 const Schedule = withRules(
@@ -27,16 +27,14 @@ const Schedule = withRules(
       .optional(),
     cron: format
       .cron({
-        description: 'When runs start, as five cron fields: minute, hour, day of month, month, day of week.',
+        description: 'Start times of the runs as a cron expression.',
       })
       .optional(),
-    timeZone: format
-      .timeZone({ description: 'Time zone of `cron`, by its IANA name. When absent, UTC.' })
-      .optional(),
+    timeZone: format.timeZone({ description: 'Time zone of `cron`. If absent, UTC.' }).optional(),
     startingDeadline: format
       .duration({
         description:
-          'How late a run may start, for example after a restart of the operator; a later one is left out. When absent, 10m for `cron`, and no limit for an interval.',
+          'Maximum delay of a run, for example after a restart of the operator. A run that would start later is skipped. If absent, 10m for `cron` and no limit for an interval.',
         min: '1s',
         max: '24h',
       })
@@ -47,7 +45,7 @@ const Schedule = withRules(
       id: 'interval-or-cron',
       path: [],
       reads: ['interval', 'cron'],
-      message: 'needs exactly one of interval and cron',
+      message: 'must have exactly one of interval and cron',
       accepted: '{ interval: 30s }, or { cron: "*/5 * * * *", timeZone: Europe/Berlin }',
       cel: 'has(self.interval) != has(self.cron)',
       holds: ({ interval, cron }) => (interval === undefined) !== (cron === undefined),
@@ -56,8 +54,8 @@ const Schedule = withRules(
       id: 'time-zone-with-cron',
       path: ['timeZone'],
       reads: ['interval', 'timeZone'],
-      message: 'has no meaning for an interval',
-      accepted: 'timeZone only beside cron',
+      message: 'cannot be used with interval',
+      accepted: 'timeZone only together with cron',
       cel: '!has(self.interval) || !has(self.timeZone)',
       holds: ({ interval, timeZone }) => interval === undefined || timeZone === undefined,
     },
@@ -68,7 +66,7 @@ const CredentialsSecretRef = z
   .strictObject({ name: format.secretName({ description: 'Name of the Secret.' }) })
   .register(FIELD_INFO, {
     accepted:
-      'a map with the name of a Secret that holds accessKey and secretKey, for example { name: my-minio-probe }',
+      'a map with the name of a Secret that contains accessKey and secretKey, for example { name: my-minio-probe }',
   });
 
 const Tls = z.strictObject({
@@ -76,28 +74,28 @@ const Tls = z.strictObject({
     .strictObject({
       name: format.secretName({ description: 'Name of the Secret.' }),
       key: format
-        .secretKey({ description: 'Key in the Secret whose value is the bundle, in PEM.' })
+        .secretKey({ description: 'Key in the Secret whose value is the CA bundle in PEM format.' })
         .default('ca.crt'),
     })
     .meta({
       description:
-        'The Secret, in the namespace of the probe, with the authorities to trust instead of those of the system.',
+        "Secret with the CA certificates to trust instead of the system's. Must be in the probe's namespace.",
     })
     .optional(),
 });
 
 const Target = z.strictObject({
   name: format.label({
-    is: 'a target name',
-    description: 'Unique in the probe. Traces call the store by this name (`service.name`).',
+    is: 'a valid target name',
+    description: 'Name of the target, unique in the probe. Its traces use it as `service.name`.',
   }),
-  endpoint: format.endpoint({ description: 'Where the S3 API of the store answers.' }),
-  region: format.region({ description: 'S3 region that requests are signed for.' }).default('us-east-1'),
+  endpoint: format.endpoint({ description: "URL of the store's S3 API." }),
+  region: format.region({ description: 'S3 region used to sign requests.' }).default('us-east-1'),
   credentialsSecretRef: CredentialsSecretRef.meta({
     description:
-      'The Secret, in the namespace of the probe, with the keys `accessKey`, `secretKey` and, for temporary credentials, `sessionToken`.',
+      "Secret with the keys `accessKey`, `secretKey` and, for temporary credentials, `sessionToken`. Must be in the probe's namespace.",
   }),
-  tls: Tls.meta({ description: 'How the certificate of an https endpoint is checked.' }).optional(),
+  tls: Tls.meta({ description: 'TLS settings of an https endpoint.' }).optional(),
 });
 
 const Bucket = withRules(
@@ -106,11 +104,11 @@ const Bucket = withRules(
       .enum(['Ephemeral', 'Existing'])
       .meta({
         description:
-          'Ephemeral: each run makes and removes a bucket of its own. Existing: runs use a bucket that is there, and never make or remove it.',
+          'Ephemeral: each run creates and removes a bucket that belongs to the probe. Existing: runs use an existing bucket and never create or remove it.',
       })
       .default('Ephemeral'),
     name: format
-      .bucketName({ description: 'Name of the bucket that is there; only with mode Existing.' })
+      .bucketName({ description: 'Name of the existing bucket. Only with mode Existing.' })
       .optional(),
   }),
   [
@@ -118,8 +116,8 @@ const Bucket = withRules(
       id: 'name-with-existing',
       path: ['name'],
       reads: ['mode', 'name'],
-      message: 'is missing, and mode Existing needs it',
-      accepted: 'the name of a bucket that is there',
+      message: 'is required when mode is Existing',
+      accepted: 'the name of an existing bucket',
       cel: "self.mode != 'Existing' || has(self.name)",
       holds: ({ mode, name }) => mode !== 'Existing' || name !== undefined,
     },
@@ -127,7 +125,7 @@ const Bucket = withRules(
       id: 'no-name-with-ephemeral',
       path: ['name'],
       reads: ['mode', 'name'],
-      message: 'does not go with mode Ephemeral, whose buckets are named by the probe',
+      message: 'cannot be used with mode Ephemeral, in which the probe chooses the name',
       accepted: 'no name, or mode: Existing',
       cel: "self.mode != 'Ephemeral' || !has(self.name)",
       holds: ({ mode, name }) => mode !== 'Ephemeral' || name === undefined,
@@ -136,14 +134,14 @@ const Bucket = withRules(
 );
 
 /**
- * A probe samples, it does not load. Bodies are streamed, so memory sets no limit, and S3 takes 5Gi in one PUT: there
- * is room to raise this, which old resources survive, as they would not survive lowering it.
+ * Limits the load of a probe on the store. The limit can be raised: bodies are streamed, and S3 accepts 5Gi in one PUT.
+ * It must not be lowered, because existing resources would become invalid.
  */
 const MAX_OBJECT_SIZE = '1Gi';
 
 const TestObject = z.strictObject({
   size: format.size({
-    description: 'Size of the object. Bodies are random, and compared by SHA-256.',
+    description: 'Size of the object. Its content is random and verified by SHA-256.',
     max: MAX_OBJECT_SIZE,
   }),
 });
@@ -156,28 +154,30 @@ const TIMEOUT_BELOW_INTERVAL = [
 
 const StorageProbeSpec = withRules(
   z.strictObject({
-    schedule: Schedule.meta({ description: 'When runs start: by an interval, or by cron.' }).default({
+    schedule: Schedule.meta({
+      description: 'Schedule of the runs: an interval or a cron expression.',
+    }).default({
       interval: '1m',
     }),
     timeout: format
       .duration({
         description:
-          'Limit of one run, all steps together. When absent, 20s, or four fifths of an interval that is shorter than 25s.',
+          'Time limit for one run, all steps together. If absent, 20s or four fifths of the interval, whichever is shorter.',
         min: '100ms',
         max: '1h',
       })
       .optional(),
     targets: list(Target, {
       key: 'name',
-      description: 'The stores to visit. Each gets a run, and so a trace, of its own.',
+      description: 'Stores to visit. Each target has separate runs, and each run has its own trace.',
       min: 1,
       max: MAX_TARGETS,
       of: 'targets, each with name, endpoint and credentialsSecretRef',
     }),
-    bucket: Bucket.meta({ description: 'Which bucket runs use.' }).default({ mode: 'Ephemeral' }),
+    bucket: Bucket.meta({ description: 'Bucket that the runs use.' }).default({ mode: 'Ephemeral' }),
     objects: list(TestObject, {
       description:
-        'The objects that each run adds, fetches and removes. MinIO keeps small objects beside their metadata; one size below and one above that limit exercise both ways.',
+        "Objects that each run adds, fetches and removes. MinIO stores small objects inline with their metadata. To test both paths, use one size below and one above MinIO's inline limit.",
       min: 1,
       max: 8,
       of: 'objects, for example [{ size: 4Ki }]',
@@ -186,18 +186,18 @@ const StorageProbeSpec = withRules(
       .int32()
       .min(1)
       .max(100)
-      .meta({ description: 'How many runs in a row must fail before the target counts as unhealthy.' })
+      .meta({ description: 'Number of consecutive failed runs after which a target is unhealthy.' })
       .default(2),
-    suspend: z.boolean().meta({ description: 'Whether to start no more runs.' }).default(false),
+    suspend: z.boolean().meta({ description: 'If true, no new runs start.' }).default(false),
   }),
   [
     {
       id: 'timeout-below-interval',
       path: ['timeout'],
       reads: ['schedule', 'timeout'],
-      message: 'is not less than schedule.interval',
+      message: 'is not shorter than schedule.interval',
       accepted:
-        'a timeout below the interval (1m when absent), so that a run ends before the next one starts',
+        'a timeout shorter than the interval (default 1m), so that a run finishes before the next one starts',
       cel: TIMEOUT_BELOW_INTERVAL,
       holds: ({ schedule: { interval }, timeout }) =>
         interval === undefined ||
@@ -208,40 +208,43 @@ const StorageProbeSpec = withRules(
       id: 'target-names-unique',
       path: ['targets'],
       reads: ['targets'],
-      message: 'is the name of an earlier target too',
-      accepted: 'names that are unique in the probe',
-      holds: ({ targets }) => repeated(targets).length === 0,
-      culprits: ({ targets }) => repeated(targets).map((index) => ['targets', index, 'name']),
+      message: 'is already used by an earlier target',
+      accepted: 'a name that is unique in the probe',
+      holds: ({ targets }) => duplicateIndexes(targets).length === 0,
+      wrongPaths: ({ targets }) => duplicateIndexes(targets).map((index) => ['targets', index, 'name']),
     },
   ],
 );
 
-/** Indexes of the targets whose name an earlier one has. */
-function repeated(targets: readonly { name: string }[]): number[] {
+/** Indexes of targets whose name an earlier target already has. */
+function duplicateIndexes(targets: readonly { name: string }[]): number[] {
   const names = targets.map(({ name }) => name);
   return [...names.keys()].filter((index) => names.indexOf(names[index] ?? '') < index);
 }
 
-/** The custom resource as a file or the API server holds it, with defaults applied; units as text. */
+/** The custom resource as in a file or the API server, with defaults applied. Durations and sizes are text. */
 export const StorageProbe = z.strictObject({
-  apiVersion: z.literal(API_VERSION).meta({ description: 'Version of this schema.' }),
+  apiVersion: z.literal(API_VERSION).meta({ description: 'API group and version of the resource.' }),
   kind: z.literal(KIND).meta({ description: 'Kind of the resource.' }),
   metadata: z
     .looseObject({
       name: format.label({
-        is: 'a name',
+        is: 'a valid name',
         description:
-          'Unique in the namespace. Metrics, traces and bucket names carry it, hence no longer than a label.',
+          'Name of the probe, unique in its namespace. It appears in metrics, traces and bucket names, which limit its length.',
       }),
       namespace: format
         .label({
-          is: 'a namespace',
-          description: 'Namespace of the probe and of the Secrets that it refers to.',
+          is: 'a valid namespace',
+          description: 'Namespace of the probe and of the Secrets that it references.',
         })
         .default('default'),
     })
-    .meta({ description: 'Standard metadata of Kubernetes. Other fields than these are left alone.' }),
-  spec: StorageProbeSpec.meta({ description: 'What to probe, when and how.' }),
-  status: z.unknown().meta({ description: 'Written by the controller; ignored in a file.' }).optional(),
+    .meta({ description: 'Standard Kubernetes metadata. Other metadata fields are ignored.' }),
+  spec: StorageProbeSpec.meta({ description: 'Specification of the probe.' }),
+  status: z
+    .unknown()
+    .meta({ description: 'Status, written by the controller and ignored in a file.' })
+    .optional(),
 });
 export type StorageProbe = z.output<typeof StorageProbe>;

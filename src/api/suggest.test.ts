@@ -9,6 +9,6 @@ it.each([
   { word: 'tl', want: 'tls' },
   { word: 'credentials', want: undefined },
   { word: 'x'.repeat(1_000_000), want: undefined },
-])('of $word is $want', ({ word, want }) => {
+])('suggests $want for $word', ({ word, want }) => {
   expect(nearest(word, ['objects', 'tls', 'bucket'])).toBe(want);
 });

@@ -1,22 +1,22 @@
-/** The known name that `word` most likely stands for, if any is near. */
+/** The known name that is most similar to `word`, if any is similar enough. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
   const lower = word.toLowerCase();
-  const furthest = word.length < 4 ? 1 : 2;
+  const maxDistance = word.length < 4 ? 1 : 2;
   let best: { name: string; distance: number } | undefined;
   for (const name of known) {
     const distance = editDistance(lower, name.toLowerCase());
-    if (distance <= furthest && distance < (best?.distance ?? Infinity)) best = { name, distance };
+    if (distance <= maxDistance && distance < (best?.distance ?? Infinity)) best = { name, distance };
   }
   return best?.name;
 }
 
-/** What follows a message where it is known what was meant. */
-export function didYouMean(meant: string | undefined): string {
-  return meant === undefined ? '' : ` (did you mean ${meant}?)`;
+/** Suffix for a message: the suggestion, or an empty string if there is none. */
+export function didYouMean(suggestion: string | undefined): string {
+  return suggestion === undefined ? '' : ` (did you mean ${suggestion}?)`;
 }
 
-/** Levenshtein's distance: how many letters to insert, remove or replace. */
+/** Levenshtein distance: the number of letters to insert, remove or replace. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {

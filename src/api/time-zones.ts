@@ -1,6 +1,6 @@
 /**
- * The zones and links of the IANA time zone database, release 2025b. A list, for what Node's ICU and what an API server
- * of some release and host take for a zone differs: `Local`, `posixrules`, `europe/berlin`, the zones of last year.
+ * Zones and links of the IANA time zone database, release 2025b. A fixed list, because Node and API servers disagree on
+ * names such as `Local`, `posixrules`, `europe/berlin` and recently added zones.
  */
 export const TIME_ZONES: readonly string[] = `
   Africa/Abidjan Africa/Accra Africa/Addis_Ababa Africa/Algiers Africa/Asmara Africa/Asmera Africa/Bamako

@@ -12,13 +12,13 @@ import {
   type YAMLError,
   type YAMLMap,
 } from 'yaml';
-import { type Path, type Place, type Problem, showText } from './problem.ts';
+import { type Location, type Path, type Problem, showText } from './problem.ts';
 
 /** One document of a YAML text. */
 export interface YamlDocument {
   readonly value: unknown;
-  /** Where a field stands; for one that is missing, where the nearest map around it stands. */
-  readonly placeOf: (path: Path) => Place;
+  /** Location of a field. If the field is missing, the location of the nearest enclosing field. */
+  readonly locationOf: (path: Path) => Location;
 }
 
 export interface YamlText {
@@ -27,27 +27,27 @@ export interface YamlText {
 }
 
 /**
- * Most aliases that one document may expand to. Far more than files share by anchors, far less than a YAML bomb needs.
+ * Maximum number of alias expansions in one document: far more than real files need, far fewer than a YAML bomb needs.
  */
 const MAX_ALIASES = 100;
 
-/** What is wrong by the error's code: the library's own messages can quote the text, and with it a secret. */
+/** Messages by error code. They replace the library's messages, which can quote the text and with it a secret. */
 const SYNTAX_FAULTS: Partial<Record<YAMLError['code'], string>> = {
-  BAD_ALIAS: 'an alias (*) is not well written',
-  BAD_DIRECTIVE: 'a directive (%) is not known',
-  BAD_DQ_ESCAPE: 'a text in double quotes has an escape (\\) that is not known',
+  BAD_ALIAS: 'an alias (*) is malformed',
+  BAD_DIRECTIVE: 'a directive (%) is not supported',
+  BAD_DQ_ESCAPE: 'a double-quoted text contains an unknown escape (\\)',
   BAD_INDENT: 'the indentation does not match the lines around it',
-  BAD_SCALAR_START: 'a text starts with a character that needs quotes around the text',
-  BLOCK_AS_IMPLICIT_KEY: 'a map or list starts on the line of another field',
+  BAD_SCALAR_START: 'a text starts with a special character and needs quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'a map or list starts on the same line as another field',
   MISSING_CHAR: 'a colon, comma, quote or bracket is missing',
   MULTILINE_IMPLICIT_KEY: 'a field has no colon after its name',
-  NON_STRING_KEY: 'the name of a field is not text',
+  NON_STRING_KEY: 'a field name is not text',
   RESOURCE_EXHAUSTION: 'it is nested too deeply',
-  TAB_AS_INDENT: 'a tab stands in the indentation; YAML takes only spaces there',
-  TAG_RESOLVE_FAILED: 'a tag (!) is not accepted',
+  TAB_AS_INDENT: 'the indentation contains a tab; use spaces',
+  TAG_RESOLVE_FAILED: 'a tag (!) is not supported',
 };
 
-/** Parses YAML, and so JSON. After a syntax error the rest of the text is left out: what follows it would be noise. */
+/** Parses YAML, which includes JSON. Stops at the first syntax error, because later errors would be misleading. */
 export function parseYaml(file: string, text: string): YamlText {
   if (/^\s*<[a-z!?]/i.test(text)) {
     const problem = { at: { file, line: 1 }, path: [], message: 'is HTML or XML, not YAML' };
@@ -62,7 +62,7 @@ export function parseYaml(file: string, text: string): YamlText {
     prettyErrors: false,
     resolveKnownTags: false,
     stringKeys: true,
-    uniqueKeys: false, // quadratic in the library: minutes for a file of 1 MiB
+    uniqueKeys: false, // the library's check is quadratic: it takes minutes for a file of 1 MiB
   });
 
   const documents: YamlDocument[] = [];
@@ -74,7 +74,7 @@ export function parseYaml(file: string, text: string): YamlText {
   for (const document of parsed) {
     const [error] = [...document.errors, ...document.warnings];
     if (error !== undefined) {
-      const fault = SYNTAX_FAULTS[error.code] ?? 'something stands where it does not belong';
+      const fault = SYNTAX_FAULTS[error.code] ?? 'unexpected content';
       report(error.pos[0], `is not valid YAML: ${fault}`);
       break;
     }
@@ -84,19 +84,19 @@ export function parseYaml(file: string, text: string): YamlText {
     if (faults.length > 0) continue;
 
     const value = valueOf(document);
-    if (value === undefined) report(startOf(document.contents), 'repeats itself too often by aliases (*)');
+    if (value === undefined) report(startOf(document.contents), 'expands too many aliases (*)');
     else {
-      const placeOf = (path: Path): Place => {
+      const locationOf = (path: Path): Location => {
         const { line } = lines.linePos(startOf(nodeAt(document, fields, path)));
         return { file, line };
       };
-      documents.push({ value, placeOf });
+      documents.push({ value, locationOf });
     }
   }
   return { documents, problems };
 }
 
-/** Undefined if the aliases expand to too much; null for an empty document. */
+/** Returns undefined if too many aliases are expanded, and null for an empty document. */
 function valueOf(document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -113,7 +113,7 @@ interface Fault {
 
 type Fields = Map<YAMLMap, Map<string, Pair>>;
 
-/** The fields of every map by name, and faults that the library would find too slowly, too late or not at all. */
+/** Returns the fields of every map by name, and faults that the library finds too slowly, too late or never. */
 function indexFields(document: Document): { fields: Fields; faults: Fault[] } {
   const fields: Fields = new Map();
   const faults: Fault[] = [];
@@ -122,7 +122,7 @@ function indexFields(document: Document): { fields: Fields; faults: Fault[] } {
     Node: (_, node, ancestors) => {
       if (isAlias(node)) {
         const isInside = ancestors.some((above) => 'anchor' in above && above.anchor === node.source);
-        if (isInside) faults.push({ node, message: 'alias (*) inside of what it repeats' });
+        if (isInside) faults.push({ node, message: 'alias (*) inside its own anchor (&)' });
         else if (!anchors.has(node.source))
           faults.push({ node, message: 'alias (*) without an anchor (&) before it' });
         return;
@@ -140,14 +140,14 @@ function fieldsOf(map: YAMLMap, faults: Fault[]): Map<string, Pair> {
     const name = isScalar(pair.key) ? pair.key.value : undefined;
     if (typeof name !== 'string') continue; // a merge key (<<)
     if (fields.has(name)) {
-      faults.push({ node: pair.key, message: `field ${showText(name)} stands twice in one map` });
+      faults.push({ node: pair.key, message: `duplicate field ${showText(name)}` });
     }
     fields.set(name, pair);
   }
   return fields;
 }
 
-/** The node of a field, by its name where it has one; if it is missing, the nearest one around it. */
+/** The node of a field's name or of a list item. If the field is missing, the nearest enclosing one. */
 function nodeAt(document: Document, fields: Fields, path: Path): unknown {
   let found: unknown = document.contents;
   let node: unknown = document.contents;

@@ -7,87 +7,87 @@ import { systemClock } from './system-clock.ts';
 const NEVER = new AbortController().signal;
 const REASON = new Error('shutting down');
 
-/** Both clocks keep their word, or tests by the one would say nothing of the other. */
-const CLOCKS: readonly { name: string; make: () => Clock; pass: (clock: Clock) => Promise<void> }[] = [
-  { name: 'system', make: () => systemClock, pass: () => systemClock.sleep(5, NEVER) },
-  { name: 'manual', make: () => new ManualClock(), pass: (clock) => (clock as ManualClock).advance(5) },
+/** Both clocks must behave the same, or tests with the manual clock would prove nothing about the system clock. */
+const CLOCKS: readonly { name: string; make: () => Clock; advance: (clock: Clock) => Promise<void> }[] = [
+  { name: 'system', make: () => systemClock, advance: () => systemClock.sleep(5, NEVER) },
+  { name: 'manual', make: () => new ManualClock(), advance: (clock) => (clock as ManualClock).advance(5) },
 ];
 
-describe.each(CLOCKS)('the $name clock', ({ make, pass }) => {
-  it('wakes a sleeper', async () => {
+describe.each(CLOCKS)('the $name clock', ({ make, advance }) => {
+  it('resolves a sleep once its time has passed', async () => {
     const clock = make();
     const startMs = clock.monotonicMs();
-    const asleep = clock.sleep(1, NEVER);
-    await Promise.all([asleep, pass(clock)]);
+    const sleeping = clock.sleep(1, NEVER);
+    await Promise.all([sleeping, advance(clock)]);
     expect(clock.monotonicMs()).toBeGreaterThan(startMs);
   });
 
-  it('wakes a sleeper at once when its signal aborts, with the reason', async () => {
+  it('rejects a sleep with the abort reason as soon as its signal aborts', async () => {
     const stop = new AbortController();
-    const asleep = make().sleep(3_600_000, stop.signal);
+    const sleeping = make().sleep(3_600_000, stop.signal);
     stop.abort(REASON);
-    await expect(asleep).rejects.toBe(REASON);
+    await expect(sleeping).rejects.toBe(REASON);
     await expect(make().sleep(3_600_000, stop.signal)).rejects.toBe(REASON);
   });
 
-  it('has deadlines that abort with a TimeoutError', async () => {
+  it('aborts a deadline with a TimeoutError', async () => {
     const clock = make();
     using deadline = clock.deadline(1);
     expect(deadline.signal.aborted).toBe(false);
-    await pass(clock);
+    await advance(clock);
     expect(deadline.signal.aborted).toBe(true);
     expect(deadline.signal.reason).toMatchObject({ name: 'TimeoutError' });
   });
 
   it.each([
-    { name: 'as soon as', abort: (stop: AbortController) => queueMicrotask(stop.abort.bind(stop, REASON)) },
+    { name: 'aborts later', abort: (stop: AbortController) => queueMicrotask(stop.abort.bind(stop, REASON)) },
     {
-      name: 'since',
+      name: 'has already aborted',
       abort: (stop: AbortController) => {
         stop.abort(REASON);
       },
     },
-  ])('has deadlines that abort $name an earlier signal does, with its reason', async ({ abort }) => {
+  ])('aborts a deadline with the reason of a parent signal that $name', async ({ abort }) => {
     const clock = make();
     const stop = new AbortController();
     abort(stop);
     using deadline = clock.deadline(3, stop.signal);
     await Promise.resolve();
     expect(deadline.signal.reason).toBe(REASON);
-    await pass(clock);
+    await advance(clock);
     expect(deadline.signal.reason).toBe(REASON);
   });
 
-  it('has deadlines that leave nothing behind', async () => {
+  it('removes the timer and listeners of a disposed deadline', async () => {
     const clock = make();
     const { signal } = new AbortController();
     const add = vi.spyOn(signal, 'addEventListener');
     const remove = vi.spyOn(signal, 'removeEventListener');
     const deadline = clock.deadline(1, signal);
     deadline[Symbol.dispose]();
-    await pass(clock);
+    await advance(clock);
     expect(deadline.signal.aborted).toBe(false);
     expect(remove.mock.calls.length).toBe(add.mock.calls.length);
   });
 });
 
 describe('the manual clock', () => {
-  it('lets things fall due in their order, each at its own time', async () => {
+  it('fires timers in order, each at its due time', async () => {
     const clock = new ManualClock(Date.UTC(2026, 0, 1));
     const times: [string, number][] = [];
     const wake = async (name: string, ms: number): Promise<void> => {
       await clock.sleep(ms, NEVER);
       times.push([name, clock.monotonicMs()]);
-      if (name === 'first') await wake('again', 10);
+      if (name === 'first') await wake('second', 10);
     };
     const all = Promise.all([wake('last', 30), wake('first', 10), wake('beyond', 1_000)]);
     await clock.advance(100);
     expect(times).toEqual([
       ['first', 10],
-      ['again', 20],
+      ['second', 20],
       ['last', 30],
     ]);
-    expect(clock.waiting).toBe(1);
+    expect(clock.pendingTimers).toBe(1);
     expect(new Date(clock.now()).toISOString()).toBe('2026-01-01T00:00:00.100Z');
     await clock.advance(1_000);
     await all;

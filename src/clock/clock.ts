@@ -1,16 +1,16 @@
 import type { Deadline } from './deadline.ts';
 
-/** Time as a parameter, so that tests decide what time it is. */
+/** Source of time, passed in so that tests can control it. */
 export interface Clock {
-  /** Wall time, ms since the epoch: timestamps, schedules and signatures. It can jump. */
+  /** Wall time, ms since the epoch. For timestamps, schedules and signatures. It can jump. */
   now(): number;
-  /** Monotonic ms with sub-millisecond resolution: subtract two readings, nothing else. */
+  /** Monotonic time, ms, with sub-millisecond resolution. Only the difference of two readings is meaningful. */
   monotonicMs(): number;
   /**
-   * Aborts after `ms` with a `TimeoutError`, or with the reason of `earlier` as soon as that aborts. Never keeps the
-   * process alive.
+   * Returns a signal that aborts with a `TimeoutError` after `ms`. If `parent` aborts first, the signal aborts with the
+   * same reason. Does not keep the process alive.
    */
-  deadline(ms: number, earlier?: AbortSignal): Deadline;
-  /** Resolves after `ms`; rejects with `signal.reason` as soon as `signal` aborts. Keeps the process alive. */
+  deadline(ms: number, parent?: AbortSignal): Deadline;
+  /** Resolves after `ms`. Rejects with `signal.reason` as soon as `signal` aborts. Keeps the process alive. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }

@@ -1,27 +1,27 @@
-/** A signal that aborts when its time has come. Whoever makes it disposes of it, and its timer with it. */
+/** A signal that aborts at a deadline. The caller must dispose of it, which also clears the timer. */
 export interface Deadline extends Disposable {
   readonly signal: AbortSignal;
 }
 
 /**
- * @param setTimer calls `fire` when the time has come; gives a function that forgets about it.
- * @param earlier aborts the deadline's signal, with its own reason, as soon as it aborts itself.
+ * @param setTimer starts a timer that calls `fire` at the deadline, and returns a function that clears the timer.
+ * @param parent if it aborts first, the deadline's signal aborts with the same reason.
  */
-export function makeDeadline(setTimer: (fire: () => void) => () => void, earlier?: AbortSignal): Deadline {
+export function createDeadline(setTimer: (fire: () => void) => () => void, parent?: AbortSignal): Deadline {
   const controller = new AbortController();
   const clearTimer = setTimer(() => {
-    controller.abort(new DOMException('The time is up', 'TimeoutError'));
+    controller.abort(new DOMException('Deadline exceeded', 'TimeoutError'));
   });
-  function onEarlier(): void {
-    controller.abort(earlier?.reason);
+  function onParentAbort(): void {
+    controller.abort(parent?.reason);
   }
-  if (earlier?.aborted === true) onEarlier();
-  else earlier?.addEventListener('abort', onEarlier, { once: true });
+  if (parent?.aborted === true) onParentAbort();
+  else parent?.addEventListener('abort', onParentAbort, { once: true });
   return {
     signal: controller.signal,
     [Symbol.dispose]: () => {
       clearTimer();
-      earlier?.removeEventListener('abort', onEarlier);
+      parent?.removeEventListener('abort', onParentAbort);
     },
   };
 }

@@ -1,20 +1,20 @@
 import { setImmediate } from 'node:timers/promises';
 
 import type { Clock } from './clock.ts';
-import { type Deadline, makeDeadline } from './deadline.ts';
+import { type Deadline, createDeadline } from './deadline.ts';
 
 interface Timer {
   readonly dueMs: number;
   readonly fire: () => void;
 }
 
-/** A clock for tests: time passes only by {@link advance}, wall time and monotonic time together. */
+/** A clock for tests. Wall time and monotonic time move together, and only through {@link advance}. */
 export class ManualClock implements Clock {
   readonly #startEpochMs: number;
   readonly #timers = new Set<Timer>();
   #elapsedMs = 0;
 
-  /** @param startEpochMs wall time at the start. */
+  /** @param startEpochMs initial wall time. */
   constructor(startEpochMs = Date.UTC(2026, 10, 22, 12)) {
     this.#startEpochMs = startEpochMs;
   }
@@ -27,44 +27,44 @@ export class ManualClock implements Clock {
     return this.#elapsedMs;
   }
 
-  deadline(ms: number, earlier?: AbortSignal): Deadline {
-    return makeDeadline((fire) => {
-      const timer = this.#after(ms, fire);
+  deadline(ms: number, parent?: AbortSignal): Deadline {
+    return createDeadline((fire) => {
+      const timer = this.#startTimer(ms, fire);
       return () => {
         this.#timers.delete(timer);
       };
-    }, earlier);
+    }, parent);
   }
 
   sleep(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
-      const timer = this.#after(ms, () => {
+      const timer = this.#startTimer(ms, () => {
         signal.removeEventListener('abort', onAbort);
         resolve();
       });
       const onAbort = (): void => {
         this.#timers.delete(timer);
-        // As the system's clock does: whatever reason the abort was given.
+        // Like the system clock, reject with the abort reason, which may not be an Error.
         reject(signal.reason as Error);
       };
       signal.addEventListener('abort', onAbort, { once: true });
     });
   }
 
-  /** Sleeps and time-outs that are still to come. */
-  get waiting(): number {
+  /** Number of sleeps and deadlines that have not fired yet. */
+  get pendingTimers(): number {
     return this.#timers.size;
   }
 
   /**
-   * Lets `ms` pass. What falls due goes off in its order, each at its own time, and what waited for it runs on before
-   * the next: a loop that sleeps again is woken again.
+   * Moves time forward by `ms`. Timers fire in order, each at its due time. Code that awaited a timer runs before the
+   * next timer fires, so a loop that sleeps repeatedly wakes each time.
    */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#elapsedMs + ms;
     await setImmediate();
-    for (let timer = this.#next(untilMs); timer !== undefined; timer = this.#next(untilMs)) {
+    for (let timer = this.#nextDue(untilMs); timer !== undefined; timer = this.#nextDue(untilMs)) {
       this.#timers.delete(timer);
       this.#elapsedMs = Math.max(this.#elapsedMs, timer.dueMs);
       timer.fire();
@@ -73,13 +73,13 @@ export class ManualClock implements Clock {
     this.#elapsedMs = untilMs;
   }
 
-  #after(ms: number, fire: () => void): Timer {
+  #startTimer(ms: number, fire: () => void): Timer {
     const timer = { dueMs: this.#elapsedMs + ms, fire };
     this.#timers.add(timer);
     return timer;
   }
 
-  #next(untilMs: number): Timer | undefined {
+  #nextDue(untilMs: number): Timer | undefined {
     let next: Timer | undefined;
     for (const timer of this.#timers) {
       if (timer.dueMs <= untilMs && (next === undefined || timer.dueMs < next.dueMs)) next = timer;

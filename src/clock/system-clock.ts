@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Clock } from './clock.ts';
-import { makeDeadline } from './deadline.ts';
+import { createDeadline } from './deadline.ts';
 
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
-  deadline: (ms, earlier) =>
-    makeDeadline((fire) => {
+  deadline: (ms, parent) =>
+    createDeadline((fire) => {
       const timer = setTimeout(fire, ms).unref();
       return () => {
         clearTimeout(timer);
       };
-    }, earlier),
+    }, parent),
   async sleep(ms, signal) {
     try {
       await delay(ms, undefined, { signal });

@@ -7,14 +7,14 @@ export interface Output extends Writable {
   readonly columns?: number;
 }
 
-/** What a command gets of the process. Only `main.ts` and `commands/` see it. */
+/** Process resources for a command. Used only by `main.ts` and `commands/`. */
 export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdin: Readable;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly clock: Clock;
-  /** Aborts when the user or the system asks the process to end. */
+  /** Aborts when the process is asked to stop. */
   readonly signal: AbortSignal;
   readonly version: string;
 }
@@ -24,12 +24,12 @@ export const EXIT = {
   passed: 0,
   /** A target failed. */
   failed: 1,
-  /** The probe could not be run, or could not tell. */
+  /** A probe could not run, or its verdict is Unknown. */
   unknown: 2,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** The user's input cannot be worked with: one clear line for each mistake, no stack. */
+/** Invalid user input. Printed as one line per mistake, without a stack trace. */
 export class InputError extends Error {
   override readonly name = 'InputError';
   readonly lines: readonly string[];

@@ -6,7 +6,8 @@ export function crdCommand(context: CommandContext): Command {
   return new Command('crd')
     .summary('print the CustomResourceDefinition of StorageProbe')
     .description(
-      'Prints what the API server must know of StorageProbes: storage-probe crd | kubectl apply -f -',
+      'Prints the CustomResourceDefinition of StorageProbe. To install it:\n' +
+        '  storage-probe crd | kubectl apply -f -',
     )
     .action(async () => {
       const { crdYaml } = await import('../api/crd.ts');

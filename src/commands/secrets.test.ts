@@ -5,14 +5,14 @@ import { describe, expect, it } from 'vitest';
 
 import { temporaryFolder } from '../../test/support/command-context.ts';
 import { InputError } from './context.ts';
-import { credentialsFromEnv, lookupIn, readGivenSecrets } from './secrets.ts';
+import { credentialsFromEnv, readSecretFlags, secretLookup } from './secrets.ts';
 
 const VALUE = 'hunter2';
 const CA = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 
-/** The keys of `my-secret` as `--secret my-secret=SOURCE` gives them. */
-async function keysOf(source: string, keys = ['accessKey', 'secretKey', 'sessionToken']): Promise<object> {
-  const secret = (await readGivenSecrets([`my-secret=${source}`])).get('my-secret');
+/** Reads the keys of `--secret my-secret=SOURCE`. */
+async function keysFrom(source: string, keys = ['accessKey', 'secretKey', 'sessionToken']): Promise<object> {
+  const secret = (await readSecretFlags([`my-secret=${source}`])).get('my-secret');
   return Object.fromEntries(
     keys.map((key) => [key, secret?.(key)]).filter(([, value]) => value !== undefined),
   );
@@ -24,7 +24,7 @@ async function fileWith(text: string): Promise<string> {
   return file;
 }
 
-describe('a Secret given as text', () => {
+describe('a Secret given as text is parsed', () => {
   it.each([
     { source: `accessKey=a,secretKey=${VALUE}`, want: { accessKey: 'a', secretKey: VALUE } },
     { source: `secretKey=${VALUE},accessKey=a`, want: { accessKey: 'a', secretKey: VALUE } },
@@ -36,26 +36,32 @@ describe('a Secret given as text', () => {
     { source: 'accessKey=a,secretKey=a+/b==', want: { accessKey: 'a', secretKey: 'a+/b==' } },
     { source: 'accessKey=a', want: { accessKey: 'a' } },
   ])('$source', async ({ source, want }) => {
-    expect(await keysOf(source)).toEqual(want);
+    expect(await keysFrom(source)).toEqual(want);
   });
 });
 
 describe('a Secret given as a file', () => {
   it.each([
-    { name: 'lines', text: 'accessKey=a\nsecretKey=s\n' },
-    { name: 'lines of Windows, after a byte order mark', text: '\uFEFFaccessKey=a\r\nsecretKey=s\r\n' },
-    { name: 'comments, blank lines and spaces around', text: '# keys\n\n  accessKey=a  \n \nsecretKey=s' },
-  ])('of $name', async ({ text }) => {
-    expect(await keysOf(await fileWith(text))).toEqual({ accessKey: 'a', secretKey: 's' });
+    { name: 'key=value lines', text: 'accessKey=a\nsecretKey=s\n' },
+    { name: 'Windows line endings and a byte order mark', text: '\uFEFFaccessKey=a\r\nsecretKey=s\r\n' },
+    {
+      name: 'comments, blank lines and surrounding spaces',
+      text: '# keys\n\n  accessKey=a  \n \nsecretKey=s',
+    },
+  ])('can have $name', async ({ text }) => {
+    expect(await keysFrom(await fileWith(text))).toEqual({ accessKey: 'a', secretKey: 's' });
   });
 
-  it('is a CA bundle under whichever key is asked for', async () => {
-    expect(await keysOf(await fileWith(CA), ['ca.crt', 'tls.crt'])).toEqual({ 'ca.crt': CA, 'tls.crt': CA });
+  it('can be a CA bundle, which is returned for every key', async () => {
+    expect(await keysFrom(await fileWith(CA), ['ca.crt', 'tls.crt'])).toEqual({
+      'ca.crt': CA,
+      'tls.crt': CA,
+    });
   });
 });
 
-describe('a Secret given as a folder', () => {
-  it('has a file for each key, as Kubernetes mounts it', async () => {
+describe('a Secret given as a directory', () => {
+  it('has one file per key, as in a Kubernetes volume', async () => {
     const folder = await temporaryFolder();
     const data = join(folder, '..2026_11_22');
     await mkdir(data);
@@ -63,19 +69,19 @@ describe('a Secret given as a folder', () => {
     await writeFile(join(data, 'secretKey'), ' s s \n');
     await symlink('..2026_11_22', join(folder, '..data'));
     for (const key of ['accessKey', 'secretKey']) await symlink(`..data/${key}`, join(folder, key));
-    expect(await keysOf(folder)).toEqual({ accessKey: 'a', secretKey: 's s' });
+    expect(await keysFrom(folder)).toEqual({ accessKey: 'a', secretKey: 's s' });
   });
 });
 
-describe('what is not a Secret', () => {
+describe('an invalid Secret', () => {
   it.each([
-    { name: 'a name alone', argument: 'my-secret' },
+    { name: 'name only', argument: 'my-secret' },
     { name: 'no name', argument: `=${VALUE}` },
     { name: 'no source', argument: 'my-secret=' },
-    { name: 'a value in place of a source', argument: `my-secret=${VALUE}` },
-    { name: 'keys in another order of words', argument: `my-secret=key=${VALUE}` },
-  ])('is told of without its value: $name', async ({ argument }) => {
-    const error: unknown = await readGivenSecrets([argument]).catch((thrown: unknown) => thrown);
+    { name: 'a value instead of a source', argument: `my-secret=${VALUE}` },
+    { name: 'an unknown key', argument: `my-secret=key=${VALUE}` },
+  ])('is reported without its value: $name', async ({ argument }) => {
+    const error: unknown = await readSecretFlags([argument]).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(InputError);
     expect((error as InputError).lines).toHaveLength(1);
     expect((error as InputError).message).toMatch(/^--secret.*accepted: NAME=FILE/);
@@ -83,24 +89,24 @@ describe('what is not a Secret', () => {
   });
 
   it.each([
-    { name: 'a line that is none', text: `accessKey=a\n${VALUE}\n` },
+    { name: 'a line that is not KEY=VALUE', text: `accessKey=a\n${VALUE}\n` },
     { name: 'YAML', text: `secretKey: ${VALUE}\n` },
-  ])('is told of without its value: a file with $name', async ({ text }) => {
-    const reading = keysOf(await fileWith(text));
+  ])('is reported without its value: a file with $name', async ({ text }) => {
+    const reading = keysFrom(await fileWith(text));
     await expect(reading).rejects.toThrow('--secret my-secret: a line is not KEY=VALUE');
     await expect(reading).rejects.not.toThrow(VALUE);
   });
 
-  it('is a file that is too large', async () => {
-    await expect(keysOf(await fileWith(`${CA}${'x'.repeat(1_048_576)}`))).rejects.toThrow('is too large');
+  it('is rejected if its file is too large', async () => {
+    await expect(keysFrom(await fileWith(`${CA}${'x'.repeat(1_048_576)}`))).rejects.toThrow('is too large');
   });
 
-  it('is a file without an end', async () => {
-    await expect(keysOf('/dev/zero')).rejects.toThrow(InputError);
+  it('is rejected if its file is endless', async () => {
+    await expect(keysFrom('/dev/zero')).rejects.toThrow(InputError);
   });
 });
 
-describe('looking up a key', () => {
+describe('secretLookup', () => {
   const documents = new Map([
     [
       'storage/my-secret',
@@ -108,64 +114,68 @@ describe('looking up a key', () => {
     ],
   ]);
 
-  it('finds what the files hold, by namespace', () => {
-    const lookup = lookupIn(new Map(), documents);
+  it('finds Secrets from files in their namespace', () => {
+    const lookup = secretLookup(new Map(), documents);
     expect(lookup('storage', 'my-secret', 'accessKey')).toBe('doc');
     expect(lookup('storage', 'my-secret', 'secretKey')).toBe('dÖc');
     expect(lookup('storage', 'my-secret', 'other')).toBeUndefined();
     expect(lookup('default', 'my-secret', 'accessKey')).toBeUndefined();
   });
 
-  it('takes a given Secret in place of that of the files, as a whole', async () => {
-    const given = await readGivenSecrets(['my-secret=accessKey=given,secretKey=given']);
-    const lookup = lookupIn(given, documents);
+  it('replaces a whole Secret from the files by one from the command line', async () => {
+    const given = await readSecretFlags(['my-secret=accessKey=given,secretKey=given']);
+    const lookup = secretLookup(given, documents);
     expect(lookup('storage', 'my-secret', 'accessKey')).toBe('given');
     expect(lookup('storage', 'my-secret', 'sessionToken')).toBeUndefined();
     expect(lookup('any', 'my-secret', 'secretKey')).toBe('given');
   });
 
-  it('takes an empty value for none', async () => {
-    const lookup = lookupIn(await readGivenSecrets(['given=accessKey=,secretKey=s']), documents);
+  it('treats an empty value as missing', async () => {
+    const lookup = secretLookup(await readSecretFlags(['given=accessKey=,secretKey=s']), documents);
     expect(lookup('storage', 'given', 'accessKey')).toBeUndefined();
     expect(lookup('storage', 'my-secret', 'empty')).toBeUndefined();
   });
 });
 
-describe('credentials of the environment', () => {
+describe('credentials from the environment', () => {
   const AWS = { AWS_ACCESS_KEY_ID: 'aws', AWS_SECRET_ACCESS_KEY: 'aws-secret' };
   const MINIO = { MINIO_ACCESS_KEY: 'minio', MINIO_SECRET_KEY: 'minio-secret' };
   const ROOT = { MINIO_ROOT_USER: 'root', MINIO_ROOT_PASSWORD: 'root-secret' };
   const TOKEN = { AWS_SESSION_TOKEN: 'token' };
 
   it.each([
-    { name: 'none', env: {}, want: undefined },
-    { name: "AWS's", env: AWS, want: { accessKey: 'aws', secretKey: 'aws-secret' } },
+    { name: 'none without variables', env: {}, want: undefined },
+    { name: 'AWS keys', env: AWS, want: { accessKey: 'aws', secretKey: 'aws-secret' } },
     {
-      name: "AWS's, temporary",
+      name: 'AWS keys with a session token',
       env: { ...AWS, ...TOKEN },
       want: { accessKey: 'aws', secretKey: 'aws-secret', sessionToken: 'token' },
     },
-    { name: "MinIO's", env: MINIO, want: { accessKey: 'minio', secretKey: 'minio-secret' } },
-    { name: "MinIO's root", env: ROOT, want: { accessKey: 'root', secretKey: 'root-secret' } },
+    { name: 'MinIO keys', env: MINIO, want: { accessKey: 'minio', secretKey: 'minio-secret' } },
+    { name: 'MinIO root user', env: ROOT, want: { accessKey: 'root', secretKey: 'root-secret' } },
     {
-      name: "AWS's first",
+      name: 'AWS keys before MinIO keys',
       env: { ...ROOT, ...MINIO, ...AWS },
       want: { accessKey: 'aws', secretKey: 'aws-secret' },
     },
     {
-      name: "MinIO's, without the token of AWS",
+      name: 'MinIO keys without the AWS token',
       env: { ...MINIO, ...TOKEN },
       want: { accessKey: 'minio', secretKey: 'minio-secret' },
     },
     {
-      name: 'the first whole pair',
+      name: 'the first complete pair',
       env: { AWS_ACCESS_KEY_ID: 'aws', ...MINIO },
       want: { accessKey: 'minio', secretKey: 'minio-secret' },
     },
-    { name: 'two halves', env: { AWS_ACCESS_KEY_ID: 'aws', MINIO_SECRET_KEY: 'minio' }, want: undefined },
-    { name: 'an empty half', env: { ...AWS, AWS_SECRET_ACCESS_KEY: '' }, want: undefined },
     {
-      name: 'an empty token',
+      name: 'none from incomplete pairs',
+      env: { AWS_ACCESS_KEY_ID: 'aws', MINIO_SECRET_KEY: 'minio' },
+      want: undefined,
+    },
+    { name: 'none with an empty secret key', env: { ...AWS, AWS_SECRET_ACCESS_KEY: '' }, want: undefined },
+    {
+      name: 'AWS keys without an empty session token',
       env: { ...AWS, AWS_SESSION_TOKEN: '' },
       want: { accessKey: 'aws', secretKey: 'aws-secret' },
     },
@@ -175,24 +185,24 @@ describe('credentials of the environment', () => {
 
   it.each([
     {
-      name: 'the secret key beside an access key that is given',
+      name: 'the secret key if only the access key is given',
       given: { accessKey: 'given' },
       env: { ...TOKEN, AWS_SECRET_ACCESS_KEY: 'aws-secret' },
       want: { accessKey: 'given', secretKey: 'aws-secret' },
     },
     {
-      name: 'the access key beside a secret key that is given',
+      name: 'the access key if only the secret key is given',
       given: { secretKey: 'given' },
       env: MINIO,
       want: { accessKey: 'minio', secretKey: 'given' },
     },
     {
-      name: 'nothing where both are given',
+      name: 'nothing if both keys are given',
       given: { accessKey: 'given', secretKey: 'given' },
       env: { ...AWS, ...TOKEN },
       want: { accessKey: 'given', secretKey: 'given' },
     },
-  ])('give $name', ({ given, env, want }) => {
+  ])('provide $name', ({ given, env, want }) => {
     expect(credentialsFromEnv(env, given)).toEqual(want);
   });
 });

@@ -6,34 +6,34 @@ import type { Credentials } from '../api/run.ts';
 import { type CommandContext, InputError } from './context.ts';
 import { readFile } from './sources.ts';
 
-/** `accessKey=…,secretKey=…`: a comma separates only where a key follows, since secrets have commas too. */
+/** In `accessKey=…,secretKey=…`, a comma is a separator only before a key, because secrets may contain commas. */
 const LITERAL_SEPARATOR = /,(?=(?:accessKey|secretKey|sessionToken)=)/;
 const LITERAL = /^(?:accessKey|secretKey|sessionToken)=/;
 const SECRET_FORMS =
-  'NAME=FILE (lines accessKey=… and secretKey=…, or a CA bundle), NAME=FOLDER (a file for each key), NAME=accessKey=…,secretKey=…';
+  'NAME=FILE (accessKey=… and secretKey=… lines, or a CA bundle), NAME=DIRECTORY (one file per key), NAME=accessKey=…,secretKey=…';
 
-/** A Secret given on the command line; a CA bundle alone stands under every key. */
-export type GivenSecret = (key: string) => string | undefined;
+/** Returns the value of a key in a Secret from `--secret`. A plain CA bundle is the value of every key. */
+export type SecretFlag = (key: string) => string | undefined;
 
 /**
- * Reads the values of `--secret`.
+ * Reads the Secrets given with `--secret`.
  *
- * @throws {InputError} that names the Secret, and never a value.
+ * @throws {InputError} naming the Secret, never a value.
  */
-export async function readGivenSecrets(given: readonly string[]): Promise<Map<string, GivenSecret>> {
-  const secrets = new Map<string, GivenSecret>();
+export async function readSecretFlags(given: readonly string[]): Promise<Map<string, SecretFlag>> {
+  const secrets = new Map<string, SecretFlag>();
   for (const argument of given) {
     const [, name, source] = /^([^=]+)=(.+)$/s.exec(argument) ?? [];
     if (name === undefined || source === undefined) {
-      throw new InputError(`--secret: a name and a source are needed; accepted: ${SECRET_FORMS}`);
+      throw new InputError(`--secret: name and source are required; accepted: ${SECRET_FORMS}`);
     }
-    secrets.set(name, await readGivenSecret(name, source));
+    secrets.set(name, await readSecretFlag(name, source));
   }
   return secrets;
 }
 
-async function readGivenSecret(name: string, source: string): Promise<GivenSecret> {
-  if (LITERAL.test(source)) return keysOf(name, source.split(LITERAL_SEPARATOR));
+async function readSecretFlag(name: string, source: string): Promise<SecretFlag> {
+  if (LITERAL.test(source)) return parseKeys(name, source.split(LITERAL_SEPARATOR));
   const found = await stat(source).catch(() => undefined);
   if (found?.isDirectory() === true) {
     const values = new Map<string, string>();
@@ -45,13 +45,13 @@ async function readGivenSecret(name: string, source: string): Promise<GivenSecre
   if (found === undefined) throw new InputError(`--secret ${name}: no such file; accepted: ${SECRET_FORMS}`);
   const text = await readFile(source);
   if (text.includes('-----BEGIN CERTIFICATE-----')) return () => text;
-  return keysOf(
+  return parseKeys(
     name,
     text.split(/\r?\n/).filter((line) => line.trim() !== '' && !line.startsWith('#')),
   );
 }
 
-function keysOf(name: string, lines: readonly string[]): GivenSecret {
+function parseKeys(name: string, lines: readonly string[]): SecretFlag {
   const values = new Map<string, string>();
   for (const line of lines) {
     const [, key, value] = /^\s*([\w.-]+)=(.*?)\s*$/s.exec(line) ?? [];
@@ -63,12 +63,12 @@ function keysOf(name: string, lines: readonly string[]): GivenSecret {
   return (key) => values.get(key);
 }
 
-/** Finds one key of a Secret; an empty value is none. */
+/** Returns the value of a Secret's key. An empty value counts as missing. */
 export type SecretLookup = (namespace: string, name: string, key: string) => string | undefined;
 
-/** A Secret that the command line gives stands in for the one in the files: keys of two are never mixed. */
-export function lookupIn(
-  given: ReadonlyMap<string, GivenSecret>,
+/** A Secret from the command line replaces the whole Secret from the files. Their keys are never mixed. */
+export function secretLookup(
+  given: ReadonlyMap<string, SecretFlag>,
   documents: ReadonlyMap<string, SecretValues>,
 ): SecretLookup {
   return (namespace, name, key) => {
@@ -78,7 +78,7 @@ export function lookupIn(
   };
 }
 
-/** Of AWS's and MinIO's tools, by who asks first. */
+/** Variables of the AWS and MinIO tools, in order of precedence. */
 const KEY_VARIABLES = [
   { access: 'AWS_ACCESS_KEY_ID', secret: 'AWS_SECRET_ACCESS_KEY', token: 'AWS_SESSION_TOKEN' },
   { access: 'MINIO_ACCESS_KEY', secret: 'MINIO_SECRET_KEY' },
@@ -86,8 +86,8 @@ const KEY_VARIABLES = [
 ];
 
 /**
- * Credentials by the usual variables: the first pair that is whole, with what `given` already gives of it. A session
- * token belongs to the access key beside it, and goes with no other.
+ * Returns the first complete key pair from the usual variables. Keys in `given` override their variables. A session
+ * token is used only with the access key from the same set of variables.
  */
 export function credentialsFromEnv(
   env: CommandContext['env'],

@@ -21,8 +21,8 @@ spec:
 `;
 }
 
-/** A stream that ends only when nobody reads on. */
-function endless(chunk: string): { stdin: Readable; chunks: () => number } {
+/** A stream without an end. */
+function endlessStream(chunk: string): { stdin: Readable; chunks: () => number } {
   let chunks = 0;
   const stdin = new Readable({
     read() {
@@ -44,15 +44,15 @@ async function linesOf(reading: Promise<unknown>): Promise<readonly string[]> {
   return (error as InputError).lines;
 }
 
-describe('what it reads', () => {
-  it('is files, in the order given', async () => {
+describe('readProbeFiles', () => {
+  it('reads files in the given order', async () => {
     const folder = await temporaryFolder();
     const files = [join(folder, 'b.yaml'), join(folder, 'a.txt')];
     for (const [index, file] of files.entries()) await writeFile(file, probeNamed(`probe-${index}`));
     expect(await namesIn(files)).toEqual(['probe-0', 'probe-1']);
   });
 
-  it('is the YAML and JSON files of a folder, by name, and nothing below it', async () => {
+  it('reads the YAML and JSON files of a directory by name, without subdirectories', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'below'));
     await writeFile(join(folder, 'b.yml'), probeNamed('b'));
@@ -62,40 +62,40 @@ describe('what it reads', () => {
     expect(await namesIn([folder])).toEqual(['a', 'b']);
   });
 
-  it('is stdin for -, in whichever pieces it comes', async () => {
+  it('reads stdin for -, however it is chunked', async () => {
     const bytes = Buffer.from(`# é\n${probeNamed('piped')}`);
     const pieces = Array.from(bytes, (byte) => Buffer.from([byte]));
     expect(await namesIn(['-'], Readable.from(pieces))).toEqual(['piped']);
   });
 });
 
-describe('what it does not read', () => {
-  it('is stdin without an end', async () => {
-    const { stdin, chunks } = endless('# '.padEnd(65_536, 'x'));
+describe('readProbeFiles rejects', () => {
+  it('endless stdin', async () => {
+    const { stdin, chunks } = endlessStream('# '.padEnd(65_536, 'x'));
     expect(await linesOf(namesIn(['-'], stdin))).toEqual(['stdin: is too large; accepted: at most 1 MiB']);
     expect(chunks()).toBeLessThan(40);
     expect(stdin.destroyed).toBe(true);
   });
 
   it.each([
-    { name: 'a file that is not there', file: 'missing.yaml', want: 'missing.yaml: no such file' },
+    { name: 'a missing file', file: 'missing.yaml', want: 'missing.yaml: no such file' },
     {
-      name: 'a file without an end',
+      name: 'an endless file',
       file: '/dev/zero',
       want: '/dev/zero: is too large; accepted: at most 1 MiB',
     },
-  ])('is $name', async ({ file, want }) => {
+  ])('$name', async ({ file, want }) => {
     expect(await linesOf(namesIn([file]))).toEqual([want]);
   });
 
-  it('is a folder without probes', async () => {
+  it('a directory without probes', async () => {
     const folder = await temporaryFolder();
     expect(await linesOf(namesIn([folder]))).toEqual([
-      `${folder}: no probe files in it; accepted: *.yaml, *.yml, *.json`,
+      `${folder}: contains no probe files; accepted: *.yaml, *.yml, *.json`,
     ]);
   });
 
-  it('is what has mistakes: a line for each, with its place', async () => {
+  it('invalid documents, with one line per mistake and its location', async () => {
     const text = probeNamed('Bad_Name').replace('http://my-minio:9000', 'my-minio');
     const lines = await linesOf(namesIn(['-'], Readable.from([text])));
     expect(lines).toHaveLength(2);

@@ -10,9 +10,9 @@ import { type CommandContext, InputError } from './context.ts';
 const PROBE_FILE = /\.(ya?ml|json)$/;
 
 /**
- * Reads and checks the documents of files, of the YAML and JSON files of folders, and of stdin (`-`).
+ * Reads and validates documents from files, from the YAML and JSON files of directories, and from stdin (`-`).
  *
- * @throws {InputError} with a line for each mistake.
+ * @throws {InputError} with one line per mistake.
  */
 export async function readProbeFiles(
   names: readonly string[],
@@ -21,30 +21,31 @@ export async function readProbeFiles(
   const sources: Source[] = [];
   for (const name of names) {
     if (name === '-') sources.push({ name: 'stdin', text: await readBounded(stdin) });
-    else for (const file of await filesOf(name)) sources.push({ name: file, text: await readFile(file) });
+    else
+      for (const file of await listProbeFiles(name)) sources.push({ name: file, text: await readFile(file) });
   }
   const documents = readDocuments(sources);
   if (documents.problems.length > 0) throw new InputError(...formatProblems(documents.problems));
   return documents;
 }
 
-async function filesOf(name: string): Promise<string[]> {
+async function listProbeFiles(name: string): Promise<string[]> {
   const found = await stat(name).catch(asInputError(name));
   if (!found.isDirectory()) return [name];
   const files = (await readdir(name)).filter((file) => PROBE_FILE.test(file)).toSorted();
   if (files.length === 0)
-    throw new InputError(`${name}: no probe files in it; accepted: *.yaml, *.yml, *.json`);
+    throw new InputError(`${name}: contains no probe files; accepted: *.yaml, *.yml, *.json`);
   return files.map((file) => join(name, file));
 }
 
-/** @throws {InputError} when it cannot be read, or is too large. */
+/** @throws {InputError} if the file cannot be read or is too large. */
 export async function readFile(name: string): Promise<string> {
   const text = await readBounded(createReadStream(name)).catch(asInputError(name));
   if (Buffer.byteLength(text) <= MAX_FILE_BYTES) return text;
   throw new InputError(`${name}: is too large; accepted: at most 1 MiB`);
 }
 
-/** One byte more than is accepted is enough to be refused, however large the rest, or endless. */
+/** Stops after the size limit, so a huge or endless stream is rejected without reading it all. */
 async function readBounded(stream: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -59,15 +60,15 @@ async function readBounded(stream: Readable): Promise<string> {
     .replace(/^\uFEFF/, '');
 }
 
-const MEANING_OF_CODE: Readonly<Record<string, string>> = {
+const ERROR_TEXTS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file',
   EACCES: 'permission denied',
-  EISDIR: 'is a folder',
+  EISDIR: 'is a directory',
 };
 
 function asInputError(name: string): (error: unknown) => never {
   return (error) => {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    throw new InputError(`${name}: ${MEANING_OF_CODE[code] ?? `cannot be read (${code})`}`);
+    throw new InputError(`${name}: ${ERROR_TEXTS[code] ?? `cannot be read (${code})`}`);
   };
 }

@@ -6,21 +6,21 @@ import { type CommandContext, InputError, type Output } from './context.ts';
 
 export interface SpanExporterOptions {
   readonly settings: OtelSettings;
-  /** Before what the environment says. */
+  /** Exporter name. Overrides the environment. */
   readonly name?: string | undefined;
-  /** Where the console exporter writes. */
+  /** Output of the console exporter. */
   readonly console: Output;
-  /** As {@link RetryingExporterOptions.onTurn}. */
-  readonly onTurn?: RetryingExporterOptions['onTurn'];
+  /** As {@link RetryingExporterOptions.onDeliveryChange}. */
+  readonly onDeliveryChange?: RetryingExporterOptions['onDeliveryChange'];
 }
 
 /**
- * Where spans go; undefined for nowhere.
+ * Creates the configured span exporter. Returns undefined if spans are not exported.
  *
  * @throws {InputError}
  */
-export async function spanExporter(
-  { settings, name = settings.exporter, console, onTurn }: SpanExporterOptions,
+export async function createSpanExporter(
+  { settings, name = settings.exporter, console, onDeliveryChange }: SpanExporterOptions,
   { clock }: Pick<CommandContext, 'clock'>,
 ): Promise<ConsoleExporter | RetryingExporter | undefined> {
   if (settings.disabled) return undefined;
@@ -32,9 +32,16 @@ export async function spanExporter(
       return new ConsoleExporter((text) => console.write(text));
     case 'otlp': {
       const create = await otlpExporterFactory(settings.protocol);
-      return new RetryingExporter({ create, clock, random: Math.random, ...(onTurn && { onTurn }) });
+      return new RetryingExporter({
+        create,
+        clock,
+        random: Math.random,
+        ...(onDeliveryChange && { onDeliveryChange }),
+      });
     }
     default:
-      throw new InputError(`OTEL_TRACES_EXPORTER: "${chosen}" is not known; accepted: none, console, otlp`);
+      throw new InputError(
+        `OTEL_TRACES_EXPORTER: "${chosen}" is not supported; accepted: none, console, otlp`,
+      );
   }
 }

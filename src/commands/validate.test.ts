@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 
 import { expect, it } from 'vitest';
 
-import { contextOf } from '../../test/support/command-context.ts';
+import { testContext } from '../../test/support/command-context.ts';
 import { validateCommand } from './validate.ts';
 
 const PROBES = `\
@@ -23,8 +23,8 @@ spec:
     - { name: b, endpoint: 'http://b:9000', credentialsSecretRef: { name: b } }
 `;
 
-it('has a line for each probe that is valid', async () => {
-  const context = contextOf({ stdin: Readable.from([PROBES]) });
+it('prints one line per valid probe', async () => {
+  const context = testContext({ stdin: Readable.from([PROBES]) });
   await validateCommand(context).parseAsync(['-f', '-'], { from: 'user' });
   expect(context.stdout.lines).toEqual([
     'storageprobe storage/one: valid (1 target, 1 object)',
@@ -33,8 +33,8 @@ it('has a line for each probe that is valid', async () => {
   expect(context.stderr.text).toBe('');
 });
 
-it('says nothing of the valid ones when another is not', async () => {
-  const context = contextOf({ stdin: Readable.from([PROBES.replace('http://b:9000', 'b:9000')]) });
+it('prints only the errors if any probe is invalid', async () => {
+  const context = testContext({ stdin: Readable.from([PROBES.replace('http://b:9000', 'b:9000')]) });
   const validating = validateCommand(context).parseAsync(['-f', '-'], { from: 'user' });
   await expect(validating).rejects.toMatchObject({
     name: 'InputError',

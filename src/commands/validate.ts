@@ -6,11 +6,12 @@ export function validateCommand(context: CommandContext): Command {
   return new Command('validate')
     .summary('check StorageProbe files without running them')
     .description(
-      'Checks files as the API server and `run` do. Exit code: 0 all are valid, 2 something is not.',
+      'Checks files with the same rules as the API server and `run`.\n' +
+        'Exit codes: 0 all files are valid, 2 a file is invalid.',
     )
     .requiredOption(
       '-f, --filename <file...>',
-      'StorageProbe file, folder of files, or - for stdin; may be repeated',
+      'StorageProbe file, directory of files, or - for stdin; can be repeated',
     )
     .action(async ({ filename }: { filename: string[] }) => {
       const [{ readProbeFiles }, { planProbe }] = await Promise.all([

@@ -4,7 +4,7 @@ import type { RunSummary } from '../api/probe-status.ts';
 import type { Reason } from '../api/reasons.ts';
 import { healthOf, type TargetRecord } from './target-record.ts';
 
-/** What keeps a target from being probed, though its probe is in order. */
+/** Why a target of a valid probe cannot be probed. */
 export interface Obstacle {
   readonly target: string;
   readonly reason: Reason;
@@ -12,46 +12,46 @@ export interface Obstacle {
   readonly message: string;
 }
 
-/** What a condition says; since when is for the status. */
-export interface Answer {
+/** Value of a condition, without its type and times. */
+export interface ConditionValue {
   readonly status: ConditionStatus;
   /** A key of `REASONS` or of `CONDITION_REASONS`. */
   readonly reason: string;
   readonly message: string;
 }
 
-/** Condition `Ready`: whether the probe's runs start. */
-export function readiness(
+/** Condition `Ready`: True if the probe's runs can start. */
+export function readyCondition(
   { suspend }: Pick<ProbePlan, 'suspend'>,
   obstacles: readonly Obstacle[],
   isEverDue: boolean,
-): Answer {
-  if (obstacles.length > 0) return { status: 'False', ...told(obstacles) };
+): ConditionValue {
+  if (obstacles.length > 0) return { status: 'False', ...summarizeObstacles(obstacles) };
   if (suspend) {
-    return { status: 'True', reason: 'Suspended', message: 'No runs start while spec.suspend is true.' };
+    return { status: 'True', reason: 'Suspended', message: 'No runs start because spec.suspend is true.' };
   }
   if (!isEverDue) {
-    return { status: 'False', reason: 'NeverDue', message: 'No time to come matches spec.schedule.cron.' };
+    return { status: 'False', reason: 'NeverDue', message: 'spec.schedule.cron matches no future time.' };
   }
   return { status: 'True', reason: 'Scheduled', message: 'Runs start on schedule.' };
 }
 
-/** Condition `Healthy`: False as soon as one target is not; Unknown while that of one is not known. */
-export function health(
+/** Condition `Healthy`: False if any target is unhealthy. Otherwise Unknown if the health of any target is unknown. */
+export function healthyCondition(
   { suspend, failureThreshold }: Pick<ProbePlan, 'suspend' | 'failureThreshold'>,
   records: readonly TargetRecord[],
   obstacles: readonly Obstacle[],
-): Answer {
+): ConditionValue {
   if (suspend) {
     return {
       status: 'Unknown',
       reason: 'Suspended',
-      message: 'Nothing is probed while spec.suspend is true.',
+      message: 'Health is unknown because spec.suspend is true.',
     };
   }
   const unhealthy = records.filter((record) => healthOf(record, failureThreshold) === 'Unhealthy');
-  if (unhealthy.length > 0) return { status: 'False', ...toldOf(unhealthy, records.length) };
-  if (obstacles.length > 0) return { status: 'Unknown', ...told(obstacles) };
+  if (unhealthy.length > 0) return { status: 'False', ...summarizeUnhealthy(unhealthy, records.length) };
+  if (obstacles.length > 0) return { status: 'Unknown', ...summarizeObstacles(obstacles) };
   const unknown = records.find((record) => healthOf(record, failureThreshold) === 'Unknown');
   if (unknown === undefined) {
     return { status: 'True', reason: 'Passed', message: passedMessage(records) };
@@ -60,7 +60,10 @@ export function health(
   if (reason === undefined) {
     return { status: 'Unknown', reason: 'NotYetRun', message: `${name} has not been probed yet.` };
   }
-  const message = reason === lastRun?.reason ? describe(name, lastRun) : `${name} has not been probed since.`;
+  const message =
+    reason === lastRun?.reason
+      ? describeRun(name, lastRun)
+      : `${name} has not been probed since its Secrets became available.`;
   return { status: 'Unknown', reason, message };
 }
 
@@ -68,19 +71,21 @@ function causeOf({ cause, status }: TargetRecord): RunSummary | undefined {
   return cause ?? status.lastRun;
 }
 
-/** What keeps several targets, in one word and one line. */
-function told(obstacles: readonly Obstacle[]): Pick<Answer, 'reason' | 'message'> {
+function summarizeObstacles(obstacles: readonly Obstacle[]): Pick<ConditionValue, 'reason' | 'message'> {
   return {
     reason: commonReason(obstacles.map(({ reason }) => reason)),
     message: [...new Set(obstacles.map(({ message }) => message))].join('; '),
   };
 }
 
-function toldOf(unhealthy: readonly TargetRecord[], targets: number): Pick<Answer, 'reason' | 'message'> {
-  const each = unhealthy.map((record) => describe(record.status.name, causeOf(record))).join('; ');
+function summarizeUnhealthy(
+  unhealthy: readonly TargetRecord[],
+  targetCount: number,
+): Pick<ConditionValue, 'reason' | 'message'> {
+  const each = unhealthy.map((record) => describeRun(record.status.name, causeOf(record))).join('; ');
   return {
     reason: commonReason(unhealthy.map((record) => causeOf(record)?.reason ?? 'ProberError')),
-    message: targets === 1 ? each : `${unhealthy.length} of ${targets} targets fail: ${each}`,
+    message: targetCount === 1 ? each : `${unhealthy.length} of ${targetCount} targets unhealthy: ${each}`,
   };
 }
 
@@ -89,7 +94,7 @@ function commonReason(reasons: readonly string[]): string {
   return others.length === 0 ? first : 'SeveralReasons';
 }
 
-function describe(target: string, run: RunSummary | undefined): string {
+function describeRun(target: string, run: RunSummary | undefined): string {
   if (run === undefined) return target;
   const step = run.failedStep === undefined ? '' : ` at ${run.failedStep}`;
   const message = run.message === undefined ? '' : `: ${run.message}`;
@@ -102,5 +107,5 @@ function passedMessage(records: readonly TargetRecord[]): string {
     const trace = only.status.verdict === 'Passed' ? ` (trace ${only.status.lastRun?.traceId})` : '';
     return `${only.status.name} passed${trace}`;
   }
-  return `All ${records.length} targets pass.`;
+  return `All ${records.length} targets are healthy.`;
 }

@@ -14,14 +14,14 @@ export interface ProbeCacheOptions {
   /** [0, 1) */
   readonly random: () => number;
   readonly log: KubeLogger;
-  /** Empty: all. */
+  /** If empty, all namespaces are watched. */
   readonly namespaces: readonly string[];
   readonly metrics?: ReflectorMetrics;
 }
 
 const LAST_APPLIED_ANNOTATION = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** The StorageProbes of the namespaces that are watched. */
+/** The StorageProbes of the watched namespaces. */
 export class ProbeCache {
   readonly #reflectors: ReadonlyMap<string, Reflector<ProbeObject>>;
   #listener: ((key: string) => void) | undefined;
@@ -35,9 +35,9 @@ export class ProbeCache {
           ...options,
           resource: STORAGE_PROBES,
           namespace,
-          transform: slim,
+          transform: trim,
           onChange: (change) => {
-            if (concernsUs(change)) this.#listener?.(objectKey(change.object));
+            if (needsReconcile(change)) this.#listener?.(objectKey(change.object));
           },
         }),
       ]),
@@ -52,7 +52,7 @@ export class ProbeCache {
     await Promise.all(Array.from(this.#reflectors.values(), (reflector) => reflector.untilSynced(signal)));
   }
 
-  /** Follows the API server until `signal` aborts. */
+  /** Watches the API server until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(Array.from(this.#reflectors.values(), (reflector) => reflector.run(signal)));
   }
@@ -62,7 +62,7 @@ export class ProbeCache {
     return (this.#reflectors.get(namespace) ?? this.#reflectors.get(''))?.get(key);
   }
 
-  /** Tells `listener` of every probe there is, and of each whose wishes change, until the subscription is disposed of. */
+  /** Calls `listener` for every existing probe, then for each change that needs a reconcile, until it is disposed of. */
   subscribe(listener: (key: string) => void): Disposable {
     this.#listener = listener;
     for (const reflector of this.#reflectors.values()) {
@@ -76,18 +76,18 @@ export class ProbeCache {
   }
 }
 
-/** Whether a change is one of wishes: most are the operator's own writes of the status. */
-function concernsUs({ old, object }: Change<ProbeObject>): boolean {
-  return old === undefined || !isDeepStrictEqual(wishesOf(old), wishesOf(object));
+/** Filters out status changes: most are the operator's own writes. */
+function needsReconcile({ old, object }: Change<ProbeObject>): boolean {
+  return old === undefined || !isDeepStrictEqual(reconcileInputs(old), reconcileInputs(object));
 }
 
-function wishesOf({ metadata }: ProbeObject): unknown[] {
+function reconcileInputs({ metadata }: ProbeObject): unknown[] {
   const { annotations, deletionTimestamp, generation, uid } = metadata;
   return [uid, generation, deletionTimestamp, annotations?.[RUN_REQUEST_ANNOTATION]];
 }
 
-/** Without what is large and tells nothing here. */
-function slim(object: KubeObject & { metadata: { managedFields?: unknown } }): ProbeObject {
+/** Removes large fields that the operator does not use. */
+function trim(object: KubeObject & { metadata: { managedFields?: unknown } }): ProbeObject {
   const { managedFields: _, annotations = {}, ...metadata } = object.metadata;
   const { [LAST_APPLIED_ANNOTATION]: __, ...kept } = annotations;
   return { ...object, metadata: { ...metadata, annotations: kept } };

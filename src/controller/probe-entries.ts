@@ -5,46 +5,46 @@ import type { RunTarget } from '../api/run.ts';
 import type { Obstacle } from './health.ts';
 import type { TargetRecord } from './target-record.ts';
 
-/** One target of a probe that the operator runs. */
+/** State of one target. */
 export interface TargetEntry {
   plan: TargetPlan;
   record: TargetRecord;
-  /** Why its runs cannot start. */
+  /** Set while runs of the target cannot start. */
   obstacle?: Obstacle;
-  /** With the credentials of its last run. */
+  /** The target with the credentials of its last run. */
   resolved?: RunTarget;
-  /** False while something of a run may be left in the store. */
+  /** False while a run may have left objects or a bucket in the store. */
   isClean: boolean;
 }
 
-/** One StorageProbe that the operator has taken up: what it asks for, and what is known of it. */
+/** State of one StorageProbe: its plan and the results of its runs. */
 export interface ProbeEntry {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
-  /** Of the spec that {@link plan} was made of. */
+  /** `metadata.generation` of the spec that {@link plan} was created from. */
   generation: number;
-  /** Absent while the spec cannot be worked with. */
+  /** Absent while the spec is invalid. */
   plan?: ProbePlan;
-  /** Why there is no plan. */
-  invalid?: string;
-  /** Distance of two due times; absent where there are none. */
+  /** Why the spec is invalid. */
+  specError?: string;
+  /** Time between the last and the next due time. Absent if one of them does not exist. */
   periodMs?: number;
   /** By name, in the order of the spec. */
   targets: Map<string, TargetEntry>;
   lastRunRequest?: string;
-  /** As the API server has it. */
+  /** Status as last written to or read from the API server. */
   status: ProbeStatus;
-  /** The resource's version after the last write of the status, and as it was seen before. */
-  written?: { readonly seenVersion: string | undefined; readonly version: string | undefined };
-  /** Monotonic ms of the last write of the status. */
-  writtenMs: number;
-  /** Somebody asked for a run, and looks for what came of it. */
-  isAwaited: boolean;
-  /** The last ones that were told of, by Events and metrics. */
+  /** Versions of the resource: as cached before the last status write, and as returned by that write. */
+  lastWrite?: { readonly seenVersion: string | undefined; readonly version: string | undefined };
+  /** Monotonic time of the last status write. */
+  lastWriteMs: number;
+  /** True after a requested or initial run: the next status write does not wait for the heartbeat. */
+  needsPromptStatus: boolean;
+  /** Conditions last reported through Events and metrics. */
   conditions: readonly Condition[];
-  /** How often in a row its Secrets were looked for in vain. */
-  lookups: number;
+  /** Number of consecutive failed attempts to get valid Secrets. */
+  failedSecretReads: number;
 }
 
 /** The probe's key in the work queue and in caches: `namespace/name`. */
@@ -52,12 +52,12 @@ export function probeKey({ namespace, name }: Pick<ProbeEntry, 'namespace' | 'na
   return `${namespace}/${name}`;
 }
 
-/** Key of a target's runs: the same for no other target, not even of a namesake made later. */
+/** Key of a target's runs. Unique even if a probe with the same name is created later. */
 export function runKey({ uid }: Pick<ProbeEntry, 'uid'>, target: string): string {
   return `${uid}/${target}`;
 }
 
-/** The probes that are run, by `namespace/name`. */
+/** All probes of this prober, by `namespace/name`. */
 export class ProbeEntries {
   readonly #byKey = new Map<string, ProbeEntry>();
   readonly #byUid = new Map<string, ProbeEntry>();
@@ -66,8 +66,8 @@ export class ProbeEntries {
     return this.#byKey.get(key);
   }
 
-  /** What a run's key stands for, as long as that is run. */
-  ofRun(key: string): { readonly entry: ProbeEntry; readonly target: TargetEntry } | undefined {
+  /** The probe and target of a run key, or undefined if they are no longer probed. */
+  byRunKey(key: string): { readonly entry: ProbeEntry; readonly target: TargetEntry } | undefined {
     const slash = key.indexOf('/');
     const entry = this.#byUid.get(key.slice(0, slash));
     const target = entry?.targets.get(key.slice(slash + 1));

@@ -4,7 +4,13 @@ import type { Condition } from '../api/conditions.ts';
 import { eventsOf } from './probe-events.ts';
 
 function condition(type: string, status: Condition['status'], reason: string): Condition {
-  return { type, status, reason, message: `${reason} it is`, lastTransitionTime: '2026-11-22T12:00:00.000Z' };
+  return {
+    type,
+    status,
+    reason,
+    message: `Message of ${reason}.`,
+    lastTransitionTime: '2026-11-22T12:00:00.000Z',
+  };
 }
 
 const ready = condition('Ready', 'True', 'Scheduled');
@@ -13,9 +19,9 @@ const notYetRun = condition('Healthy', 'Unknown', 'NotYetRun');
 const healthy = condition('Healthy', 'True', 'Passed');
 const unhealthy = condition('Healthy', 'False', 'Timeout');
 
-describe('events of a change of conditions', () => {
+describe('Events for changed conditions', () => {
   it.each<{ name: string; before: Condition[]; after: Condition[]; want: string[] }>([
-    { name: 'a new probe in order', before: [], after: [ready, notYetRun], want: [] },
+    { name: 'a new probe without problems', before: [], after: [ready, notYetRun], want: [] },
     {
       name: 'a new probe without its Secret',
       before: [],
@@ -23,7 +29,7 @@ describe('events of a change of conditions', () => {
       want: ['Warning Schedule SecretMissing'],
     },
     {
-      name: 'its Secret is gone',
+      name: 'its Secret is deleted',
       before: [ready, healthy],
       after: [condition('Ready', 'False', 'SecretMissing'), condition('Healthy', 'Unknown', 'SecretMissing')],
       want: ['Warning Schedule SecretMissing'],
@@ -34,39 +40,39 @@ describe('events of a change of conditions', () => {
       after: [ready, healthy],
       want: ['Normal Probe Passed'],
     },
-    { name: 'nothing', before: [ready, healthy], after: [ready, healthy], want: [] },
+    { name: 'no change', before: [ready, healthy], after: [ready, healthy], want: [] },
     {
-      name: 'it fails',
+      name: 'it becomes unhealthy',
       before: [ready, healthy],
       after: [ready, unhealthy],
       want: ['Warning Probe Timeout'],
     },
     {
-      name: 'it fails for another reason',
+      name: 'it stays unhealthy for another reason',
       before: [ready, unhealthy],
       after: [ready, condition('Healthy', 'False', 'DNSFailed')],
       want: [],
     },
     {
-      name: 'it is back',
+      name: 'it recovers',
       before: [ready, unhealthy],
       after: [ready, healthy],
       want: ['Normal Probe Passed'],
     },
     {
-      name: 'it cannot tell any more',
+      name: 'its health becomes unknown because of the prober',
       before: [ready, healthy],
       after: [ready, condition('Healthy', 'Unknown', 'AddressNotAllowed')],
       want: ['Warning Probe AddressNotAllowed'],
     },
     {
-      name: 'it never could tell',
+      name: 'its health stays unknown because of the prober',
       before: [ready, notYetRun],
       after: [ready, condition('Healthy', 'Unknown', 'AddressNotAllowed')],
       want: ['Warning Probe AddressNotAllowed'],
     },
     {
-      name: 'the first run fails, and others are to follow',
+      name: 'the first run fails, below the failure threshold',
       before: [ready, notYetRun],
       after: [ready, condition('Healthy', 'Unknown', 'Timeout')],
       want: [],
@@ -84,7 +90,7 @@ describe('events of a change of conditions', () => {
       want: ['Normal Schedule Scheduled'],
     },
     {
-      name: 'a target is new',
+      name: 'a target is added',
       before: [ready, healthy],
       after: [ready, notYetRun],
       want: [],
@@ -95,7 +101,7 @@ describe('events of a change of conditions', () => {
     );
   });
 
-  it('tell what the condition tells', () => {
-    expect(eventsOf([ready, healthy], [ready, unhealthy])[0]?.note).toBe('Timeout it is');
+  it('contain the message of the condition', () => {
+    expect(eventsOf([ready, healthy], [ready, unhealthy])[0]?.note).toBe('Message of Timeout.');
   });
 });

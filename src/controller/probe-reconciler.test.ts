@@ -40,37 +40,37 @@ interface Written {
   readonly status: ProbeStatus;
 }
 
-/** A reconciler whose API server holds one StorageProbe, and whose runs end as the test says. */
+/** A reconciler with one StorageProbe in the API server. The test decides the results of the runs. */
 function setUp(first = probe()) {
   const clock = new ManualClock();
   const entries = new ProbeEntries();
   const world = {
     object: first as ProbeObject | undefined,
     isLeader: true,
-    /** Why the Secrets cannot be had. */
+    /** Why the Secrets cannot be read. */
     obstacle: undefined as Reason | undefined,
-    /** Of the next write. */
-    refusal: undefined as KubeError | undefined,
+    /** Error of the next status write. */
+    writeError: undefined as KubeError | undefined,
     writes: [] as Written[],
     events: [] as string[],
     started: [] as DueRun[],
     forgotten: [] as string[],
-    dropped: [] as string[],
+    cleanedUp: [] as string[],
     health: undefined as boolean | undefined,
     nextRunMs: () => undefined as number | undefined,
   };
   let version = 100;
   const client: KubeClient = {
     request: <T>({ body }: KubeRequest) => {
-      const { refusal } = world;
-      world.refusal = undefined;
-      if (refusal !== undefined) return Promise.reject(refusal);
+      const { writeError } = world;
+      world.writeError = undefined;
+      if (writeError !== undefined) return Promise.reject(writeError);
       const { metadata, status } = body as ProbeObject & { status: ProbeStatus };
       world.writes.push({ resourceVersion: metadata.resourceVersion, status: structuredClone(status) });
       return Promise.resolve({ metadata: { ...metadata, resourceVersion: String(++version) } } as T);
     },
     stream: () => {
-      throw new Error('a reconciler watches nothing');
+      throw new Error('unexpected watch');
     },
     close: () => Promise.resolve(),
   };
@@ -94,13 +94,18 @@ function setUp(first = probe()) {
       resolve: (_entry, target) => {
         const { obstacle } = world;
         if (obstacle === undefined) delete target.obstacle;
-        else target.obstacle = { target: target.plan.name, reason: obstacle, message: `${obstacle} it is` };
+        else
+          target.obstacle = {
+            target: target.plan.name,
+            reason: obstacle,
+            message: `Message of ${obstacle}.`,
+          };
         return Promise.resolve(undefined);
       },
     },
-    leftovers: {
-      removeAfter: (_ended, { target }) => {
-        world.dropped.push(target.plan.name);
+    leftoverCleaner: {
+      cleanUpAfter: (_ended, { target }) => {
+        world.cleanedUp.push(target.plan.name);
       },
     },
     recordEvent: ({ type, reason, regarding }) => {
@@ -124,13 +129,13 @@ function setUp(first = probe()) {
     flush: async () => {
       for (const entry of entries.values()) await reconciler.flush(entry, signal);
     },
-    /** A run of the target ends. */
-    ran: (result: ResultOptions = {}) => {
+    /** Records the result of a finished run. */
+    finishRun: (result: ResultOptions = {}) => {
       const entry = entries.get(KEY);
       const target = entry?.targets.get(result.target ?? 'my-minio');
       if (target === undefined) throw new Error('no such target');
-      const ended = { ...runResult(result), startTime: new Date(clock.now()).toISOString() };
-      target.record = withRun(target.record, ended, entry?.plan?.failureThreshold ?? 1);
+      const finished = { ...runResult(result), startTime: new Date(clock.now()).toISOString() };
+      target.record = withRun(target.record, finished, entry?.plan?.failureThreshold ?? 1);
     },
   };
 }
@@ -143,16 +148,16 @@ function healthIn(written: Written | undefined): string | undefined {
 }
 
 describe('the status', () => {
-  it('is written when the probe is new, when it becomes healthy, and then by the heartbeat alone', async () => {
-    const { clock, ran, reconcile, world } = setUp();
+  it('is written for a new probe, when it becomes healthy, and then only on the heartbeat', async () => {
+    const { clock, finishRun, reconcile, world } = setUp();
     await reconcile();
     expect(world.writes.map(healthIn)).toEqual(['Unknown NotYetRun']);
-    ran();
+    finishRun();
     await reconcile();
     expect(world.writes.map(healthIn)).toEqual(['Unknown NotYetRun', 'True Passed']);
 
     await clock.advance(30_000);
-    ran();
+    finishRun();
     expect(await reconcile()).toEqual({ requeueAfterMs: 30_000 });
     expect(world.writes).toHaveLength(2);
     await clock.advance(30_000);
@@ -162,52 +167,52 @@ describe('the status', () => {
     expect(await reconcile()).toBeUndefined();
   });
 
-  it('tells of a failure at once, and that it is unhealthy after failureThreshold of them', async () => {
-    const { ran, reconcile, world } = setUp();
+  it('shows a failure at once, and is unhealthy after failureThreshold failures', async () => {
+    const { finishRun, reconcile, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     await reconcile();
-    ran(timeout);
+    finishRun(timeout);
     await reconcile();
     expect(healthIn(world.writes.at(-1))).toBe('True Passed');
     expect(world.writes.at(-1)?.status.targets?.[0]).toMatchObject({
       verdict: 'Failed',
       consecutiveFailures: 1,
     });
-    ran(timeout);
+    finishRun(timeout);
     await reconcile();
     expect(healthIn(world.writes.at(-1))).toBe('False Timeout');
     expect(world.events).toEqual(['Normal Passed uid-1', 'Warning Timeout uid-1']);
     expect(world.health).toBe(false);
   });
 
-  it('is written against the version that was seen, or that the last write made', async () => {
-    const { ran, reconcile, world } = setUp();
+  it('is written with the cached resourceVersion, or with that of the last write if newer', async () => {
+    const { finishRun, reconcile, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     await reconcile();
     expect(world.writes.map(({ resourceVersion }) => resourceVersion)).toEqual(['10', '101']);
     world.object = probe({}, { resourceVersion: '150' });
-    ran(timeout);
+    finishRun(timeout);
     await reconcile();
     expect(world.writes.at(-1)?.resourceVersion).toBe('150');
   });
 
-  it('waits for the watch when somebody else has written', async () => {
+  it('is retried after the watch has caught up when a write conflicts', async () => {
     const { reconcile, world } = setUp();
-    world.refusal = new KubeError('the object has been modified', { status: 409, reason: 'Conflict' });
+    world.writeError = new KubeError('the object has been modified', { status: 409, reason: 'Conflict' });
     expect(await reconcile()).toEqual({ requeueAfterMs: 200 });
     await reconcile();
     expect(world.writes).toHaveLength(1);
   });
 
-  it('is tried again, by the queue, when the API server does not take it', async () => {
+  it('is retried by the queue when the API server is unreachable', async () => {
     const { reconcile, world } = setUp();
-    world.refusal = new KubeError('no', { status: 0, reason: 'ConnectionFailed' });
+    world.writeError = new KubeError('no', { status: 0, reason: 'ConnectionFailed' });
     await expect(reconcile()).rejects.toThrow('no');
   });
 
-  it('is not written by one who does not lead', async () => {
+  it('is not written by a prober that is not the leader', async () => {
     const { flush, reconcile, world } = setUp();
     world.isLeader = false;
     expect(await reconcile()).toEqual({ requeueAfterMs: 5_000 });
@@ -215,12 +220,12 @@ describe('the status', () => {
     expect(world.writes).toEqual([]);
   });
 
-  it('is written by a flush where the heartbeat held it back', async () => {
-    const { flush, ran, reconcile, world } = setUp();
+  it('is written by a flush while it waits for the heartbeat', async () => {
+    const { flush, finishRun, reconcile, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     await reconcile();
-    ran();
+    finishRun();
     await reconcile();
     await flush();
     expect(world.writes.at(-1)?.status.targets?.[0]?.recentRuns).toHaveLength(2);
@@ -228,24 +233,24 @@ describe('the status', () => {
     expect(world.writes).toHaveLength(3);
   });
 
-  it('goes on from what an earlier prober left', async () => {
+  it('continues from the status of an earlier prober', async () => {
     const before = setUp();
     await before.reconcile();
-    before.ran(timeout);
-    before.ran(timeout);
+    before.finishRun(timeout);
+    before.finishRun(timeout);
     await before.reconcile();
     const after = setUp({ ...probe(), status: before.world.writes.at(-1)?.status });
     await after.reconcile();
     expect(after.world.events).toEqual([]);
-    after.ran(timeout);
+    after.finishRun(timeout);
     await after.reconcile();
     expect(after.world.events).toEqual([]);
-    after.ran();
+    after.finishRun();
     await after.reconcile();
     expect(after.world.events).toEqual(['Normal Passed uid-1']);
   });
 
-  it('says what is wrong with a spec that should not have been admitted', async () => {
+  it('reports the error of an invalid spec that was admitted', async () => {
     const { reconcile, scheduler, world } = setUp(probe({ schedule: { interval: 'often' } }));
     await reconcile();
     expect(world.writes[0]?.status.conditions?.[0]).toMatchObject({ status: 'False', reason: 'InvalidSpec' });
@@ -255,12 +260,12 @@ describe('the status', () => {
 });
 
 describe('the schedule', () => {
-  it('starts a new probe at once, and not one that an earlier prober ran', async () => {
+  it('starts a new probe at once, but not one that an earlier prober already ran', async () => {
     const fresh = setUp();
     await fresh.reconcile();
     expect(fresh.scheduler.nextDueMs('uid-1/my-minio')).toBe(fresh.clock.now());
 
-    fresh.ran();
+    fresh.finishRun();
     await fresh.reconcile();
     const restarted = setUp({ ...probe(), status: fresh.world.writes.at(-1)?.status });
     await restarted.reconcile();
@@ -268,16 +273,16 @@ describe('the schedule', () => {
   });
 
   it('starts at once after an edit', async () => {
-    const { clock, ran, reconcile, scheduler, world } = setUp();
+    const { clock, finishRun, reconcile, scheduler, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     await clock.advance(1_000);
     world.object = probe({ failureThreshold: 3 }, { generation: 2 });
     await reconcile();
     expect(scheduler.nextDueMs('uid-1/my-minio')).toBe(clock.now());
   });
 
-  it('has nothing for a suspended probe, whose health is unknown', async () => {
+  it('is empty for a suspended probe, whose health is unknown', async () => {
     const { reconcile, scheduler, world } = setUp(probe({ suspend: true }));
     await reconcile();
     expect(scheduler.nextDueMs('uid-1/my-minio')).toBeUndefined();
@@ -286,7 +291,7 @@ describe('the schedule', () => {
     expect(world.nextRunMs()).toBeUndefined();
   });
 
-  it('is told as it is, not as it was when the probe was last looked at', async () => {
+  it('provides the current due time to metrics, not that of the last reconcile', async () => {
     const { clock, reconcile, scheduler, world } = setUp();
     await reconcile();
     const [atOnceMs, stop] = [clock.now(), new AbortController()];
@@ -299,7 +304,7 @@ describe('the schedule', () => {
     await running;
   });
 
-  it('heeds a request once, and remembers it', async () => {
+  it('answers a run request once and remembers it', async () => {
     const annotations = { 'storageprobe.dev/run-requested-at': 'now' };
     const { clock, reconcile, scheduler, world } = setUp(probe({ suspend: true }, { annotations }));
     await reconcile();
@@ -314,8 +319,8 @@ describe('the schedule', () => {
   });
 });
 
-describe('a Secret that is missing', () => {
-  it('is told, looked for at growing distances, and leads to a run as soon as it is there', async () => {
+describe('a missing Secret', () => {
+  it('is reported, read again with a backoff, and causes a run as soon as it exists', async () => {
     const { reconcile, scheduler, world } = setUp();
     world.obstacle = 'SecretMissing';
     const delays: unknown[] = [];
@@ -333,29 +338,29 @@ describe('a Secret that is missing', () => {
   });
 });
 
-describe('the end', () => {
+describe('removal', () => {
   it.each([
     { name: 'deleted', object: undefined },
     { name: 'being deleted', object: probe({}, { deletionTimestamp: '2026-11-22T12:00:00Z' }) },
-  ])('of a probe that is $name leaves nothing', async ({ object }) => {
+  ])('stops and forgets a probe that is $name', async ({ object }) => {
     const { reconcile, scheduler, world } = setUp();
     await reconcile();
     world.object = object;
     await reconcile();
     expect(scheduler.nextDueMs('uid-1/my-minio')).toBeUndefined();
-    expect(world.dropped).toEqual(['my-minio']);
+    expect(world.cleanedUp).toEqual(['my-minio']);
     expect(world.forgotten).toEqual(['my-minio']);
     expect(world.writes).toHaveLength(1);
   });
 
-  it('of a namesake is told apart from the beginning of the next', async () => {
-    const { ran, reconcile, scheduler, world } = setUp();
+  it('tells a deleted probe apart from a new one of the same name', async () => {
+    const { finishRun, reconcile, scheduler, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     await reconcile();
     world.object = probe({}, { uid: 'uid-2', resourceVersion: '200' });
     await reconcile();
-    expect(world.dropped).toEqual(['my-minio']);
+    expect(world.cleanedUp).toEqual(['my-minio']);
     expect(scheduler.nextDueMs(runKey({ uid: 'uid-1' }, 'my-minio'))).toBeUndefined();
     expect(scheduler.nextDueMs(runKey({ uid: 'uid-2' }, 'my-minio'))).toBeDefined();
     expect(world.writes.at(-1)).toMatchObject({ resourceVersion: '200' });
@@ -363,10 +368,10 @@ describe('the end', () => {
     expect(world.writes.at(-1)?.status.targets?.[0]?.recentRuns).toBeUndefined();
   });
 
-  it('of a target that the spec no longer names is the end of that one alone', async () => {
-    const { ran, reconcile, world } = setUp();
+  it('affects only the target that was removed from the spec', async () => {
+    const { finishRun, reconcile, world } = setUp();
     await reconcile();
-    ran();
+    finishRun();
     world.object = probe(
       {
         targets: [{ name: 'other', endpoint: 'http://other:9000', credentialsSecretRef: { name: 'keys' } }],
@@ -374,7 +379,7 @@ describe('the end', () => {
       { generation: 2 },
     );
     await reconcile();
-    expect(world.dropped).toEqual(['my-minio']);
+    expect(world.cleanedUp).toEqual(['my-minio']);
     expect(world.writes.at(-1)?.status.targets?.map(({ name }) => name)).toEqual(['other']);
   });
 });

@@ -7,19 +7,19 @@ import type { Clock } from '../clock/clock.ts';
 import type { Reconciler, ReconcileResult } from '../kube/controller.ts';
 import { hasReason, type KubeClient } from '../kube/kube-client.ts';
 import type { KubeObject, ObjectReference } from '../kube/objects.ts';
-import { Outage } from '../kube/outage.ts';
+import { OutageBackoff } from '../kube/outage-backoff.ts';
 import { applyStatus } from '../kube/resources.ts';
-import { timetable } from '../scheduler/next-due.ts';
+import { timetableFor } from '../scheduler/next-due.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { TargetRef, TargetState } from '../telemetry/target-series.ts';
-import type { Leftovers } from './leftovers.ts';
+import type { LeftoverCleaner } from './leftover-cleaner.ts';
 import { probeKey, type ProbeEntries, type ProbeEntry, runKey, type TargetEntry } from './probe-entries.ts';
 import { eventsOf, type ProbeEvent } from './probe-events.ts';
 import type { ProbeRunner } from './probe-runner.ts';
-import { invalidStatus, isNews, statusOf } from './status.ts';
+import { invalidStatus, isSignificantChange, statusOf } from './status.ts';
 import { emptyRecord, healthOf, recordFrom, type TargetRecord } from './target-record.ts';
 
-/** A StorageProbe as the API server holds it. */
+/** A StorageProbe as stored in the API server, not yet validated. */
 export interface ProbeObject extends KubeObject {
   readonly spec?: unknown;
   readonly status?: unknown;
@@ -31,72 +31,74 @@ export interface ProbeReconcilerDeps {
   /** [0, 1) */
   readonly random: () => number;
   readonly entries: ProbeEntries;
-  /** The resource as it was last seen. */
+  /** Returns the cached resource. */
   readonly probeAt: (key: string) => ProbeObject | undefined;
   readonly scheduler: Scheduler;
   readonly runner: Pick<ProbeRunner, 'resolve'>;
-  readonly leftovers: Pick<Leftovers, 'removeAfter'>;
+  readonly leftoverCleaner: Pick<LeftoverCleaner, 'cleanUpAfter'>;
   readonly recordEvent: (event: ProbeEvent & { readonly regarding: ObjectReference }) => void;
   readonly setTarget: (ref: TargetRef, state: TargetState) => void;
-  /** Drops all that telemetry keeps of a target. */
+  /** Removes the telemetry of a target. */
   readonly forgetTarget: (ref: TargetRef) => void;
-  /** Whether this prober may still write. */
+  /** Returns true if this prober may write. */
   readonly isLeader: () => boolean;
-  /** Longest age of a status in which only numbers have moved on. */
+  /** Longest delay before a status is written in which only numbers have changed. */
   readonly heartbeatMs: number;
-  /** Wall time up to which the prober before met all due times, if it ended in good order. */
+  /** Wall time up to which the previous leader started all due runs, if it stopped cleanly. */
   readonly startedUntilMs?: number | undefined;
 }
 
 const FIELD_MANAGER = 'storage-probe';
-/** A resource that somebody else has changed is looked at again after this. */
-const WATCH_AWAITED_MS = 200;
-/** Who could not renew the Lease asks again after this whether it may write. */
-const LEAD_AWAITED_MS = 5_000;
-/** A Secret that is not there is looked for again after this, and then at growing distances. */
-const FIRST_LOOKUP_MS = 1_000;
-const MAX_LOOKUP_MS = 15_000;
-/** So late a status is written at most once the API server is back. */
-const MAX_REST_MS = 5_000;
+/** Delay after a write conflict, to let the watch deliver the change. */
+const CONFLICT_RETRY_MS = 200;
+/** Delay before a prober that could not renew its Lease checks again if it may write. */
+const LEADERSHIP_RETRY_MS = 5_000;
+/** First delay before a missing or invalid Secret is read again. Doubles up to the maximum. */
+const FIRST_SECRET_RETRY_MS = 1_000;
+const MAX_SECRET_RETRY_MS = 15_000;
+/** Longest delay until a status is written after the API server recovers. */
+const MAX_BACKOFF_MS = 5_000;
 
-/** Brings what is run, and what is told of it, in line with one StorageProbe. */
+/** Brings the scheduled runs, the status, the Events and the metrics in line with one StorageProbe. */
 export class ProbeReconciler implements Reconciler {
   readonly #deps: ProbeReconcilerDeps;
-  readonly #outage: Outage;
+  readonly #outage: OutageBackoff;
 
   constructor(deps: ProbeReconcilerDeps) {
     this.#deps = deps;
-    this.#outage = new Outage({ ...deps, maxMs: MAX_REST_MS });
+    this.#outage = new OutageBackoff({ ...deps, maxMs: MAX_BACKOFF_MS });
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
     const { entries, probeAt } = this.#deps;
     const object = probeAt(key);
-    const isGone = object === undefined || object.metadata.deletionTimestamp !== undefined;
-    const known = entries.get(key);
-    if (known !== undefined && (isGone || known.uid !== object.metadata.uid)) this.#letGo(known);
-    if (isGone) return;
+    const isDeleted = object === undefined || object.metadata.deletionTimestamp !== undefined;
+    const existing = entries.get(key);
+    if (existing !== undefined && (isDeleted || existing.uid !== object.metadata.uid))
+      this.#removeEntry(existing);
+    if (isDeleted) return;
 
-    const entry = entries.get(key) ?? this.#takeUp(object);
+    const entry = entries.get(key) ?? this.#addEntry(object);
     const { generation = 0 } = object.metadata;
-    if (entry.generation !== generation) await this.#replan(entry, object, generation, signal);
-    else await this.#lookAgain(entry, signal);
+    if (entry.generation !== generation) await this.#applySpec(entry, object, generation, signal);
+    else await this.#retrySecrets(entry, signal);
     this.#runIfRequested(entry, object);
-    return await this.#tell(entry, signal);
+    return await this.#reportStatus(entry, signal);
   }
 
-  /** Writes what the heartbeat still holds back. */
+  /** Writes a status that is still waiting for the heartbeat. */
   async flush(entry: ProbeEntry, signal: AbortSignal): Promise<void> {
     const status = this.#statusOf(entry);
-    if (this.#deps.isLeader() && isMoved(entry.status, status)) await this.#write(entry, status, signal);
+    if (this.#deps.isLeader() && hasTargetChanges(entry.status, status))
+      await this.#write(entry, status, signal);
   }
 
-  /** Drops what telemetry keeps of a probe that another prober has from now on. */
+  /** Removes the telemetry of a probe that another prober takes over. */
   forget(entry: ProbeEntry): void {
     for (const target of entry.targets.values()) this.#deps.forgetTarget(refOf(entry, target));
   }
 
-  #takeUp({ metadata, status: raw }: ProbeObject): ProbeEntry {
+  #addEntry({ metadata, status: raw }: ProbeObject): ProbeEntry {
     const { clock, entries, heartbeatMs, random } = this.#deps;
     const status = readStatus(raw) ?? {};
     const entry: ProbeEntry = {
@@ -107,79 +109,79 @@ export class ProbeReconciler implements Reconciler {
       targets: new Map(),
       ...(status.lastRunRequest !== undefined && { lastRunRequest: status.lastRunRequest }),
       status,
-      // A restart is no reason to write a thousand statuses at once.
-      writtenMs: clock.monotonicMs() - random() * heartbeatMs,
-      isAwaited: false,
+      // Spreads the heartbeats, so that a restart does not write a thousand statuses at once.
+      lastWriteMs: clock.monotonicMs() - random() * heartbeatMs,
+      needsPromptStatus: false,
       conditions: status.conditions ?? [],
-      lookups: 0,
+      failedSecretReads: 0,
     };
     entries.add(entry);
     return entry;
   }
 
-  #letGo(entry: ProbeEntry): void {
+  #removeEntry(entry: ProbeEntry): void {
     this.#deps.entries.delete(entry);
-    for (const target of entry.targets.values()) this.#drop(entry, entry.plan, target);
+    for (const target of entry.targets.values()) this.#removeTarget(entry, entry.plan, target);
   }
 
-  #drop(entry: ProbeEntry, plan: ProbePlan | undefined, target: TargetEntry): void {
-    const { forgetTarget, leftovers, scheduler } = this.#deps;
-    const ended = scheduler.remove(runKey(entry, target.plan.name));
-    leftovers.removeAfter(ended, { entry, plan, target });
+  #removeTarget(entry: ProbeEntry, plan: ProbePlan | undefined, target: TargetEntry): void {
+    const { forgetTarget, leftoverCleaner, scheduler } = this.#deps;
+    const lastRun = scheduler.remove(runKey(entry, target.plan.name));
+    leftoverCleaner.cleanUpAfter(lastRun, { entry, plan, target });
     forgetTarget(refOf(entry, target));
   }
 
-  async #replan(
+  async #applySpec(
     entry: ProbeEntry,
     object: ProbeObject,
     generation: number,
     signal: AbortSignal,
   ): Promise<void> {
-    const { plan: planBefore, targets: before } = entry;
-    const isEdited = planBefore !== undefined || entry.status.observedGeneration !== generation;
+    const { plan: previousPlan, targets: previousTargets } = entry;
+    const isEdited = previousPlan !== undefined || entry.status.observedGeneration !== generation;
     entry.generation = generation;
-    entry.targets = this.#read(entry, object);
-    for (const [name, target] of before) {
-      // A run under way tells of the spec as it was.
+    entry.targets = this.#loadSpec(entry, object);
+    for (const [name, target] of previousTargets) {
+      // Aborts a run in progress, which still uses the old spec.
       if (entry.targets.has(name)) void this.#deps.scheduler.remove(runKey(entry, name));
-      else this.#drop(entry, planBefore, target);
+      else this.#removeTarget(entry, previousPlan, target);
     }
     const targets = [...entry.targets.values()];
-    if (isEdited || !wasReady(entry.status)) await this.#resolve(entry, targets, signal);
+    if (isEdited || !isReady(entry.status)) await this.#resolve(entry, targets, signal);
     for (const target of targets) this.#schedule(entry, target, isEdited);
   }
 
-  /** The targets of the spec with what is known of them; sets the plan, or removes it where there is none. */
-  #read(entry: ProbeEntry, object: ProbeObject): Map<string, TargetEntry> {
-    // An item of a list does not say what it is.
+  /** Returns the targets of the spec with their known state. Sets the plan, or the error if the spec is invalid. */
+  #loadSpec(entry: ProbeEntry, object: ProbeObject): Map<string, TargetEntry> {
+    // Items of a list response have no apiVersion and kind.
     const checked = check(StorageProbe, { ...object, apiVersion: API_VERSION, kind: KIND });
     if ('problems' in checked) {
       delete entry.plan;
-      entry.invalid = checked.problems.map(formatProblem).join('; ');
+      entry.specError = checked.problems.map(formatProblem).join('; ');
       return new Map();
     }
-    delete entry.invalid;
+    delete entry.specError;
     entry.plan = planProbe(checked.value);
-    const { latestMs, nextMs } = timetable(entry.plan.schedule, entry.uid)(this.#deps.clock.now());
+    const { latestMs, nextMs } = timetableFor(entry.plan.schedule, entry.uid)(this.#deps.clock.now());
     if (Number.isFinite(nextMs - latestMs)) entry.periodMs = nextMs - latestMs;
     else delete entry.periodMs;
-    const past = new Map(entry.status.targets?.map((status) => [status.name, status]));
+    const statuses = new Map(entry.status.targets?.map((status) => [status.name, status]));
     return new Map(
       entry.plan.targets.map((plan): [string, TargetEntry] => {
-        const known = entry.targets.get(plan.name);
-        if (known !== undefined) return [plan.name, { ...known, plan }];
-        const status = past.get(plan.name);
+        const existing = entry.targets.get(plan.name);
+        if (existing !== undefined) return [plan.name, { ...existing, plan }];
+        const status = statuses.get(plan.name);
         const record = status === undefined ? emptyRecord(plan.name) : recordFrom(status);
         return [plan.name, { plan, record, isClean: status?.lastRun === undefined }];
       }),
     );
   }
 
-  /** Whether the Secrets that were missing are there by now. */
-  async #lookAgain(entry: ProbeEntry, signal: AbortSignal): Promise<void> {
-    const hindered = [...entry.targets.values()].filter(({ obstacle }) => obstacle !== undefined);
-    await this.#resolve(entry, hindered, signal);
-    for (const target of hindered) {
+  /** Reads missing or invalid Secrets again, and starts a run of each target whose Secrets are now valid. */
+  async #retrySecrets(entry: ProbeEntry, signal: AbortSignal): Promise<void> {
+    const blocked = [...entry.targets.values()].filter(({ obstacle }) => obstacle !== undefined);
+    await this.#resolve(entry, blocked, signal);
+    for (const target of blocked) {
       if (target.obstacle === undefined) this.#deps.scheduler.runNow(runKey(entry, target.plan.name));
     }
   }
@@ -187,8 +189,8 @@ export class ProbeReconciler implements Reconciler {
   async #resolve(entry: ProbeEntry, targets: readonly TargetEntry[], signal: AbortSignal): Promise<void> {
     const { runner } = this.#deps;
     await Promise.all(targets.map((target) => runner.resolve(entry, target, signal)));
-    const isHindered = targets.some(({ obstacle }) => obstacle !== undefined);
-    entry.lookups = isHindered ? entry.lookups + 1 : 0;
+    const hasObstacle = targets.some(({ obstacle }) => obstacle !== undefined);
+    entry.failedSecretReads = hasObstacle ? entry.failedSecretReads + 1 : 0;
   }
 
   #schedule({ uid, namespace, plan }: ProbeEntry, target: TargetEntry, startsAtOnce: boolean): void {
@@ -201,7 +203,7 @@ export class ProbeReconciler implements Reconciler {
       seed: uid,
       suspended: plan.suspend,
       startsAtOnce,
-      lastStartSlackMs: this.#deps.heartbeatMs,
+      lastStartStalenessMs: this.#deps.heartbeatMs,
       startedUntilMs: this.#deps.startedUntilMs,
       ...(lastRun !== undefined && { lastStartMs: Date.parse(lastRun.startTime) }),
       ...(plan.startingDeadlineMs !== undefined && { startingDeadlineMs: plan.startingDeadlineMs }),
@@ -215,21 +217,22 @@ export class ProbeReconciler implements Reconciler {
     for (const name of entry.targets.keys()) this.#deps.scheduler.runNow(runKey(entry, name));
   }
 
-  async #tell(entry: ProbeEntry, signal: AbortSignal): Promise<ReconcileResult> {
+  async #reportStatus(entry: ProbeEntry, signal: AbortSignal): Promise<ReconcileResult> {
     const { clock, heartbeatMs, isLeader } = this.#deps;
     const status = this.#statusOf(entry);
-    this.#announce(entry, status);
-    const heartbeatInMs = entry.writtenMs + heartbeatMs - clock.monotonicMs();
-    const hasMoved = isMoved(entry.status, status);
-    const mayWait = heartbeatInMs > 0 && !entry.isAwaited;
-    const isDue = isNews(entry.status, status) || (hasMoved && !mayWait);
-    if (isDue && !isLeader()) return { requeueAfterMs: LEAD_AWAITED_MS };
-    if (isDue && this.#outage.restMs > 0) return { requeueAfterMs: this.#outage.restMs };
-    if (isDue && !(await this.#write(entry, status, signal))) return { requeueAfterMs: WATCH_AWAITED_MS };
+    this.#publish(entry, status);
+    const heartbeatInMs = entry.lastWriteMs + heartbeatMs - clock.monotonicMs();
+    const isChanged = hasTargetChanges(entry.status, status);
+    const mayWait = heartbeatInMs > 0 && !entry.needsPromptStatus;
+    const isDue = isSignificantChange(entry.status, status) || (isChanged && !mayWait);
+    if (isDue && !isLeader()) return { requeueAfterMs: LEADERSHIP_RETRY_MS };
+    if (isDue && this.#outage.remainingMs > 0) return { requeueAfterMs: this.#outage.remainingMs };
+    if (isDue && !(await this.#write(entry, status, signal))) return { requeueAfterMs: CONFLICT_RETRY_MS };
 
     const delays: number[] = [];
-    if (hasMoved && !isDue) delays.push(heartbeatInMs);
-    if (entry.lookups > 0) delays.push(Math.min(FIRST_LOOKUP_MS * 2 ** (entry.lookups - 1), MAX_LOOKUP_MS));
+    if (isChanged && !isDue) delays.push(heartbeatInMs);
+    if (entry.failedSecretReads > 0)
+      delays.push(Math.min(FIRST_SECRET_RETRY_MS * 2 ** (entry.failedSecretReads - 1), MAX_SECRET_RETRY_MS));
     return delays.length === 0 ? undefined : { requeueAfterMs: Math.min(...delays) };
   }
 
@@ -240,7 +243,7 @@ export class ProbeReconciler implements Reconciler {
     if (plan === undefined) {
       return invalidStatus(
         { ...entry.status, conditions: [...conditions] },
-        { generation, nowMs, message: entry.invalid ?? '' },
+        { generation, nowMs, message: entry.specError ?? '' },
       );
     }
     const targets = [...entry.targets.values()];
@@ -257,8 +260,8 @@ export class ProbeReconciler implements Reconciler {
     });
   }
 
-  /** Events and metrics, which do not wait for the API server. */
-  #announce(entry: ProbeEntry, { conditions = [] }: ProbeStatus): void {
+  /** Publishes Events and metrics, which do not depend on the status write. */
+  #publish(entry: ProbeEntry, { conditions = [] }: ProbeStatus): void {
     const { recordEvent, setTarget } = this.#deps;
     const { uid, namespace, name, plan } = entry;
     const regarding = { apiVersion: API_VERSION, kind: KIND, uid, namespace, name };
@@ -277,14 +280,14 @@ export class ProbeReconciler implements Reconciler {
     return obstacle === undefined ? this.#deps.scheduler.nextDueMs(runKey(entry, plan.name)) : undefined;
   }
 
-  /** @returns false when the resource is not as it was seen last. */
+  /** @returns false if the resource has changed or no longer exists. */
   async #write(entry: ProbeEntry, status: ProbeStatus, signal: AbortSignal): Promise<boolean> {
     const { client, clock, probeAt } = this.#deps;
     const { namespace, name } = entry;
     const seenVersion = probeAt(probeKey(entry))?.metadata.resourceVersion;
-    const isBehind = entry.written !== undefined && entry.written.seenVersion === seenVersion;
-    // Without it a namesake made meanwhile would be written to: the UID is no precondition for a status.
-    const resourceVersion = isBehind ? entry.written?.version : seenVersion;
+    const isCacheStale = entry.lastWrite !== undefined && entry.lastWrite.seenVersion === seenVersion;
+    // Prevents a write to a new probe of the same name, because a status write has no UID precondition.
+    const resourceVersion = isCacheStale ? entry.lastWrite?.version : seenVersion;
     try {
       const { metadata } = await applyStatus(
         client,
@@ -293,16 +296,16 @@ export class ProbeReconciler implements Reconciler {
         { fieldManager: FIELD_MANAGER },
         signal,
       );
-      entry.written = { seenVersion, version: metadata.resourceVersion };
+      entry.lastWrite = { seenVersion, version: metadata.resourceVersion };
     } catch (error) {
-      // Somebody else has written, it is gone, or a namesake has its place: the watch will tell.
+      // The probe was changed, deleted or replaced by another client. The watch will deliver the change.
       if (hasReason(error, 'NotFound', 'Conflict')) return false;
-      this.#outage.observe(error);
+      this.#outage.recordError(error);
       throw error;
     }
     entry.status = status;
-    entry.writtenMs = clock.monotonicMs();
-    entry.isAwaited = false;
+    entry.lastWriteMs = clock.monotonicMs();
+    entry.needsPromptStatus = false;
     return true;
   }
 }
@@ -317,9 +320,9 @@ function targetState(
   periodMs: number | undefined,
 ): TargetState {
   const { consecutiveFailures, lastRun, lastSuccessTime } = record.status;
-  const found = healthOf(record, failureThreshold);
+  const health = healthOf(record, failureThreshold);
   return {
-    healthy: suspend || found === 'Unknown' ? undefined : found === 'Healthy',
+    healthy: suspend || health === 'Unknown' ? undefined : health === 'Healthy',
     consecutiveFailures,
     scheduleIntervalMs: suspend ? undefined : periodMs,
     lastRunMs: lastRun && Date.parse(lastRun.startTime),
@@ -327,10 +330,10 @@ function targetState(
   };
 }
 
-function wasReady({ conditions = [] }: ProbeStatus): boolean {
+function isReady({ conditions = [] }: ProbeStatus): boolean {
   return conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
 }
 
-function isMoved(before: ProbeStatus, after: ProbeStatus): boolean {
+function hasTargetChanges(before: ProbeStatus, after: ProbeStatus): boolean {
   return JSON.stringify(before.targets) !== JSON.stringify(after.targets);
 }

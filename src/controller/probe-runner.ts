@@ -15,21 +15,21 @@ import type { Obstacle } from './health.ts';
 import type { ProbeEntries, ProbeEntry, TargetEntry } from './probe-entries.ts';
 import { resolveTarget } from './resolve-target.ts';
 import type { SecretReader } from './secret-reader.ts';
-import { withoutRun, withRun } from './target-record.ts';
+import { withObstacle, withRun } from './target-record.ts';
 
 export interface ProbeRunnerDeps {
   readonly entries: ProbeEntries;
   readonly secrets: SecretReader;
   readonly tracerFor: (target: string) => Tracer;
-  /** What every run shares. */
+  /** Dependencies shared by all runs. */
   readonly probe: Omit<ProbeDeps, 'tracer' | 'onProgress'>;
   readonly recordRun: (result: RunResult) => void;
-  /** There is news of a probe. */
-  readonly onNews: (entry: ProbeEntry) => void;
+  /** Called when the state of a probe has changed. */
+  readonly onUpdate: (entry: ProbeEntry) => void;
   readonly log: Logger;
 }
 
-/** Makes the runs that are due, and keeps what came of them. */
+/** Executes the runs that are due and records their results. */
 export class ProbeRunner {
   readonly #deps: ProbeRunnerDeps;
 
@@ -38,35 +38,35 @@ export class ProbeRunner {
   }
 
   /**
-   * Makes one run of the target with this key. What a run tells of an older generation, or of a probe that is gone, is
-   * dropped, and so is one that was broken off.
+   * Executes one run of the target with this key. If the run was cancelled, or the probe was edited or deleted
+   * meanwhile, the result is logged but not recorded.
    */
   async run({ key, trigger }: DueRun, signal: AbortSignal): Promise<void> {
-    const { entries, log, onNews, probe, recordRun, tracerFor } = this.#deps;
-    const { entry, target } = entries.ofRun(key) ?? {};
+    const { entries, log, onUpdate, probe, recordRun, tracerFor } = this.#deps;
+    const { entry, target } = entries.byRunKey(key) ?? {};
     if (entry?.plan === undefined || target === undefined) return;
     const { generation, plan } = entry;
     const resolved = await this.resolve(entry, target, signal);
     if (resolved === undefined) {
-      if (!signal.aborted) onNews(entry);
+      if (!signal.aborted) onUpdate(entry);
       return;
     }
     const request = { ...runTemplate(plan, resolved), owner: entry.uid, runId: randomUUID() };
-    const isSweepOwed = !target.isClean && plan.bucket.mode === 'Existing';
+    const needsSweep = !target.isClean && plan.bucket.mode === 'Existing';
     target.isClean = false;
     const result = await runProbe(request, { ...probe, tracer: tracerFor(resolved.name) }, signal);
-    target.isClean = result.leftBehind.length === 0 && !isSweepOwed;
+    target.isClean = result.leftBehind.length === 0 && !needsSweep;
     logRun(log, result);
-    if (isSweepOwed && result.verdict === 'Passed') await this.#sweep(request, target, signal);
+    if (needsSweep && result.verdict === 'Passed') await this.#sweep(request, target, signal);
     if (result.reason === 'Cancelled') return;
-    if (entries.ofRun(key)?.target !== target || entry.generation !== generation) return;
+    if (entries.byRunKey(key)?.target !== target || entry.generation !== generation) return;
     target.record = withRun(target.record, result, plan.failureThreshold);
     recordRun(result);
-    if (trigger === 'run-now' || trigger === 'at-once') entry.isAwaited = true;
-    onNews(entry);
+    if (trigger === 'run-now' || trigger === 'at-once') entry.needsPromptStatus = true;
+    onUpdate(entry);
   }
 
-  /** The target with its Secrets; without them its obstacle says why. */
+  /** Resolves the target's Secrets. If that fails, sets the obstacle and returns undefined. */
   async resolve(
     { namespace }: ProbeEntry,
     target: TargetEntry,
@@ -85,12 +85,12 @@ export class ProbeRunner {
     } catch (error) {
       if (signal.aborted) return undefined;
       target.obstacle = obstacleOf(target.plan.name, error);
-      target.record = withoutRun(target.record, target.obstacle.reason);
+      target.record = withObstacle(target.record, target.obstacle.reason);
       return undefined;
     }
   }
 
-  /** A bucket that is not the probe's own keeps what a run that crashed left there: no later run comes upon it. */
+  /** Removes the objects that a crashed run left in an existing bucket, because no later run would find them. */
   async #sweep(request: RunRequest, target: TargetEntry, signal: AbortSignal): Promise<void> {
     const { error, leftBehind } = await cleanUpProbe(request, this.#deps.probe, signal);
     target.isClean = error === undefined && leftBehind.length === 0;

@@ -13,12 +13,12 @@ const plan: TargetPlan = {
   credentialsSecret: 'keys',
 };
 
-/** Secrets of the namespace `storage`, in plain text. */
+/** A reader of Secrets in the namespace `storage`, given in plain text. */
 function secretsOf(contents: Readonly<Record<string, Readonly<Record<string, string>>>>): SecretReader {
   return {
     read: (namespace, name) => {
       const found = namespace === 'storage' ? contents[name] : undefined;
-      if (found === undefined) return Promise.reject(new ReasonedError('SecretMissing', 'not there'));
+      if (found === undefined) return Promise.reject(new ReasonedError('SecretMissing', 'not found'));
       const encoded = Object.entries(found).map(([key, text]) => [key, Buffer.from(text).toString('base64')]);
       return Promise.resolve(Object.fromEntries(encoded));
     },
@@ -27,8 +27,8 @@ function secretsOf(contents: Readonly<Record<string, Readonly<Record<string, str
 
 const keys = { accessKey: 'probe', secretKey: 'very secret' };
 
-describe('a target with its Secrets', () => {
-  it('has what the Secrets hold', async () => {
+describe('resolveTarget', () => {
+  it('adds the credentials and the CA bundle', async () => {
     const secrets = secretsOf({
       keys: { accessKey: 'probe', secretKey: 'hush', sessionToken: 'token' },
       ca: { 'ca.crt': 'PEM\n' },
@@ -43,36 +43,36 @@ describe('a target with its Secrets', () => {
     });
   });
 
-  it('loses the line break that a file brings along', async () => {
+  it('strips a trailing line break from the keys', async () => {
     const secrets = secretsOf({ keys: { accessKey: 'probe\n', secretKey: 'hush\r\n', sessionToken: '' } });
     const target = await resolveTarget(plan, 'storage', secrets, undefined, signal);
     expect(target.credentials).toEqual({ accessKey: 'probe', secretKey: 'hush' });
   });
 
-  it('stays the same object until something changes', async () => {
-    const before = await resolveTarget(
+  it('returns the same object until something changes', async () => {
+    const previous = await resolveTarget(
       plan,
       'storage',
       secretsOf({ keys: { accessKey: 'a', secretKey: 'b' } }),
       undefined,
       signal,
     );
-    const again = await resolveTarget(
+    const unchanged = await resolveTarget(
       plan,
       'storage',
       secretsOf({ keys: { accessKey: 'a', secretKey: 'b' } }),
-      before,
+      previous,
       signal,
     );
     const rotated = await resolveTarget(
       plan,
       'storage',
       secretsOf({ keys: { accessKey: 'a', secretKey: 'c' } }),
-      before,
+      previous,
       signal,
     );
-    expect(again).toBe(before);
-    expect(rotated).not.toBe(before);
+    expect(unchanged).toBe(previous);
+    expect(rotated).not.toBe(previous);
   });
 
   it.each([
@@ -85,15 +85,14 @@ describe('a target with its Secrets', () => {
     {
       name: 'a secretKey with spaces',
       keys,
-      message:
-        'secretKey of Secret storage/keys holds spaces or characters that no key has; accepted: printable ASCII',
+      message: 'secretKey in Secret storage/keys must be printable ASCII without spaces',
     },
-  ])('is refused with $name, without showing what it holds', async ({ keys: held, message }) => {
-    const resolved = resolveTarget(plan, 'storage', secretsOf({ keys: held }), undefined, signal);
+  ])('rejects a Secret with $name, without showing its values', async ({ keys: values, message }) => {
+    const resolved = resolveTarget(plan, 'storage', secretsOf({ keys: values }), undefined, signal);
     await expect(resolved).rejects.toMatchObject({ reason: 'SecretInvalid', message });
   });
 
-  it('comes from the namespace of the probe alone', async () => {
+  it('reads Secrets only from the namespace of the probe', async () => {
     const resolved = resolveTarget(plan, 'other', secretsOf({ keys }), undefined, signal);
     await expect(resolved).rejects.toMatchObject({ reason: 'SecretMissing' });
   });

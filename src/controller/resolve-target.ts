@@ -4,17 +4,17 @@ import type { Credentials, RunTarget } from '../api/run.ts';
 import type { SecretData, SecretReader } from './secret-reader.ts';
 
 /**
- * The target with its credentials and CA bundle, out of Secrets of the probe's own namespace.
+ * Adds the credentials and the CA bundle to a target, from Secrets in the probe's namespace.
  *
- * @param before what it was for an earlier run: the same object is given back where nothing has changed, so that keys
- *   made of it can be used again.
+ * @param previous the resolved target of an earlier run. Returned as the same object if nothing has changed, so that
+ *   signing keys cached for it can be reused.
  * @throws {ReasonedError} `SecretMissing`, `SecretInvalid`, or `ProberError`.
  */
 export async function resolveTarget(
   plan: TargetPlan,
   namespace: string,
   secrets: SecretReader,
-  before: RunTarget | undefined,
+  previous: RunTarget | undefined,
   signal: AbortSignal,
 ): Promise<RunTarget> {
   const { name, endpoint, region, credentialsSecret, caSecret } = plan;
@@ -29,23 +29,23 @@ export async function resolveTarget(
           .then((data) => required(data, caSecret.key, `${namespace}/${caSecret.name}`)),
   ]);
   const target = { name, endpoint, region, credentials, ...(ca !== undefined && { ca }) };
-  return before !== undefined && isSame(before, target) ? before : target;
+  return previous !== undefined && isSame(previous, target) ? previous : target;
 }
 
 function credentialsIn(data: SecretData, secret: string): Credentials {
-  const accessKey = key(data, 'accessKey', secret);
-  const secretKey = key(data, 'secretKey', secret);
+  const accessKey = credential(data, 'accessKey', secret);
+  const secretKey = credential(data, 'secretKey', secret);
   if (!data['sessionToken']) return { accessKey, secretKey };
-  return { accessKey, secretKey, sessionToken: key(data, 'sessionToken', secret) };
+  return { accessKey, secretKey, sessionToken: credential(data, 'sessionToken', secret) };
 }
 
-/** A key as a store gives it: `kubectl create secret --from-file` brings the file's last line break along. */
-function key(data: SecretData, name: string, secret: string): string {
+/** Strips the trailing line break that `kubectl create secret --from-file` keeps from the file. */
+function credential(data: SecretData, name: string, secret: string): string {
   const value = required(data, name, secret).replace(/\r?\n$/, '');
   if (/^[\x21-\x7e]+$/.test(value)) return value;
   throw new ReasonedError(
     'SecretInvalid',
-    `${name} of Secret ${secret} holds spaces or characters that no key has; accepted: printable ASCII`,
+    `${name} in Secret ${secret} must be printable ASCII without spaces`,
   );
 }
 

@@ -6,25 +6,25 @@ import { KubeSecretReader } from './secret-reader.ts';
 
 const signal = new AbortController().signal;
 const missing = new KubeError('secrets "keys" not found', { status: 404, reason: 'NotFound' });
-const away = new KubeError('connect ECONNREFUSED', { status: 0, reason: 'ConnectionFailed' });
+const unreachable = new KubeError('connect ECONNREFUSED', { status: 0, reason: 'ConnectionFailed' });
 
-/** No answer until the request is given up. */
-const SILENCE = Symbol('silence');
+/** No response until the request is aborted. */
+const NO_RESPONSE = Symbol('no response');
 
-/** A reader over an API server that answers as `answers` say, one after the other, and the last for ever. */
-function setUp(...answers: (string | Error | typeof SILENCE)[]): {
+/** A reader whose API server returns `answers` in order and then repeats the last one. */
+function setUp(...answers: (string | Error | typeof NO_RESPONSE)[]): {
   clock: ManualClock;
   read: () => Promise<string | undefined>;
-  asked: () => number;
+  requestCount: () => number;
 } {
   const clock = new ManualClock();
-  let asked = 0;
+  let requestCount = 0;
   const client: KubeClient = {
     request: <T>(_: unknown, given: AbortSignal) => {
-      const answer = answers[Math.min(asked++, answers.length - 1)];
-      if (answer === SILENCE) {
+      const answer = answers[Math.min(requestCount++, answers.length - 1)];
+      if (answer === NO_RESPONSE) {
         return new Promise<T>((_resolve, reject) => {
-          given.addEventListener('abort', () => reject(away));
+          given.addEventListener('abort', () => reject(unreachable));
         });
       }
       return answer instanceof Error
@@ -32,7 +32,7 @@ function setUp(...answers: (string | Error | typeof SILENCE)[]): {
         : Promise.resolve({ data: { key: answer } } as T);
     },
     stream: () => {
-      throw new Error('a Secret is not watched');
+      throw new Error('unexpected watch');
     },
     close: () => Promise.resolve(),
   };
@@ -40,55 +40,55 @@ function setUp(...answers: (string | Error | typeof SILENCE)[]): {
   return {
     clock,
     read: async () => (await reader.read('storage', 'keys', signal))['key'],
-    asked: () => asked,
+    requestCount: () => requestCount,
   };
 }
 
 describe('KubeSecretReader', () => {
-  it('asks once for runs that start together, and again for the next', async () => {
-    const { asked, clock, read } = setUp('old', 'new');
+  it('reads a Secret once for runs that start together, and again for the next run', async () => {
+    const { requestCount, clock, read } = setUp('old', 'new');
     expect(await Promise.all([read(), read(), read()])).toEqual(['old', 'old', 'old']);
-    expect(asked()).toBe(1);
+    expect(requestCount()).toBe(1);
     await clock.advance(1_000);
     expect(await read()).toBe('new');
   });
 
-  it('says that a Secret is missing, and finds it as soon as it is there', async () => {
-    const { read } = setUp(missing, 'made');
+  it('reports a missing Secret, and reads it as soon as it exists', async () => {
+    const { read } = setUp(missing, 'created');
     await expect(read()).rejects.toMatchObject({
       reason: 'SecretMissing',
-      message: 'Secret storage/keys is not there',
+      message: 'Secret storage/keys does not exist',
     });
-    expect(await read()).toBe('made');
+    expect(await read()).toBe('created');
   });
 
-  it('forgets what a Secret held once it is removed', async () => {
-    const { clock, read } = setUp('old', missing, away);
+  it('clears the cached Secret once it is deleted', async () => {
+    const { clock, read } = setUp('old', missing, unreachable);
     await read();
     await clock.advance(1_000);
     await expect(read()).rejects.toMatchObject({ reason: 'SecretMissing' });
     await expect(read()).rejects.toMatchObject({ reason: 'ProberError' });
   });
 
-  it('does so, too, when it may not read it any more', async () => {
+  it('clears the cached Secret once reading it is forbidden', async () => {
     const { clock, read } = setUp('old', new KubeError('no', { status: 403, reason: 'Forbidden' }));
     await read();
     await clock.advance(1_000);
     await expect(read()).rejects.toMatchObject({
       reason: 'SecretMissing',
-      message: 'Secret storage/keys may not be read by the operator',
+      message: 'Secret storage/keys cannot be read: the operator has no RBAC permission to get it',
     });
   });
 
-  it('goes on with what it read last while the API server is away', async () => {
-    const { clock, read } = setUp('old', away);
+  it('returns the cached Secret while the API server is unreachable', async () => {
+    const { clock, read } = setUp('old', unreachable);
     await read();
     await clock.advance(60_000);
     expect(await read()).toBe('old');
   });
 
-  it('waits for a silent API server only for a moment where it can help itself', async () => {
-    const { clock, read } = setUp('old', SILENCE);
+  it('falls back to the cached Secret after 250 ms without a response', async () => {
+    const { clock, read } = setUp('old', NO_RESPONSE);
     await read();
     await clock.advance(1_000);
     const reading = read();
@@ -96,30 +96,30 @@ describe('KubeSecretReader', () => {
     expect(await reading).toBe('old');
   });
 
-  it.each<{ name: string; answer: Error | typeof SILENCE }>([
-    { name: 'away', answer: away },
-    { name: 'silent', answer: SILENCE },
-  ])('asks a server that is $name only now and then, and sees soon that it is back', async ({ answer }) => {
-    const { asked, clock, read } = setUp('old', answer, answer, answer, 'new');
+  it.each<{ name: string; answer: Error | typeof NO_RESPONSE }>([
+    { name: 'is unreachable', answer: unreachable },
+    { name: 'does not respond', answer: NO_RESPONSE },
+  ])('backs off while the API server $name, and notices soon when it recovers', async ({ answer }) => {
+    const { requestCount, clock, read } = setUp('old', answer, answer, answer, 'new');
     await read();
     await clock.advance(60_000);
     for (let second = 0; second < 3; second += 1) {
       const reading = Promise.all([read(), read()]);
       await clock.advance(250);
       expect(await reading).toEqual(['old', 'old']);
-      const askedBefore = asked();
+      const countBefore = requestCount();
       expect(await read()).toBe('old');
-      expect(asked()).toBe(askedBefore);
+      expect(requestCount()).toBe(countBefore);
       await clock.advance(6_000);
     }
-    expect(asked()).toBe(4);
+    expect(requestCount()).toBe(4);
     expect(await read()).toBe('new');
   });
 
-  it('gives up on a silent API server where it cannot', async () => {
-    const { clock, read } = setUp(SILENCE);
+  it('fails after the time limit if nothing is cached and the API server does not respond', async () => {
+    const { clock, read } = setUp(NO_RESPONSE);
     const [failure] = await Promise.all([read().catch((error: unknown) => error), clock.advance(5_000)]);
     expect(failure).toMatchObject({ reason: 'ProberError' });
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 });

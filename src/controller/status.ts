@@ -2,22 +2,22 @@ import { type Condition, type Finding, setCondition } from '../api/conditions.ts
 import { formatDuration } from '../api/duration.ts';
 import type { ProbePlan, SchedulePlan } from '../api/plan.ts';
 import type { ProbeStatus } from '../api/probe-status.ts';
-import { type Answer, health, type Obstacle, readiness } from './health.ts';
+import { type ConditionValue, healthyCondition, type Obstacle, readyCondition } from './health.ts';
 import { healthOf, type TargetRecord } from './target-record.ts';
 
-/** All that a status is made of. */
+/** Everything that a status is computed from. */
 export interface StatusInput {
   readonly generation: number;
   readonly plan: ProbePlan;
   /** In the order of the spec. */
   readonly records: readonly TargetRecord[];
   readonly obstacles: readonly Obstacle[];
-  /** Wall ms; absent where nothing is due any more. */
+  /** Wall time of the next run. Undefined if no run is due. */
   readonly nextRunMs: number | undefined;
   readonly lastRunRequest: string | undefined;
-  /** What was said before. */
+  /** The previous conditions. */
   readonly conditions: readonly Condition[];
-  /** Wall ms. */
+  /** Wall time. */
   readonly nowMs: number;
 }
 
@@ -25,51 +25,51 @@ export function statusOf(input: StatusInput): ProbeStatus {
   const { generation, plan, records, obstacles, nextRunMs, lastRunRequest } = input;
   const shown = shownRecord(records, plan.failureThreshold)?.status;
   const isDue = nextRunMs !== undefined && !plan.suspend;
-  const isHindered = records.length === obstacles.length;
+  const areAllBlocked = records.length === obstacles.length;
   return {
     observedGeneration: generation,
     conditions: conditionsOf(input, {
-      Ready: readiness(plan, obstacles, isDue),
-      Healthy: health(plan, records, obstacles),
+      Ready: readyCondition(plan, obstacles, isDue),
+      Healthy: healthyCondition(plan, records, obstacles),
     }),
     schedule: scheduleText(plan.schedule),
-    ...(isDue && !isHindered && { nextRunTime: new Date(nextRunMs).toISOString() }),
+    ...(isDue && !areAllBlocked && { nextRunTime: new Date(nextRunMs).toISOString() }),
     ...(shown?.lastRun !== undefined && { lastRun: { target: shown.name, ...shown.lastRun } }),
     ...(lastRunRequest !== undefined && { lastRunRequest }),
     targets: records.map(({ status }) => status),
   };
 }
 
-/** The status of a resource that the operator cannot work with: its past stays as it was. */
+/** The status of a probe with an invalid spec. Past results are kept. */
 export function invalidStatus(
   before: ProbeStatus,
   { generation, nowMs, message }: Pick<StatusInput, 'generation' | 'nowMs'> & { readonly message: string },
 ): ProbeStatus {
   const { nextRunTime: _, ...rest } = before;
-  const answer: Answer = { status: 'False', reason: 'InvalidSpec', message };
+  const ready: ConditionValue = { status: 'False', reason: 'InvalidSpec', message };
   return {
     ...rest,
     observedGeneration: generation,
     conditions: conditionsOf(
       { generation, nowMs, conditions: before.conditions ?? [] },
-      { Ready: answer, Healthy: { ...answer, status: 'Unknown' } },
+      { Ready: ready, Healthy: { ...ready, status: 'Unknown' } },
     ),
   };
 }
 
 function conditionsOf(
   { conditions, generation, nowMs }: Pick<StatusInput, 'conditions' | 'generation' | 'nowMs'>,
-  answers: Readonly<Record<Finding['type'], Answer>>,
+  values: Readonly<Record<Finding['type'], ConditionValue>>,
 ): Condition[] {
   const now = new Date(nowMs).toISOString();
   let found: Condition[] = [...conditions];
   for (const type of ['Ready', 'Healthy'] as const) {
-    found = setCondition(found, { type, ...answers[type], observedGeneration: generation }, now);
+    found = setCondition(found, { type, ...values[type], observedGeneration: generation }, now);
   }
   return found;
 }
 
-/** The target whose run the columns show: the first that is unhealthy, else the one that ran last. */
+/** The target whose run `kubectl get` shows: the first unhealthy one, or otherwise the one that ran last. */
 function shownRecord(records: readonly TargetRecord[], failureThreshold: number): TargetRecord | undefined {
   const unhealthy = records.find((record) => healthOf(record, failureThreshold) === 'Unhealthy');
   return unhealthy ?? records.toSorted(byLastStart)[0];
@@ -84,12 +84,12 @@ function scheduleText(schedule: SchedulePlan): string {
   return schedule.timeZone === 'UTC' ? schedule.cron : `${schedule.cron} ${schedule.timeZone}`;
 }
 
-/** Whether the status tells something new: what only moves on with each run waits for the heartbeat. */
-export function isNews(before: ProbeStatus, after: ProbeStatus): boolean {
-  return JSON.stringify(essence(before)) !== JSON.stringify(essence(after));
+/** True if the status must be written now. Fields that change with every run wait for the heartbeat. */
+export function isSignificantChange(before: ProbeStatus, after: ProbeStatus): boolean {
+  return JSON.stringify(significantFields(before)) !== JSON.stringify(significantFields(after));
 }
 
-function essence({
+function significantFields({
   observedGeneration,
   conditions,
   schedule,

@@ -5,8 +5,8 @@ import { MAX_RECENT_RUNS } from '../api/probe-status.ts';
 import type { Reason } from '../api/reasons.ts';
 import { emptyRecord, healthOf, recordFrom, type TargetRecord, withRun } from './target-record.ts';
 
-/** A record after runs that end as said, the earliest first; each trace id tells which run it was. */
-function after(outcomes: readonly ('Passed' | Reason)[], failureThreshold = 2): TargetRecord {
+/** A record after runs with these outcomes, oldest first. The trace ID is the number of the run. */
+function recordAfter(outcomes: readonly ('Passed' | Reason)[], failureThreshold = 2): TargetRecord {
   return outcomes.reduce((record, outcome, index) => {
     const failed = outcome === 'Passed' ? {} : { failed: { step: 'ADD_OBJECT', reason: outcome } as const };
     return withRun(record, { ...runResult(failed), traceId: `run ${index + 1}` }, failureThreshold);
@@ -27,11 +27,11 @@ describe('the health of a target', () => {
     { outcomes: ['Timeout', 'ProberError', 'Timeout'], want: 'Unhealthy' },
     { outcomes: ['Timeout', 'Timeout', 'ProberError'], want: 'Unhealthy' },
   ])('is $want after $outcomes', ({ outcomes, want }) => {
-    expect(healthOf(after(outcomes), 2)).toBe(want);
+    expect(healthOf(recordAfter(outcomes), 2)).toBe(want);
   });
 });
 
-describe('the cause', () => {
+describe('the cause of an unhealthy target', () => {
   it.each<{ outcomes: ('Passed' | Reason)[]; want: string | undefined }>([
     { outcomes: ['Passed'], want: undefined },
     { outcomes: ['Timeout', 'Timeout'], want: 'run 2' },
@@ -40,11 +40,11 @@ describe('the cause', () => {
     { outcomes: ['Timeout', 'Timeout', 'ProberError'], want: 'run 2' },
     { outcomes: ['Timeout', 'Timeout', 'Passed'], want: undefined },
   ])('after $outcomes is $want', ({ outcomes, want }) => {
-    expect(after(outcomes).cause?.traceId).toBe(want);
+    expect(recordAfter(outcomes).cause?.traceId).toBe(want);
   });
 
-  it('is the last run that an earlier prober wrote down, until a run says otherwise', () => {
-    const restarted = recordFrom(after(['Timeout', 'Timeout', 'Timeout']).status);
+  it('is the last recorded run after a restart, until a run gives another result', () => {
+    const restarted = recordFrom(recordAfter(['Timeout', 'Timeout', 'Timeout']).status);
     expect(restarted.cause?.traceId).toBe('run 3');
     const failed = { failed: { step: 'ADD_OBJECT', reason: 'Timeout' } } as const;
     expect(withRun(restarted, runResult(failed), 2).cause?.traceId).toBe('run 3');
@@ -53,8 +53,8 @@ describe('the cause', () => {
 });
 
 describe('the status of a target', () => {
-  it('remembers a bounded number of runs, the newest first, and messages only of the last', () => {
-    const { status } = after(Array<Reason>(MAX_RECENT_RUNS + 5).fill('Timeout'));
+  it('keeps a bounded number of runs, newest first, and only the message of the last one', () => {
+    const { status } = recordAfter(Array<Reason>(MAX_RECENT_RUNS + 5).fill('Timeout'));
     expect(status.recentRuns).toHaveLength(MAX_RECENT_RUNS);
     expect(status.recentRuns?.[0]?.traceId).toBe('run 15');
     expect(status.recentRuns?.[0]).not.toHaveProperty('message');
@@ -63,12 +63,12 @@ describe('the status of a target', () => {
   });
 
   it('keeps the time of the last success', () => {
-    expect(after(['Passed', 'Timeout']).status.lastSuccessTime).toBe('2026-11-22T12:00:00.000Z');
-    expect(after(['Timeout']).status).not.toHaveProperty('lastSuccessTime');
+    expect(recordAfter(['Passed', 'Timeout']).status.lastSuccessTime).toBe('2026-11-22T12:00:00.000Z');
+    expect(recordAfter(['Timeout']).status).not.toHaveProperty('lastSuccessTime');
   });
 
-  it('drops the reason of a failure once a run passes', () => {
-    expect(after(['Timeout']).status.reason).toBe('Timeout');
-    expect(after(['Timeout', 'Passed']).status).not.toHaveProperty('reason');
+  it('removes the failure reason once a run passes', () => {
+    expect(recordAfter(['Timeout']).status.reason).toBe('Timeout');
+    expect(recordAfter(['Timeout', 'Passed']).status).not.toHaveProperty('reason');
   });
 });

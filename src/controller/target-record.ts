@@ -4,10 +4,10 @@ import type { RunResult } from '../api/run.ts';
 
 export type TargetStatus = NonNullable<ProbeStatus['targets']>[number];
 
-/** What is remembered of one target: its status, and which run says why it is not healthy. */
+/** State of one target: its status, and the run that explains why it is unhealthy. */
 export interface TargetRecord {
   readonly status: TargetStatus;
-  /** The run that made the target unhealthy, or gave it a new reason; later runs that say the same leave it. */
+  /** The run that made the target unhealthy or changed its reason. Later runs with the same reason do not replace it. */
   readonly cause?: RunSummary;
 }
 
@@ -17,12 +17,12 @@ export function emptyRecord(name: string): TargetRecord {
   return { status: { name, verdict: 'Unknown', consecutiveFailures: 0 } };
 }
 
-/** The record as an earlier prober left it in the status. */
+/** Restores the record from a status that an earlier prober wrote. */
 export function recordFrom(status: TargetStatus): TargetRecord {
   return { status, ...(status.lastRun?.verdict === 'Failed' && { cause: status.lastRun }) };
 }
 
-/** The record with one more run. A run whose verdict is `Unknown` does not count against the target. */
+/** Adds a run to the record. A run with verdict `Unknown` does not count against the target. */
 export function withRun(
   { status, cause }: TargetRecord,
   result: RunResult,
@@ -50,8 +50,8 @@ export function withRun(
   };
 }
 
-/** The record of a target that cannot be probed: what it was before tells no more what it is. */
-export function withoutRun({ status, cause }: TargetRecord, reason: Reason): TargetRecord {
+/** Marks the target as one that cannot be probed. Its last verdict may no longer hold. */
+export function withObstacle({ status, cause }: TargetRecord, reason: Reason): TargetRecord {
   return {
     status: { ...status, verdict: 'Unknown', reason },
     ...(cause !== undefined && { cause }),

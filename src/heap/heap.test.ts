@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest';
 
 import { Heap } from './heap.ts';
 
-describe('a heap', () => {
-  it('is empty at first', () => {
+describe('Heap', () => {
+  it('starts empty', () => {
     const heap = new Heap<number>((a, b) => a < b);
     expect([heap.size, heap.peek(), heap.pop(), heap.size]).toEqual([0, undefined, undefined, 0]);
   });
 
-  it('gives what comes first, whatever the order of pushes and pops', () => {
+  it('always returns the first item, for any sequence of pushes and pops', () => {
     const step = fc.oneof(
       { weight: 2, arbitrary: fc.integer({ min: -50, max: 50 }) },
       { weight: 1, arbitrary: fc.constant('pop' as const) },

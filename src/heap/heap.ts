@@ -1,19 +1,19 @@
-/** A binary heap: the item that comes before all others is at hand, and adding or taking one costs O(log n). */
+/** A binary heap. The first item is available in O(1); adding or removing an item costs O(log n). */
 export class Heap<T> {
-  /** No item comes before its parent, which stands at `(index - 1) >> 1`. */
+  /** No item comes before its parent, which is at `(index - 1) >> 1`. */
   readonly #items: T[] = [];
-  readonly #before: (a: T, b: T) => boolean;
+  readonly #isBefore: (a: T, b: T) => boolean;
 
-  /** @param before whether `a` comes before `b`; of two items where neither does, either may come first. */
-  constructor(before: (a: T, b: T) => boolean) {
-    this.#before = before;
+  /** @param isBefore returns true if `a` comes before `b`. Items that compare equal come out in any order. */
+  constructor(isBefore: (a: T, b: T) => boolean) {
+    this.#isBefore = isBefore;
   }
 
   get size(): number {
     return this.#items.length;
   }
 
-  /** The first item; undefined when there is none. */
+  /** The first item, or undefined if the heap is empty. */
   peek(): T | undefined {
     return this.#items[0];
   }
@@ -24,33 +24,33 @@ export class Heap<T> {
     while (index > 0) {
       const parentIndex = (index - 1) >> 1;
       const parent = items[parentIndex] as T;
-      if (!this.#before(item, parent)) break;
+      if (!this.#isBefore(item, parent)) break;
       items[index] = parent;
       index = parentIndex;
     }
     items[index] = item;
   }
 
-  /** Takes the first item out; undefined when there is none. */
+  /** Removes and returns the first item, or returns undefined if the heap is empty. */
   pop(): T | undefined {
     const first = this.#items[0];
     const last = this.#items.pop();
-    if (this.#items.length > 0) this.#sink(last as T);
+    if (this.#items.length > 0) this.#siftDown(last as T);
     return first;
   }
 
-  /** Puts the item in place of the first one, and down to where it belongs. */
-  #sink(item: T): void {
+  /** Replaces the first item with `item` and sifts it down. */
+  #siftDown(item: T): void {
     const items = this.#items;
     let index = 0;
     for (;;) {
       const left = 2 * index + 1;
       if (left >= items.length) break;
       const right = left + 1;
-      const isRight = right < items.length && this.#before(items[right] as T, items[left] as T);
-      const childIndex = isRight ? right : left;
+      const isRightFirst = right < items.length && this.#isBefore(items[right] as T, items[left] as T);
+      const childIndex = isRightFirst ? right : left;
       const child = items[childIndex] as T;
-      if (!this.#before(child, item)) break;
+      if (!this.#isBefore(child, item)) break;
       items[index] = child;
       index = childIndex;
     }

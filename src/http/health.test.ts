@@ -1,34 +1,34 @@
 import { expect, it } from 'vitest';
 
 import { ManualClock } from '../clock/manual-clock.ts';
-import { doneCheck, eventLoopCheck, type HealthCheck, healthHandler, progressCheck } from './health.ts';
+import { readyCheck, eventLoopCheck, type HealthCheck, healthHandler, progressCheck } from './health.ts';
 
-const GOOD: HealthCheck = { name: 'cache', check: () => undefined };
-const BAD: HealthCheck = { name: 'scheduler', check: () => 'no progress for 61 s' };
+const PASSING: HealthCheck = { name: 'cache', check: () => undefined };
+const FAILING: HealthCheck = { name: 'scheduler', check: () => 'no progress for 61 s' };
 
 it.each([
-  { name: 'says ok', checks: [GOOD], query: '', status: 200, body: 'ok' },
-  { name: 'says ok without checks', checks: [], query: '', status: 200, body: 'ok' },
+  { name: 'returns ok', checks: [PASSING], query: '', status: 200, body: 'ok' },
+  { name: 'returns ok without checks', checks: [], query: '', status: 200, body: 'ok' },
   {
-    name: 'lists its checks when asked to',
-    checks: [GOOD],
+    name: 'lists its checks with ?verbose',
+    checks: [PASSING],
     query: 'verbose',
     status: 200,
     body: '[+]cache ok\nreadyz check passed\n',
   },
   {
-    name: 'lists its checks when one fails',
-    checks: [GOOD, BAD],
+    name: 'lists its checks if one fails',
+    checks: [PASSING, FAILING],
     query: '',
     status: 500,
     body: '[+]cache ok\n[-]scheduler failed: no progress for 61 s\nreadyz check failed\n',
   },
 ])('$name', ({ checks, query, status, body }) => {
-  const answer = healthHandler('readyz', checks)({ query: new URLSearchParams(query), accept: undefined });
-  expect(answer).toMatchObject({ status, body });
+  const response = healthHandler('readyz', checks)({ query: new URLSearchParams(query), accept: undefined });
+  expect(response).toMatchObject({ status, body });
 });
 
-it('progressCheck fails when a loop stands still, and not while none has to turn', async () => {
+it('progressCheck fails without progress, unless none is expected', async () => {
   const clock = new ManualClock();
   let lastProgressMs: number | undefined;
   const { check } = progressCheck('scheduler', {
@@ -46,7 +46,7 @@ it('progressCheck fails when a loop stands still, and not while none has to turn
   expect(check()).toBeUndefined();
 });
 
-it('eventLoopCheck tells of a hold-up once', () => {
+it('eventLoopCheck reports each delay once', () => {
   const delay = {
     max: 0,
     reset: () => {
@@ -56,14 +56,14 @@ it('eventLoopCheck tells of a hold-up once', () => {
   const { check } = eventLoopCheck({ delay, maxDelayMs: 10_000 });
   expect(check()).toBeUndefined();
   delay.max = 12e9;
-  expect(check()).toBe('was held up for 12 s');
+  expect(check()).toBe('blocked for 12 s');
   expect(check()).toBeUndefined();
 });
 
-it('doneCheck waits', () => {
-  let done = false;
-  const { check } = doneCheck('cache', () => done);
-  expect(check()).toBe('not yet');
-  done = true;
+it('readyCheck fails until ready', () => {
+  let ready = false;
+  const { check } = readyCheck('cache', () => ready);
+  expect(check()).toBe('not ready');
+  ready = true;
   expect(check()).toBeUndefined();
 });

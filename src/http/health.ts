@@ -3,12 +3,12 @@ import type { HttpHandler } from './server.ts';
 
 export interface HealthCheck {
   readonly name: string;
-  /** @returns what is wrong, on one line. */
+  /** @returns a one-line error, or undefined if the check passes. */
   readonly check: () => string | undefined;
 }
 
 /**
- * Answers 200, or 500 and the list of checks when one of them fails; with `?verbose` always the list.
+ * Responds with 200, or with 500 and the list of checks if one fails. With `?verbose`, the list is always included.
  *
  * Source: Kubernetes documentation, "Kubernetes API health endpoints".
  *
@@ -16,11 +16,11 @@ export interface HealthCheck {
  */
 export function healthHandler(name: string, checks: readonly HealthCheck[]): HttpHandler {
   return ({ query }) => {
-    const faults = checks.map(({ check }) => check());
-    const healthy = faults.every((fault) => fault === undefined);
+    const errors = checks.map(({ check }) => check());
+    const healthy = errors.every((error) => error === undefined);
     const lines = checks.map((check, index) => {
-      const fault = faults[index];
-      return fault === undefined ? `[+]${check.name} ok` : `[-]${check.name} failed: ${fault}`;
+      const error = errors[index];
+      return error === undefined ? `[+]${check.name} ok` : `[-]${check.name} failed: ${error}`;
     });
     lines.push(`${name} check ${healthy ? 'passed' : 'failed'}`);
     return {
@@ -33,12 +33,12 @@ export function healthHandler(name: string, checks: readonly HealthCheck[]): Htt
 
 export interface ProgressCheckOptions {
   readonly clock: Clock;
-  /** When there was progress last, by the monotonic clock; `undefined` while none is due, as on a standby. */
+  /** Monotonic time of the last progress. Undefined while no progress is expected, as on a standby. */
   readonly lastProgressMs: () => number | undefined;
   readonly maxAgeMs: number;
 }
 
-/** That a loop still turns. */
+/** Fails if a loop has made no progress for longer than `maxAgeMs`. */
 export function progressCheck(name: string, options: ProgressCheckOptions): HealthCheck {
   const { clock, lastProgressMs, maxAgeMs } = options;
   return {
@@ -53,24 +53,24 @@ export function progressCheck(name: string, options: ProgressCheckOptions): Heal
 }
 
 export interface EventLoopCheckOptions {
-  /** Of `perf_hooks.monitorEventLoopDelay`, enabled: the longest delay in ns, since it was reset. */
+  /** An enabled `perf_hooks.monitorEventLoopDelay`. `max` is the longest delay since the last reset, in ns. */
   readonly delay: { readonly max: number; reset(): void };
   readonly maxDelayMs: number;
 }
 
-/** That the event loop was not held up for long since the check before. */
+/** Fails if the event loop was blocked for longer than `maxDelayMs` since the previous check. */
 export function eventLoopCheck({ delay, maxDelayMs }: EventLoopCheckOptions): HealthCheck {
   return {
     name: 'event-loop',
     check: () => {
       const delayMs = delay.max / 1e6;
       delay.reset();
-      return delayMs > maxDelayMs ? `was held up for ${Math.round(delayMs / 1_000)} s` : undefined;
+      return delayMs > maxDelayMs ? `blocked for ${Math.round(delayMs / 1_000)} s` : undefined;
     },
   };
 }
 
-/** That something has happened which must happen once, such as the first list of a cache. */
-export function doneCheck(name: string, isDone: () => boolean): HealthCheck {
-  return { name, check: () => (isDone() ? undefined : 'not yet') };
+/** Fails until a one-time condition is met, such as the initial sync of a cache. */
+export function readyCheck(name: string, isReady: () => boolean): HealthCheck {
+  return { name, check: () => (isReady() ? undefined : 'not ready') };
 }

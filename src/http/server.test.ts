@@ -6,7 +6,7 @@ import { gunzipSync } from 'node:zlib';
 
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { openMetricsFaults, OPENMETRICS } from '../../test/support/exposition.ts';
+import { openMetricsErrors, OPENMETRICS } from '../../test/support/exposition.ts';
 import { runResult } from '../../test/support/run-result.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
 import { ProberMetrics } from '../telemetry/metrics.ts';
@@ -29,7 +29,7 @@ async function serve(handlers: Record<string, HttpHandler> = {}, limits: Partial
   return { server, log, url: `http://127.0.0.1:${server.port}` };
 }
 
-/** Sends bytes, and gives all that comes back until the server closes the connection. */
+/** Sends bytes and returns everything received until the server closes the connection. */
 async function exchange(port: number, bytes: string): Promise<string> {
   const socket = net.connect(port, '127.0.0.1');
   socket.on('error', () => undefined);
@@ -52,8 +52,8 @@ async function* hanging(): AsyncGenerator<string> {
   await new Promise(() => undefined);
 }
 
-describe('answers', () => {
-  it('by path, and tells handlers of query and Accept', async () => {
+describe('response', () => {
+  it('comes from the handler of the path, which gets query and Accept header', async () => {
     const { url } = await serve({
       '/echo': ({ query, accept }) => ({
         status: 500,
@@ -61,8 +61,8 @@ describe('answers', () => {
         body: `${query.get('q')} ${accept}`,
       }),
     });
-    const answer = await fetch(`${url}/echo?q=1?2`, { headers: { accept: 'x/y' } });
-    expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([
+    const response = await fetch(`${url}/echo?q=1?2`, { headers: { accept: 'x/y' } });
+    expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([
       500,
       'a/b',
       '1?2 x/y',
@@ -80,88 +80,92 @@ describe('answers', () => {
     { method: 'GET', path: '/healthz?verbose', status: 200, body: 'ok' },
   ])('$method $path: $status', async ({ method, path, status, body }) => {
     const { url } = await serve();
-    const answer = await fetch(`${url}${path}`, { method });
-    expect([answer.status, await answer.text()]).toEqual([status, body]);
-    expect(answer.headers.get('allow')).toBe(status === 405 ? 'GET, HEAD' : null);
-    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const response = await fetch(`${url}${path}`, { method });
+    expect([response.status, await response.text()]).toEqual([status, body]);
+    expect(response.headers.get('allow')).toBe(status === 405 ? 'GET, HEAD' : null);
+    expect(response.headers.get('cache-control')).toBe('no-store');
   });
 
-  it('500 in one line when a handler throws, and logs why without a stack', async () => {
+  it('is a one-line 500 if a handler throws, and the error is logged without a stack', async () => {
     const { url, log } = await serve({
       '/metrics': () => {
         throw new Error('it\nbroke');
       },
     });
-    const answer = await fetch(`${url}/metrics`);
-    expect([answer.status, await answer.text()]).toEqual([500, 'internal error\n']);
+    const response = await fetch(`${url}/metrics`);
+    expect([response.status, await response.text()]).toEqual([500, 'internal error\n']);
     expect(log.error.mock.calls).toEqual([[{ path: '/metrics', error: 'it broke' }, 'request failed']]);
   });
 });
 
-describe('what comes in pieces', () => {
+describe('streamed body', () => {
   const handlers = { '/metrics': () => ({ status: 200, contentType: TEXT, body: pieces() }) };
 
   it.each([
-    { accepted: 'gzip', zipped: true },
-    { accepted: 'br, gzip;q=0.5', zipped: true },
-    { accepted: 'gzip;q=0', zipped: false },
-    { accepted: 'gzip; q=0.0, br', zipped: false },
-    { accepted: 'identity', zipped: false },
-    { accepted: undefined, zipped: false },
-  ])('goes zipped to who accepts it: $accepted', async ({ accepted, zipped }) => {
+    { accepted: 'gzip', compressed: true },
+    { accepted: 'br, gzip;q=0.5', compressed: true },
+    { accepted: 'gzip;q=0', compressed: false },
+    { accepted: 'gzip; q=0.0, br', compressed: false },
+    { accepted: 'identity', compressed: false },
+    { accepted: undefined, compressed: false },
+  ])('is compressed if the client accepts gzip: $accepted', async ({ accepted, compressed }) => {
     const { server } = await serve(handlers);
     const headers = accepted === undefined ? {} : { 'accept-encoding': accepted };
     const request = http.get({ host: '127.0.0.1', port: server.port, path: '/metrics', headers });
-    const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
-    const body = await buffer(answer);
-    expect(answer.headers['content-encoding']).toBe(zipped ? 'gzip' : undefined);
-    expect((zipped ? gunzipSync(body) : body).toString()).toBe('one\ntwo\n');
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    const body = await buffer(response);
+    expect(response.headers['content-encoding']).toBe(compressed ? 'gzip' : undefined);
+    expect((compressed ? gunzipSync(body) : body).toString()).toBe('one\ntwo\n');
   });
 
-  it('is not made for a HEAD', async () => {
-    const made = vi.fn<() => void>();
+  it('is not generated for HEAD', async () => {
+    const generated = vi.fn<() => void>();
     async function* counted(): AsyncGenerator<string> {
-      made();
+      generated();
       yield 'one';
     }
     const { url } = await serve({ '/metrics': () => ({ status: 200, contentType: TEXT, body: counted() }) });
-    const answer = await fetch(`${url}/metrics`, { method: 'HEAD' });
-    expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([200, TEXT, '']);
-    expect(made).not.toHaveBeenCalled();
+    const response = await fetch(`${url}/metrics`, { method: 'HEAD' });
+    expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([
+      200,
+      TEXT,
+      '',
+    ]);
+    expect(generated).not.toHaveBeenCalled();
   });
 
-  it('is cut off when it breaks, so that no half of it passes for the whole', async () => {
+  it('aborts the connection on an error, so a partial body never looks complete', async () => {
     const { url, log } = await serve({
       '/metrics': () => ({ status: 200, contentType: TEXT, body: broken() }),
     });
-    await expect(fetch(`${url}/metrics`).then((answer) => answer.text())).rejects.toThrow(
+    await expect(fetch(`${url}/metrics`).then((response) => response.text())).rejects.toThrow(
       /terminated|fetch failed/,
     );
     expect(log.error.mock.calls).toEqual([[{ path: '/metrics', error: 'it broke' }, 'request failed']]);
   });
 
-  it('ends when its reader goes away, and that is no fault', async () => {
-    const ended = Promise.withResolvers<undefined>();
+  it('stops without an error if the client disconnects', async () => {
+    const stopped = Promise.withResolvers<undefined>();
     async function* endless(): AsyncGenerator<string> {
       try {
         for (;;) yield 'x'.repeat(65_536);
       } finally {
-        ended.resolve(undefined);
+        stopped.resolve(undefined);
       }
     }
     const { url, log } = await serve({
       '/metrics': () => ({ status: 200, contentType: TEXT, body: endless() }),
     });
-    const leaving = new AbortController();
-    const answer = await fetch(`${url}/metrics`, { signal: leaving.signal });
-    await answer.body?.getReader().read();
-    leaving.abort();
-    await ended.promise;
+    const disconnect = new AbortController();
+    const response = await fetch(`${url}/metrics`, { signal: disconnect.signal });
+    await response.body?.getReader().read();
+    disconnect.abort();
+    await stopped.promise;
     expect(log.error).not.toHaveBeenCalled();
   });
 });
 
-it('serves a scraper what it asks for', async () => {
+it('serves metrics in the format that the scraper requests', async () => {
   const metrics = new ProberMetrics({ clock: new ManualClock(), version: '1.2.3', nodeVersion: 'v24.0.0' });
   for (let index = 0; index < 50; index += 1) {
     const target = `store-${index}`;
@@ -183,36 +187,36 @@ it('serves a scraper what it asks for', async () => {
   expect(open.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
   expect(open.headers.get('content-encoding')).toBe('gzip');
   const exposed = await open.text();
-  expect(openMetricsFaults(exposed)).toEqual([]);
+  expect(openMetricsErrors(exposed)).toEqual([]);
   expect(exposed).toContain('target="store-49"');
   expect(exposed).toContain('# {trace_id="0af7651916cd43dd8448eb211c80319c"}');
 });
 
-describe('against clients that misbehave', () => {
-  it('bounds the head of a request', async () => {
+describe('misbehaving clients', () => {
+  it('get a 431 for oversized headers', async () => {
     const { server } = await serve();
     const head = `GET /healthz HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(9_000)}\r\n\r\n`;
     expect(await exchange(server.port, head)).toMatch(/^HTTP\/1\.1 431 /);
   });
 
-  it('refuses what is no HTTP', async () => {
+  it('get a 400 for anything but HTTP', async () => {
     const { server } = await serve();
     expect(await exchange(server.port, 'SSH-2.0-OpenSSH\r\n\r\n')).toBe(
       'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n',
     );
   });
 
-  it('gives up on a head that does not end', async () => {
+  it('get a 408 for incomplete headers', async () => {
     const { server } = await serve({}, { headersTimeoutMs: 50 });
     expect(await exchange(server.port, 'GET /healthz HTTP/1.1\r\nHost:')).toMatch(/^HTTP\/1\.1 408 /);
   });
 
-  it('closes a connection on which nothing moves', async () => {
+  it('are disconnected when idle', async () => {
     const { server } = await serve({}, { idleTimeoutMs: 50 });
     expect(await exchange(server.port, '')).toBe('');
   });
 
-  it('takes no more connections than it may', async () => {
+  it('are disconnected above the connection limit', async () => {
     const { server } = await serve({}, { maxConnections: 1 });
     const first = net.connect(server.port, '127.0.0.1');
     await once(first, 'connect');
@@ -224,7 +228,7 @@ describe('against clients that misbehave', () => {
 });
 
 describe('close', () => {
-  it('ends idle connections at once', async () => {
+  it('closes idle connections immediately', async () => {
     const { server, url } = await serve();
     const socket = net.connect(server.port, '127.0.0.1');
     socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -235,7 +239,7 @@ describe('close', () => {
     await expect(fetch(`${url}/healthz`)).rejects.toThrow('fetch failed');
   });
 
-  it('lets an answer end, and keeps its connection no longer', async () => {
+  it('lets a response finish and then closes its connection', async () => {
     const rest = Promise.withResolvers<string>();
     async function* slow(): AsyncGenerator<string> {
       yield 'one\n';
@@ -244,23 +248,23 @@ describe('close', () => {
     const { url, server } = await serve({
       '/slow': () => ({ status: 200, contentType: TEXT, body: slow() }),
     });
-    const answer = await fetch(`${url}/slow`);
+    const response = await fetch(`${url}/slow`);
     const closed = server.close(NEVER);
     rest.resolve('two\n');
-    expect(await answer.text()).toBe('one\ntwo\n');
+    expect(await response.text()).toBe('one\ntwo\n');
     await closed;
   });
 
-  it('cuts off an answer that takes longer than it may', async () => {
+  it('aborts unfinished responses at the deadline', async () => {
     const { url, server } = await serve({
       '/slow': () => ({ status: 200, contentType: TEXT, body: hanging() }),
     });
-    const answer = await fetch(`${url}/slow`);
+    const response = await fetch(`${url}/slow`);
     const deadline = new AbortController();
     const closed = server.close(deadline.signal);
     deadline.abort();
     await closed;
-    await expect(answer.text()).rejects.toThrow('terminated');
+    await expect(response.text()).rejects.toThrow('terminated');
   });
 });
 
@@ -268,14 +272,14 @@ it.each([
   {
     name: 'a port in use',
     host: '127.0.0.1',
-    message: /^cannot listen at 127\.0\.0\.1:\d+: the port is in use$/,
+    message: /^cannot listen on 127\.0\.0\.1:\d+: the port is already in use$/,
   },
   {
-    name: 'a foreign address',
+    name: 'an address of another host',
     host: '192.0.2.1',
-    message: /^cannot listen at 192\.0\.2\.1:\d+: this host has no such address$/,
+    message: /^cannot listen on 192\.0\.2\.1:\d+: this host does not have the address$/,
   },
-])('says in one line that it cannot listen at $name', async ({ host, message }) => {
+])('reports in one line that it cannot listen on $name', async ({ host, message }) => {
   const { server, log } = await serve();
   const error: unknown = await HttpServer.start({ host, port: server.port, handlers: {}, log }).catch(
     (cause: unknown) => cause,

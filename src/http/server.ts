@@ -12,32 +12,32 @@ export interface HttpRequest {
   readonly accept: string | undefined;
 }
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly contentType: string;
-  /** What comes in pieces is compressed for whoever takes that. */
+  /** An iterable body is streamed, and compressed if the client accepts gzip. */
   readonly body: string | AsyncIterable<string>;
 }
 
-export type HttpHandler = (request: HttpRequest) => HttpAnswer;
+export type HttpHandler = (request: HttpRequest) => HttpResponse;
 
 export interface HttpServerLimits {
-  /** For the head of a request. Default 5,000. */
+  /** Time limit for receiving the request headers. Default 5,000. */
   readonly headersTimeoutMs: number;
-  /** A connection on which nothing moves for so long is closed. Default 30,000. */
+  /** A connection without traffic for this long is closed. Default 30,000. */
   readonly idleTimeoutMs: number;
-  /** Bytes of a request's head; more is answered with 431. Default 8,192. */
+  /** Size limit for the request headers. Larger requests get a 431. Default 8,192. */
   readonly maxHeaderBytes: number;
-  /** Connections at once; others are closed at once. Default 100. */
+  /** Concurrent connections. Further connections are closed immediately. Default 100. */
   readonly maxConnections: number;
 }
 
 export interface HttpServerOptions {
-  /** Absent: all addresses. */
+  /** Default: all addresses. */
   readonly host?: string;
-  /** 0: one that is free. */
+  /** 0 picks a free port. */
   readonly port: number;
-  /** By path. Each answers GET and HEAD. */
+  /** Handlers by path, for GET and HEAD. */
   readonly handlers: Readonly<Record<string, HttpHandler>>;
   readonly log: { error(fields: object, message: string): void };
   readonly limits?: Partial<HttpServerLimits>;
@@ -50,27 +50,27 @@ const DEFAULT_LIMITS: HttpServerLimits = {
   maxConnections: 100,
 };
 
-/** Nobody can be served at the address; `message` is one line that says where and why. */
+/** The server cannot listen on its address. `message` is one line with the address and the cause. */
 export class ListenError extends Error {
   override readonly name = 'ListenError';
-  /** Node's, for example `EADDRINUSE`. */
+  /** Error code from Node, for example `EADDRINUSE`. */
   readonly code: string;
 
-  constructor(where: string, cause: unknown) {
+  constructor(address: string, cause: unknown) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
-    super(`cannot listen at ${where}: ${MEANING_OF_CODE[code] ?? code}`, { cause });
+    super(`cannot listen on ${address}: ${ERROR_TEXTS[code] ?? code}`, { cause });
     this.code = code;
   }
 }
 
-const MEANING_OF_CODE: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'the port is in use',
-  EADDRNOTAVAIL: 'this host has no such address',
+const ERROR_TEXTS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is already in use',
+  EADDRNOTAVAIL: 'this host does not have the address',
   EACCES: 'permission denied',
   ENOTFOUND: 'the host name does not resolve',
 };
 
-/** Answers the small requests of kubelet and Prometheus. Whoever starts it closes it. */
+/** HTTP server for kubelet and Prometheus. The caller of {@link start} must close it. */
 export class HttpServer {
   readonly #server: http.Server;
 
@@ -88,18 +88,18 @@ export class HttpServer {
       {
         maxHeaderSize: maxHeaderBytes,
         headersTimeout: headersTimeoutMs,
-        // No request has a body that counts.
+        // Request bodies are ignored, so the limit for the headers covers the whole request.
         requestTimeout: headersTimeoutMs,
         connectionsCheckingInterval: Math.min(1_000, headersTimeoutMs),
       },
       (request, response) => {
-        // A connection outlives its answer, and would hold up a close for as long as it may idle.
+        // A kept-alive connection would otherwise delay close() until its idle timeout.
         response.once('close', () => {
           if (!server.listening) server.closeIdleConnections();
         });
-        void answer(request, response, handlers).catch((error: unknown) => {
-          if (!isReaderGone(error))
-            log.error({ path: oneLine(request.url ?? ''), error: lineOf(error) }, 'request failed');
+        void respond(request, response, handlers).catch((error: unknown) => {
+          if (!isClientDisconnect(error))
+            log.error({ path: oneLine(request.url ?? ''), error: errorLine(error) }, 'request failed');
           if (response.headersSent) response.destroy();
           else send(response, { status: 500, contentType: TEXT, body: 'internal error\n' });
         });
@@ -114,7 +114,7 @@ export class HttpServer {
       throw new ListenError(`${host ?? ''}:${port}`, error);
     }
     server.on('error', (error) => {
-      log.error({ error: lineOf(error) }, 'HTTP server failed');
+      log.error({ error: errorLine(error) }, 'HTTP server failed');
     });
     return new HttpServer(server);
   }
@@ -123,24 +123,24 @@ export class HttpServer {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Takes no more connections, ends the idle ones, and the others when their answer is sent or `deadline` aborts. */
+  /** Stops accepting connections. Open ones are closed after their response, or when `deadline` aborts. */
   async close(deadline: AbortSignal): Promise<void> {
-    const cut = (): void => {
+    const closeConnections = (): void => {
       this.#server.closeAllConnections();
     };
     const closed = once(this.#server, 'close');
     this.#server.close();
-    deadline.addEventListener('abort', cut, { once: true });
-    if (deadline.aborted) cut();
+    deadline.addEventListener('abort', closeConnections, { once: true });
+    if (deadline.aborted) closeConnections();
     await closed;
-    deadline.removeEventListener('abort', cut);
+    deadline.removeEventListener('abort', closeConnections);
   }
 }
 
 const TEXT = 'text/plain; charset=utf-8';
 const ALLOWED_METHODS = ['GET', 'HEAD'];
 
-async function answer(
+async function respond(
   request: http.IncomingMessage,
   response: http.ServerResponse,
   handlers: HttpServerOptions['handlers'],
@@ -166,7 +166,7 @@ async function answer(
 
 function send(
   response: http.ServerResponse,
-  { status, contentType, body }: HttpAnswer & { readonly body: string },
+  { status, contentType, body }: HttpResponse & { readonly body: string },
 ): void {
   response.writeHead(status, {
     'Content-Type': contentType,
@@ -179,28 +179,30 @@ function send(
 async function stream(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  { status, contentType, body }: HttpAnswer & { readonly body: AsyncIterable<string> },
+  { status, contentType, body }: HttpResponse & { readonly body: AsyncIterable<string> },
 ): Promise<void> {
-  const zipped = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/.test(request.headers['accept-encoding'] ?? '');
+  const compressed = /\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))/.test(
+    request.headers['accept-encoding'] ?? '',
+  );
   response.writeHead(status, {
     'Content-Type': contentType,
     'Cache-Control': 'no-store',
     Vary: 'Accept, Accept-Encoding',
-    ...(zipped && { 'Content-Encoding': 'gzip' }),
+    ...(compressed && { 'Content-Encoding': 'gzip' }),
   });
   if (request.method === 'HEAD') {
     response.end();
-  } else if (zipped) {
+  } else if (compressed) {
     await pipeline(Readable.from(body), createGzip({ level: constants.Z_BEST_SPEED }), response);
   } else {
     await pipeline(Readable.from(body), response);
   }
 }
 
-function isReaderGone(error: unknown): boolean {
+function isClientDisconnect(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE';
 }
 
-function lineOf(error: unknown): string {
+function errorLine(error: unknown): string {
   return oneLine(error instanceof Error ? error.message : String(error));
 }

@@ -5,17 +5,17 @@ import { Backoff } from './backoff.ts';
 
 it.each([
   {
-    name: 'without luck',
+    name: 'with the least jitter',
     random: 0.999_999,
     want: [800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000],
   },
-  { name: 'with luck', random: 0, want: [400, 800, 1_600, 3_200, 6_400, 12_800, 15_000, 15_000] },
-])('waits twice as long each time, up to a limit, $name', ({ random, want }) => {
+  { name: 'with the most jitter', random: 0, want: [400, 800, 1_600, 3_200, 6_400, 12_800, 15_000, 15_000] },
+])('doubles the delay up to its limit, $name', ({ random, want }) => {
   const backoff = new Backoff({ clock: new ManualClock(), random: () => random });
   expect(want.map(() => Math.round(backoff.nextMs()))).toEqual(want);
 });
 
-it('starts anew after a spell without failures', async () => {
+it('starts over after a time without failures', async () => {
   const clock = new ManualClock();
   const backoff = new Backoff({ clock, random: () => 0, baseMs: 10, maxMs: 1_000, resetAfterMs: 5_000 });
   expect([backoff.nextMs(), backoff.nextMs()]).toEqual([5, 10]);

@@ -13,11 +13,11 @@ function start(reconcile: Reconcile, { workers = 1, reconcileTimeoutMs = 60_000 
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
   const metrics = { reconciled: vi.fn(), activeWorkers: vi.fn() };
   const stop = new AbortController();
-  const ended = runController(
+  const stopped = runController(
     { name: 'probes', queue, workers, reconciler: { reconcile }, clock, log, reconcileTimeoutMs, metrics },
     stop.signal,
   );
-  return { clock, queue, log, metrics, stop, ended };
+  return { clock, queue, log, metrics, stop, stopped };
 }
 
 function hang(_key: string, signal: AbortSignal): Promise<never> {
@@ -26,54 +26,59 @@ function hang(_key: string, signal: AbortSignal): Promise<never> {
   });
 }
 
-describe('an outcome of the reconciler', () => {
-  const REFUSED = new KubeError('PATCH …/status: 403 Forbidden', { status: 403, reason: 'Forbidden' });
+describe('reconcile outcomes', () => {
+  const FORBIDDEN = new KubeError('PATCH …/status: 403 Forbidden', { status: 403, reason: 'Forbidden' });
 
   it.each([
-    { name: 'nothing', outcome: () => undefined, result: 'success', comesAgainMs: [] },
     {
-      name: 'a time to come again',
+      name: 'does not requeue after a success',
+      outcome: () => undefined,
+      result: 'success',
+      laterCallsMs: [],
+    },
+    {
+      name: 'requeues after requeueAfterMs',
       outcome: () => ({ requeueAfterMs: 400 }),
       result: 'requeue_after',
-      comesAgainMs: [400, 800],
+      laterCallsMs: [400, 800],
     },
     {
-      name: 'a failure',
+      name: 'retries a failure with exponential backoff',
       outcome: () => {
-        throw REFUSED;
+        throw FORBIDDEN;
       },
       result: 'error',
-      comesAgainMs: [5, 15, 35, 75, 155, 315, 635],
+      laterCallsMs: [5, 15, 35, 75, 155, 315, 635],
     },
     {
-      name: 'a failure that nothing mends',
+      name: 'does not retry a TerminalError',
       outcome: () => {
-        throw new TerminalError('no such thing');
+        throw new TerminalError('not supported');
       },
       result: 'error',
-      comesAgainMs: [],
+      laterCallsMs: [],
     },
-  ])('$name', async ({ outcome, result, comesAgainMs }) => {
+  ])('$name', async ({ outcome, result, laterCallsMs }) => {
     const timesMs: number[] = [];
-    const { clock, queue, metrics, stop, ended } = start(async () => {
+    const { clock, queue, metrics, stop, stopped } = start(async () => {
       timesMs.push(clock.monotonicMs());
       return outcome();
     });
     queue.add('a');
     await clock.advance(1_000);
-    expect(timesMs).toEqual([0, ...comesAgainMs]);
+    expect(timesMs).toEqual([0, ...laterCallsMs]);
     expect(new Set(metrics.reconciled.mock.calls.map(([each]) => each as string))).toEqual(new Set([result]));
     stop.abort();
-    await ended;
+    await stopped;
   });
 
-  it('forgets the failures after a success', async () => {
+  it('resets the backoff after a success', async () => {
     const outcomes = ['fails', 'fails', 'passes', 'fails', 'passes'];
     const timesMs: number[] = [];
     const { clock, queue } = start(async () => {
       timesMs.push(clock.monotonicMs());
       const outcome = outcomes.shift();
-      if (outcome === 'fails') throw REFUSED;
+      if (outcome === 'fails') throw FORBIDDEN;
       return { requeueAfterMs: 100 };
     });
     queue.add('a');
@@ -82,25 +87,25 @@ describe('an outcome of the reconciler', () => {
   });
 
   it.each([
-    { name: 'a refusal', thrown: REFUSED, fields: { reason: 'Forbidden', error: REFUSED.message } },
+    { name: 'a KubeError', thrown: FORBIDDEN, fields: { reason: 'Forbidden', error: FORBIDDEN.message } },
     {
-      name: 'a terminal error',
-      thrown: new TerminalError('no such thing'),
-      fields: { isTerminal: true, reason: 'TerminalError', error: 'no such thing' },
+      name: 'a TerminalError',
+      thrown: new TerminalError('not supported'),
+      fields: { isTerminal: true, reason: 'TerminalError', error: 'not supported' },
     },
     {
-      name: 'a mistake',
-      thrown: new TypeError('x is no function'),
+      name: 'an unexpected error, with its stack',
+      thrown: new TypeError('x is not a function'),
       fields: {
         reason: 'TypeError',
-        error: 'x is no function',
+        error: 'x is not a function',
         stack: expect.stringContaining('controller.test') as string,
       },
     },
     {
-      name: 'no error at all',
+      name: 'a thrown value that is not an Error',
       thrown: Object.create(null) as unknown,
-      fields: { reason: 'NoError', error: 'thrown: object' },
+      fields: { reason: 'NoError', error: 'thrown value is not an Error: object' },
     },
   ])('logs one line: $name', async ({ thrown, fields }) => {
     const { clock, queue, log } = start(() => Promise.reject(thrown));
@@ -114,21 +119,21 @@ describe('an outcome of the reconciler', () => {
     ]);
   });
 
-  it('survives a reconciler that throws before it gives a promise', async () => {
+  it('retries when the reconciler throws synchronously', async () => {
     const reconcile = vi.fn<Reconcile>(() => {
-      throw new TypeError('x is no function');
+      throw new TypeError('x is not a function');
     });
-    const { clock, queue, stop, ended } = start(reconcile);
+    const { clock, queue, stop, stopped } = start(reconcile);
     queue.add('a');
     await clock.advance(5);
     expect(reconcile).toHaveBeenCalledTimes(2);
     stop.abort();
-    await ended;
+    await stopped;
   });
 });
 
-it('works on as many keys at a time as it has workers', async () => {
-  const { clock, queue, metrics, stop, ended } = start(
+it('reconciles as many keys at a time as it has workers', async () => {
+  const { clock, queue, metrics, stop, stopped } = start(
     async (_key, signal) => {
       await clock.sleep(100, signal);
     },
@@ -142,10 +147,10 @@ it('works on as many keys at a time as it has workers', async () => {
   expect(metrics.reconciled.mock.calls).toEqual(Array.from({ length: 5 }, () => ['success', 100]));
   expect(metrics.activeWorkers).toHaveBeenLastCalledWith(0);
   stop.abort();
-  await ended;
+  await stopped;
 });
 
-it('ends a call whose time is up, and tries again', async () => {
+it('aborts a call that times out, and retries it', async () => {
   const reconcile = vi.fn<Reconcile>(hang);
   const { clock, queue, metrics } = start(reconcile, { reconcileTimeoutMs: 1_000 });
   queue.add('a');
@@ -154,10 +159,10 @@ it('ends a call whose time is up, and tries again', async () => {
   expect(reconcile).toHaveBeenCalledTimes(2);
 });
 
-describe('the end', () => {
-  it('waits for the call under way, and leaves its key in the queue without a failure', async () => {
+describe('stopping', () => {
+  it('waits for the call in progress and requeues its key without counting a failure', async () => {
     let isCleanedUp = false;
-    const { clock, queue, log, stop, ended } = start(async (key, signal) => {
+    const { clock, queue, log, stop, stopped } = start(async (key, signal) => {
       await hang(key, signal).catch(() => undefined);
       await clock.sleep(100, new AbortController().signal);
       isCleanedUp = true;
@@ -168,31 +173,31 @@ describe('the end', () => {
     await clock.advance(1);
     stop.abort();
     await clock.advance(100);
-    await ended;
+    await stopped;
     expect(isCleanedUp).toBe(true);
     expect(log.error).not.toHaveBeenCalled();
     const { signal } = new AbortController();
     expect([await queue.get(signal), await queue.get(signal)]).toEqual(['b', 'a']);
   });
 
-  it('does not begin what was handed over just before', async () => {
+  it('does not reconcile a key handed over just before the stop', async () => {
     const reconcile = vi.fn<Reconcile>();
-    const { clock, queue, stop, ended } = start(reconcile);
+    const { clock, queue, stop, stopped } = start(reconcile);
     await clock.advance(1);
     queue.add('a');
     stop.abort();
-    await ended;
+    await stopped;
     expect(reconcile).not.toHaveBeenCalled();
     expect(queue.depth).toBe(1);
   });
 
-  it('comes when the queue is shut down and worked off', async () => {
+  it('resolves once the queue is shut down and empty', async () => {
     const reconcile = vi.fn<Reconcile>();
-    const { queue, ended } = start(reconcile);
+    const { queue, stopped } = start(reconcile);
     queue.add('a');
     queue.add('b');
     queue.shutDown();
-    await ended;
+    await stopped;
     expect(reconcile.mock.calls.map(([key]) => key)).toEqual(['a', 'b']);
   });
 });

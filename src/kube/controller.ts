@@ -1,5 +1,5 @@
 import type { Clock } from '../clock/clock.ts';
-import { faultOf } from './fault.ts';
+import { errorFields } from './error-fields.ts';
 import { KubeError, type KubeLogger } from './kube-client.ts';
 import type { WorkQueue } from './work-queue.ts';
 
@@ -7,23 +7,23 @@ export type ReconcileResult = { readonly requeueAfterMs?: number | undefined } |
 
 export interface Reconciler {
   /**
-   * Brings the world nearer to what the object asks for. What comes of it:
+   * Brings the actual state closer to the desired state of the object.
    *
-   * | outcome | then |
+   * | outcome | effect |
    * |---|---|
-   * | resolves | nothing, until the key is added again |
-   * | resolves with `requeueAfterMs` | again after that time |
-   * | throws | again, ever later with each failure in a row |
-   * | throws a {@link TerminalError} | nothing, until the key is added again: no later attempt can mend it |
-   * | throws once `signal` has aborted with the controller's | the key goes back into the queue; not a failure |
+   * | resolves | done until the key is added again |
+   * | resolves with `requeueAfterMs` | the key is added again after this delay |
+   * | throws | retried with exponential backoff |
+   * | throws a {@link TerminalError} | not retried until the key is added again |
+   * | throws after the controller is stopped | the key is added again; not counted as a failure |
    *
-   * @param key never with two calls at a time.
-   * @param signal aborts when the controller ends, and when the time for one call is up.
+   * @param key calls for the same key never overlap.
+   * @param signal aborts when the controller stops or the call times out.
    */
   reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult>;
 }
 
-/** No attempt can succeed before the object changes. */
+/** An error that retries cannot fix: the object has to change first. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
 }
@@ -33,32 +33,32 @@ export interface ControllerMetrics {
   activeWorkers(workers: number): void;
 }
 
-/** The label values of `controller_runtime_reconcile_total`. */
+/** Values of the `result` label of `controller_runtime_reconcile_total`. */
 export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after';
 
 export interface ControllerOptions {
   readonly name: string;
-  /** Not shut down here: whoever made it does that. */
+  /** The caller shuts it down. */
   readonly queue: WorkQueue;
-  /** How many keys are worked on at a time. */
+  /** Maximum number of concurrent reconciles. */
   readonly workers: number;
   readonly reconciler: Reconciler;
   readonly clock: Clock;
   readonly log: KubeLogger;
-  /** For one call of the reconciler. Default 120,000. */
+  /** Time limit for one call of the reconciler. Default 120,000. */
   readonly reconcileTimeoutMs?: number;
   readonly metrics?: ControllerMetrics | undefined;
 }
 
 /**
- * Works the queue off until `signal` aborts or the queue is shut down and empty, and resolves when the last call of the
- * reconciler has ended. Never rejects for a fault of the reconciler.
+ * Reconciles keys from the queue until `signal` aborts or the queue is shut down and empty. Resolves when all calls of
+ * the reconciler have returned. Errors of the reconciler never reject it.
  */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { queue, workers, metrics } = options;
   let active = 0;
 
-  async function work(): Promise<void> {
+  async function runWorker(): Promise<void> {
     for (let key = await queue.get(signal); key !== undefined; key = await queue.get(signal)) {
       metrics?.activeWorkers(++active);
       try {
@@ -70,7 +70,7 @@ export async function runController(options: ControllerOptions, signal: AbortSig
     }
   }
 
-  await Promise.all(Array.from({ length: workers }, work));
+  await Promise.all(Array.from({ length: workers }, runWorker));
 }
 
 async function reconcileOnce(options: ControllerOptions, key: string, signal: AbortSignal): Promise<void> {
@@ -79,7 +79,7 @@ async function reconcileOnce(options: ControllerOptions, key: string, signal: Ab
   using deadline = clock.deadline(reconcileTimeoutMs, signal);
   let outcome: ReconcileOutcome;
   try {
-    // A key may have been handed over just before the end.
+    // A worker may have received the key just before the stop.
     signal.throwIfAborted();
     const result = await reconciler.reconcile(key, deadline.signal);
     outcome = settle(queue, key, result?.requeueAfterMs);
@@ -107,10 +107,10 @@ function recover(
     return 'requeue';
   }
   const isTerminal = error instanceof TerminalError;
-  // One that nobody foresaw is a mistake of ours, and is found by its stack.
-  const isForeseen = isTerminal || error instanceof KubeError || !(error instanceof Error);
-  const stack = isForeseen ? undefined : error.stack;
-  log.error({ controller: name, key, isTerminal, ...faultOf(error), stack }, 'reconcile failed');
+  // Any other error is a bug, so log its stack.
+  const isExpected = isTerminal || error instanceof KubeError || !(error instanceof Error);
+  const stack = isExpected ? undefined : error.stack;
+  log.error({ controller: name, key, isTerminal, ...errorFields(error), stack }, 'reconcile failed');
   if (isTerminal) queue.forget(key);
   else queue.addRateLimited(key);
   return 'error';

@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { FakeApiServer, type FakeKubeClient, hang, refusal } from '../../test/support/fake-api-server.ts';
+import { FakeApiServer, type FakeKubeClient, hang, kubeError } from '../../test/support/fake-api-server.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
 import { EventRecorder, type RecordedEvent } from './event-recorder.ts';
 
@@ -27,7 +27,7 @@ interface Recorder {
   readonly events: EventRecorder;
   readonly log: Record<'debug' | 'info' | 'warn' | 'error', ReturnType<typeof vi.fn>>;
   readonly metrics: { recorded: ReturnType<typeof vi.fn>; dropped: ReturnType<typeof vi.fn> };
-  /** Lets what was recorded be written. */
+  /** Lets the recorder write its queued Events. */
   readonly settle: () => Promise<unknown>;
 }
 
@@ -52,12 +52,12 @@ function setUp({ maxQueued }: { maxQueued?: number } = {}): Recorder {
   return { clock, server, client, events, log, metrics, settle: () => clock.advance(0) };
 }
 
-function about(uid: string, more: Partial<RecordedEvent> = {}): RecordedEvent {
-  return { ...FAILED, ...more, regarding: { ...FAILED.regarding, uid, name: uid } };
+function about(uid: string, overrides: Partial<RecordedEvent> = {}): RecordedEvent {
+  return { ...FAILED, ...overrides, regarding: { ...FAILED.regarding, uid, name: uid } };
 }
 
-describe('an event', () => {
-  it('is made in the namespace of what it regards', async () => {
+describe('an Event', () => {
+  it('is created in the namespace of the object it regards', async () => {
     const { server, events, metrics, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -80,7 +80,7 @@ describe('an event', () => {
     expect(metrics.recorded).toHaveBeenCalledTimes(1);
   });
 
-  it('goes to the default namespace when it regards something without one', async () => {
+  it('is created in the default namespace if the object is cluster-scoped', async () => {
     const { server, events, settle } = setUp();
     events.record({ ...FAILED, regarding: { kind: 'Namespace', name: 'storage' } });
     await settle();
@@ -88,10 +88,10 @@ describe('an event', () => {
   });
 
   it.each([
-    { name: 'a short one', note: 'é'.repeat(512), bytes: 1_024, end: 'é' },
-    { name: 'a long one', note: 'é'.repeat(513), bytes: 1_023, end: 'é…' },
-    { name: 'a long one of wide characters', note: '𝄞'.repeat(2_000), bytes: 1_023, end: '𝄞…' },
-  ])('has a note of at most 1,024 bytes: $name', async ({ note, bytes, end }) => {
+    { name: 'not cut at the limit', note: 'é'.repeat(512), bytes: 1_024, end: 'é' },
+    { name: 'cut above the limit', note: 'é'.repeat(513), bytes: 1_023, end: 'é…' },
+    { name: 'cut between 4-byte characters', note: '𝄞'.repeat(2_000), bytes: 1_023, end: '𝄞…' },
+  ])('has a note of at most 1,024 bytes, $name', async ({ note, bytes, end }) => {
     const { server, events, settle } = setUp();
     events.record({ ...FAILED, note });
     await settle();
@@ -101,7 +101,7 @@ describe('an event', () => {
   });
 
   it.each(['a'.repeat(253), `${'a'.repeat(235)}-.b`])(
-    'has a name that is none too long: %s',
+    'has a valid name of at most 253 characters for the object %s',
     async (name) => {
       const { server, events, settle } = setUp();
       events.record({ ...FAILED, regarding: { ...FAILED.regarding, name } });
@@ -114,7 +114,7 @@ describe('an event', () => {
 });
 
 describe('a series', () => {
-  it('is one Event with its times and its newest note', async () => {
+  it('is one Event with its count and newest note', async () => {
     const { clock, server, events, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -133,11 +133,11 @@ describe('a series', () => {
   });
 
   it.each([
-    { name: 'of another reason', other: { ...FAILED, reason: 'Timeout' } },
-    { name: 'of another type', other: { ...FAILED, type: 'Normal' as const } },
-    { name: 'of another action', other: { ...FAILED, action: 'CleanUp' } },
+    { name: 'with another reason', other: { ...FAILED, reason: 'Timeout' } },
+    { name: 'with another type', other: { ...FAILED, type: 'Normal' as const } },
+    { name: 'with another action', other: { ...FAILED, action: 'CleanUp' } },
     { name: 'about another object', other: about('uid-2') },
-  ])('has no event $name', async ({ other }) => {
+  ])('does not include an event $name', async ({ other }) => {
     const { server, events, settle } = setUp();
     events.record(FAILED);
     events.record(other);
@@ -145,7 +145,7 @@ describe('a series', () => {
     expect(server.list(PATH)).toHaveLength(2);
   });
 
-  it('ends when the event has not happened for 6 minutes', async () => {
+  it('ends after 6 minutes without an occurrence', async () => {
     const { clock, server, events, settle } = setUp();
     events.record(FAILED);
     await clock.advance(360_001);
@@ -154,7 +154,7 @@ describe('a series', () => {
     expect(server.list(PATH)).toHaveLength(2);
   });
 
-  it('is made again when its Event is gone', async () => {
+  it('creates its Event again if it was deleted', async () => {
     const { server, events, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -164,10 +164,10 @@ describe('a series', () => {
     expect(server.list(PATH)).toMatchObject([{ note: 'Trace 2', series: { count: 2 } }]);
   });
 
-  it('is written once for all times that it happened while it waited', async () => {
+  it('is written once for all occurrences while it was queued', async () => {
     const { client, server, events, settle } = setUp();
     events.record(about('uid-2'));
-    for (let time = 1; time <= 100; time += 1) events.record({ ...FAILED, note: `Trace ${time}` });
+    for (let count = 1; count <= 100; count += 1) events.record({ ...FAILED, note: `Trace ${count}` });
     await settle();
     expect(client.requests).toHaveLength(2);
     expect(server.list(PATH)[1]).toMatchObject({ note: 'Trace 100', series: { count: 100 } });
@@ -175,11 +175,11 @@ describe('a series', () => {
   });
 });
 
-describe('against floods', () => {
-  it('writes 25 about one object, then one in 5 minutes, and still counts all', async () => {
+describe('rate limit', () => {
+  it('allows 25 writes per object, then one every 5 minutes, and counts all occurrences', async () => {
     const { clock, client, server, events, log, settle } = setUp();
     const writes = (): number => client.requests.filter(({ method }) => method === 'PATCH').length;
-    for (let time = 0; time < 100; time += 1) {
+    for (let count = 0; count < 100; count += 1) {
       events.record(FAILED);
       await settle();
     }
@@ -203,7 +203,7 @@ describe('against floods', () => {
     expect(client.requests.at(-1)?.body).toMatchObject({ series: { count: 101 } });
   });
 
-  it('drops what comes on top of a full queue, and says so once', async () => {
+  it('drops Events when the queue is full, and logs it once', async () => {
     const { client, events, log, metrics, settle } = setUp({ maxQueued: 10 });
     client.onRequest = hang;
     for (let object = 0; object < 100; object += 1) events.record(about(`uid-${object}`));
@@ -214,15 +214,15 @@ describe('against floods', () => {
   });
 });
 
-describe('when it cannot be written', () => {
+describe('failed writes', () => {
   it.each([
-    { name: 'no answer', fault: refusal(0, 'ConnectionFailed') },
-    { name: 'a server in trouble', fault: refusal(503, 'ServiceUnavailable') },
-    { name: 'too many requests', fault: refusal(429, 'TooManyRequests') },
-  ])('an event is tried again: $name', async ({ fault }) => {
+    { name: 'no response', error: kubeError(0, 'ConnectionFailed') },
+    { name: 'a 503', error: kubeError(503, 'ServiceUnavailable') },
+    { name: 'a 429', error: kubeError(429, 'TooManyRequests') },
+  ])('are retried after $name', async ({ error }) => {
     const { clock, client, server, events } = setUp();
     client.onRequest = () => {
-      throw fault;
+      throw error;
     };
     events.record(FAILED);
     await clock.advance(20_000);
@@ -233,10 +233,10 @@ describe('when it cannot be written', () => {
     expect(events.dropped).toBe(0);
   });
 
-  it('is dropped after 12 attempts, so that the next has its turn', async () => {
+  it('are dropped after 12 attempts, and the next Event is written', async () => {
     const { clock, client, server, events, log } = setUp();
     client.onRequest = ({ body }) => {
-      if (JSON.stringify(body).includes('uid-1')) throw refusal(500, 'InternalError');
+      if (JSON.stringify(body).includes('uid-1')) throw kubeError(500, 'InternalError');
     };
     events.record(FAILED);
     events.record(about('uid-2'));
@@ -248,30 +248,30 @@ describe('when it cannot be written', () => {
   });
 
   it.each([
-    { name: 'no rights', fault: refusal(403, 'Forbidden') },
-    { name: 'no such namespace', fault: refusal(404, 'NotFound') },
-    { name: 'not accepted', fault: refusal(422, 'Invalid') },
-  ])('is dropped at once where no attempt can help, and logged once: $name', async ({ fault }) => {
+    { name: 'Forbidden', error: kubeError(403, 'Forbidden') },
+    { name: 'NotFound', error: kubeError(404, 'NotFound') },
+    { name: 'Invalid', error: kubeError(422, 'Invalid') },
+  ])('are dropped at once after $name, and logged once', async ({ error }) => {
     const { client, events, log, settle } = setUp();
     client.onRequest = () => {
-      throw fault;
+      throw error;
     };
     for (let object = 0; object < 5; object += 1) events.record(about(`uid-${object}`));
     await settle();
     expect(client.requests).toHaveLength(5);
     expect(events.dropped).toBe(5);
     expect(log.warn.mock.calls).toEqual([
-      [{ reason: fault.reason, error: fault.message, dropped: 1 }, 'an Event was dropped'],
+      [{ reason: error.reason, error: error.message, dropped: 1 }, 'an Event was dropped'],
     ]);
   });
 
-  it('makes no second Event when the answer was lost', async () => {
+  it('do not create a second Event if only the response was lost', async () => {
     const { clock, client, server, events } = setUp();
     let isLost = false;
-    client.onAnswer = () => {
+    client.onResponse = () => {
       if (isLost) return;
       isLost = true;
-      throw refusal(0, 'ConnectionFailed');
+      throw kubeError(0, 'ConnectionFailed');
     };
     events.record(FAILED);
     events.record({ ...FAILED, note: 'Trace 2' });
@@ -282,15 +282,15 @@ describe('when it cannot be written', () => {
   });
 });
 
-describe('the end', () => {
-  it('flushes what waits', async () => {
+describe('shutdown', () => {
+  it('flushes queued Events', async () => {
     const { server, events } = setUp();
     for (let object = 0; object < 5; object += 1) events.record(about(`uid-${object}`));
     await events.flush(NEVER);
     expect(server.list(PATH)).toHaveLength(5);
   });
 
-  it('flushes no longer than it is told, and closes without an answer', async () => {
+  it('stops flushing on abort, and closes while a request hangs', async () => {
     const { clock, client, events, settle } = setUp();
     client.onRequest = hang;
     events.record(FAILED);
@@ -302,7 +302,7 @@ describe('the end', () => {
     await flushed;
     await events.close();
     expect(events.dropped).toBe(2);
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
     events.record(about('uid-3'));
     await settle();
     expect(client.requests).toHaveLength(1);

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock/clock.ts';
-import { orAborted } from './abort.ts';
-import { type Fault, faultOf } from './fault.ts';
+import { abortable } from './abort.ts';
+import { type ErrorFields, errorFields } from './error-fields.ts';
 import { hasReason, type KubeClient, KubeError, type KubeLogger } from './kube-client.ts';
 import { microTime } from './micro-time.ts';
 import type { KubeObject, ObjectReference, ResourceType } from './objects.ts';
@@ -9,83 +9,85 @@ import { createObject, patchObject } from './resources.ts';
 export interface EventRecorderOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** In [0, 1): names and jitter. */
+  /** Random number in [0, 1), for names and jitter. */
   readonly random: () => number;
   readonly log: KubeLogger;
-  /** Such as `example.com/controller`. */
+  /** Controller name, such as `example.com/controller`. */
   readonly reportingController: string;
-  /** Such as the Pod's name; cut to 128 characters. */
+  /** Instance name, such as the Pod's. Cut to 128 characters. */
   readonly reportingInstance: string;
-  /** Events that wait to be written; what comes on top is dropped. Default 1,000, as in client-go. */
+  /** Maximum number of queued Events. Further ones are dropped. Default 1,000, as in client-go. */
   readonly maxQueued?: number;
   readonly metrics?: EventMetrics | undefined;
 }
 
 export interface EventMetrics {
-  /** Written: made, or made to tell of one more time. */
+  /** Called when an Event is created or its series updated. */
   recorded(): void;
+  /** Called when an Event is dropped. */
   dropped(): void;
 }
 
 export interface RecordedEvent {
   readonly regarding: ObjectReference;
   readonly type: 'Normal' | 'Warning';
-  /** One word: why the action was taken. At most 128 characters, as the action. */
+  /** Reason for the action, in one word. Maximum 128 characters. */
   readonly reason: string;
-  /** One word: what was done, or failed. */
+  /** Action that was taken or failed, in one word. Maximum 128 characters. */
   readonly action: string;
-  /** For people; cut to 1,024 bytes. */
+  /** Message for users. Cut to 1,024 bytes. */
   readonly note: string;
 }
 
 export const EVENT: ResourceType = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event' };
-/** The same objects as {@link EVENT}, with `note` called `message`. */
+/** The same objects as {@link EVENT}, but `note` is called `message`. */
 const CORE_EVENT: ResourceType = { group: '', version: 'v1', plural: 'events', kind: 'Event' };
 
-/** An event with all the times that it happened. */
+/** Repeated occurrences of one event, written as one Event object. */
 interface Series {
   readonly event: RecordedEvent;
   readonly namespace: string;
   readonly name: string;
-  /** Wall time. */
+  /** First occurrence, wall time. */
   readonly firstMs: number;
+  /** Last occurrence, wall time. */
   lastMs: number;
-  /** Of the last time; people look for what is new. */
+  /** Note of the last occurrence. */
   note: string;
   count: number;
   isCreated: boolean;
-  usedMs: number;
+  lastUsedMs: number;
 }
 
-/** How much may still be written about one object. */
-interface Allowance {
+/** Rate limit for Events about one object. */
+interface TokenBucket {
   tokens: number;
-  usedMs: number;
+  lastUsedMs: number;
 }
 
-/** After this long without it, an event begins anew. Source: client-go, tools/events, finishTime. */
+/** A series ends after this time without an occurrence. Source: client-go, tools/events, finishTime. */
 const SERIES_WINDOW_MS = 360_000;
 /** Source: client-go, tools/record/events_cache.go, defaultSpamBurst and defaultSpamQPS. */
 const BURST = 25;
-const REFILL_MS = 300_000;
+const REFILL_INTERVAL_MS = 300_000;
 /** Source: client-go, tools/record/events_cache.go, maxLruCacheEntries. */
 const MAX_CACHED = 4_096;
 /** Source: client-go, tools/events, maxTriesPerEvent. */
 const MAX_TRIES = 12;
 const FIRST_BACKOFF_MS = 500;
 const MAX_BACKOFF_MS = 10_000;
-/** The same complaint is logged no more often. */
+/** Minimum time between two log lines about drops for the same reason. */
 const LOG_PERIOD_MS = 360_000;
 
-/** Bytes, though the API server's message says characters. Source: pkg/apis/core/validation/events.go. */
+/** In bytes, although the API server's error message says characters. Source: pkg/apis/core/validation/events.go. */
 const MAX_NOTE_BYTES = 1_024;
 const MAX_INSTANCE_LENGTH = 128;
 const MAX_NAME_LENGTH = 253;
 
 /**
- * Writes Events in the background, one after another; whoever records one never waits and never fails. An event that
- * happens again within 6 minutes becomes one more of its series. About one object at most 25 are written in a row, and
- * then one in 5 minutes; a series counts also what was not written.
+ * Writes Events in the background, one at a time. Recording never blocks or fails. Occurrences within 6 minutes of the
+ * previous one are added to its series. Per object, up to 25 writes are allowed at once, then one every 5 minutes. The
+ * series count includes occurrences that were not written.
  */
 export class EventRecorder {
   readonly #client: KubeClient;
@@ -96,11 +98,12 @@ export class EventRecorder {
   readonly #reportingInstance: string;
   readonly #maxQueued: number;
   readonly #metrics: EventMetrics | undefined;
-  /** Both in the order of their last use. */
+  /** Least recently used first, like `#buckets`. */
   readonly #series = new Map<string, Series>();
-  readonly #allowances = new Map<string, Allowance>();
+  readonly #buckets = new Map<string, TokenBucket>();
   readonly #queue = new Set<Series>();
-  readonly #toldMs = new Map<string, number>();
+  /** When a drop was last logged, by reason. Monotonic. */
+  readonly #loggedMs = new Map<string, number>();
   readonly #closing = new AbortController();
   #writing: Promise<void> | undefined;
   #dropped = 0;
@@ -116,18 +119,18 @@ export class EventRecorder {
     this.#metrics = options.metrics;
   }
 
-  /** Events for which nothing was written. */
+  /** Number of dropped Events. */
   get dropped(): number {
     return this.#dropped;
   }
 
   record(event: RecordedEvent): void {
-    const series = this.#countIn(event);
-    // What waits to be written tells of this time, too.
+    const series = this.#addToSeries(event);
+    // The queued write will include this occurrence.
     if (this.#queue.has(series)) return;
     if (this.#queue.size >= this.#maxQueued) {
-      this.#drop({ reason: 'QueueFull', error: `${this.#maxQueued} Events wait to be written` });
-    } else if (!this.#isAllowed(event.regarding)) {
+      this.#drop({ reason: 'QueueFull', error: `the queue is full with ${this.#maxQueued} Events` });
+    } else if (!this.#takeToken(event.regarding)) {
       this.#drop({ reason: 'TooMany', error: `more than ${BURST} Events about one object` });
     } else {
       this.#queue.add(series);
@@ -135,36 +138,36 @@ export class EventRecorder {
     }
   }
 
-  /** Resolves when all is written or dropped, and also when `signal` aborts. */
+  /** Resolves when all Events are written or dropped, or when `signal` aborts. */
   async flush(signal: AbortSignal): Promise<void> {
     if (this.#writing === undefined) return;
-    await orAborted(this.#writing, signal).catch(() => undefined);
+    await abortable(this.#writing, signal).catch(() => undefined);
   }
 
-  /** Drops what is not written yet. Flush first. */
+  /** Drops the Events that are not written yet. Call `flush` first. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#writing;
   }
 
-  #countIn(event: RecordedEvent): Series {
+  #addToSeries(event: RecordedEvent): Series {
     const { regarding, reason, type, action } = event;
     const key = JSON.stringify([idOf(regarding), reason, type, action]);
     const nowMs = this.#clock.monotonicMs();
-    trim(this.#series, nowMs - SERIES_WINDOW_MS);
-    const series = this.#series.get(key) ?? this.#begin(event);
+    evict(this.#series, nowMs - SERIES_WINDOW_MS);
+    const series = this.#series.get(key) ?? this.#startSeries(event);
     series.count += 1;
-    series.note = clip(event.note, MAX_NOTE_BYTES);
+    series.note = truncate(event.note, MAX_NOTE_BYTES);
     series.lastMs = this.#clock.now();
-    series.usedMs = nowMs;
+    series.lastUsedMs = nowMs;
     putLast(this.#series, key, series);
     return series;
   }
 
-  #begin(event: RecordedEvent): Series {
+  #startSeries(event: RecordedEvent): Series {
     const { namespace = 'default', name = '' } = event.regarding;
     const suffix = `.${this.#randomHex()}${this.#randomHex()}`;
-    // Ours, not the server's: an attempt whose answer was lost makes no second Event when it is made again.
+    // Not `generateName`: a retry after a lost response must not create a second Event.
     const prefix = name.slice(0, MAX_NAME_LENGTH - suffix.length).replace(/[^a-z0-9]+$/, '');
     const nowMs = this.#clock.now();
     return {
@@ -176,7 +179,7 @@ export class EventRecorder {
       note: '',
       count: 0,
       isCreated: false,
-      usedMs: 0,
+      lastUsedMs: 0,
     };
   }
 
@@ -186,20 +189,20 @@ export class EventRecorder {
       .padStart(8, '0');
   }
 
-  /** A token bucket for each object. */
-  #isAllowed(regarding: ObjectReference): boolean {
+  /** Takes a token from the object's bucket. @returns false if the bucket is empty. */
+  #takeToken(regarding: ObjectReference): boolean {
     const key = idOf(regarding);
     const nowMs = this.#clock.monotonicMs();
-    trim(this.#allowances, nowMs - BURST * REFILL_MS);
-    const before = this.#allowances.get(key) ?? { tokens: BURST, usedMs: nowMs };
-    const tokens = Math.min(BURST, before.tokens + (nowMs - before.usedMs) / REFILL_MS);
+    evict(this.#buckets, nowMs - BURST * REFILL_INTERVAL_MS);
+    const bucket = this.#buckets.get(key) ?? { tokens: BURST, lastUsedMs: nowMs };
+    const tokens = Math.min(BURST, bucket.tokens + (nowMs - bucket.lastUsedMs) / REFILL_INTERVAL_MS);
     const isAllowed = tokens >= 1;
-    putLast(this.#allowances, key, { tokens: isAllowed ? tokens - 1 : tokens, usedMs: nowMs });
+    putLast(this.#buckets, key, { tokens: isAllowed ? tokens - 1 : tokens, lastUsedMs: nowMs });
     return isAllowed;
   }
 
   async #writeAll(): Promise<void> {
-    // Also those that are added meanwhile.
+    // The loop includes series that are queued while it runs.
     for (const series of this.#queue) {
       this.#queue.delete(series);
       await this.#deliver(series);
@@ -215,8 +218,8 @@ export class EventRecorder {
         this.#metrics?.recorded();
         return;
       } catch (error) {
-        if (signal.aborted || attempt === MAX_TRIES || !mayPass(error)) {
-          this.#drop(faultOf(error));
+        if (signal.aborted || attempt === MAX_TRIES || !isRetryable(error)) {
+          this.#drop(errorFields(error));
           return;
         }
         await this.#clock.sleep(this.#backoffMs(attempt), signal).catch(() => undefined);
@@ -234,7 +237,7 @@ export class EventRecorder {
       await this.#update(series, signal);
     } catch (error) {
       if (!hasReason(error, 'NotFound')) throw error;
-      // Events live for an hour, or less.
+      // The API server deletes Events after an hour or less.
       await this.#create(series, signal);
     }
   }
@@ -257,14 +260,14 @@ export class EventRecorder {
     try {
       await createObject(this.#client, EVENT, object, signal);
     } catch (error) {
-      // By an earlier attempt, whose answer was lost.
+      // An earlier attempt created it, but its response was lost.
       if (!hasReason(error, 'AlreadyExists')) throw error;
     }
   }
 
   /**
-   * By the core API: `events.k8s.io/v1` lets nobody change a note. So `kubectl describe` has one line for a series,
-   * and there the newest note, whose trace can still be found; not the first one, nor a line for each time.
+   * Uses the core API because `events.k8s.io/v1` does not allow changes to the note. `kubectl describe` then shows one
+   * line per series with the newest note, whose trace is the most likely to be still stored.
    */
   async #update(series: Series, signal: AbortSignal): Promise<void> {
     const { namespace, name, note } = series;
@@ -277,13 +280,13 @@ export class EventRecorder {
     );
   }
 
-  #drop(fault: Fault): void {
+  #drop(cause: ErrorFields): void {
     this.#dropped += 1;
     this.#metrics?.dropped();
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - (this.#toldMs.get(fault.reason) ?? -Infinity) < LOG_PERIOD_MS) return;
-    this.#toldMs.set(fault.reason, nowMs);
-    this.#log.warn({ ...fault, dropped: this.#dropped }, 'an Event was dropped');
+    if (nowMs - (this.#loggedMs.get(cause.reason) ?? -Infinity) < LOG_PERIOD_MS) return;
+    this.#loggedMs.set(cause.reason, nowMs);
+    this.#log.warn({ ...cause, dropped: this.#dropped }, 'an Event was dropped');
   }
 
   #backoffMs(attempt: number): number {
@@ -299,13 +302,13 @@ function seriesOf({ count, lastMs }: Series): object {
   return count < 2 ? {} : { series: { count, lastObservedTime: microTime(lastMs) } };
 }
 
-/** What a refusal by the rules tells once, it tells each time. */
-function mayPass(error: unknown): boolean {
+/** True for no response, 429 and 5xx. A retry would not change any other response. */
+function isRetryable(error: unknown): boolean {
   return error instanceof KubeError && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 
-/** At most `maxBytes` of UTF-8, and no part of a character. */
-function clip(text: string, maxBytes: number): string {
+/** Cuts `text` to `maxBytes` of UTF-8 without splitting a character. */
+function truncate(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text;
   const ellipsis = '…';
   const room = new Uint8Array(maxBytes - Buffer.byteLength(ellipsis));
@@ -318,10 +321,10 @@ function putLast<T>(cache: Map<string, T>, key: string, value: T): void {
   cache.set(key, value);
 }
 
-/** Removes what was used last before `minUsedMs`, and the oldest ones of too many. */
-function trim(cache: Map<string, { usedMs: number }>, minUsedMs: number): void {
-  for (const [key, { usedMs }] of cache) {
-    if (usedMs >= minUsedMs && cache.size < MAX_CACHED) return;
+/** Evicts entries last used before `minLastUsedMs`, and the oldest ones if the cache is full. */
+function evict(cache: Map<string, { lastUsedMs: number }>, minLastUsedMs: number): void {
+  for (const [key, { lastUsedMs }] of cache) {
+    if (lastUsedMs >= minLastUsedMs && cache.size < MAX_CACHED) return;
     cache.delete(key);
   }
 }

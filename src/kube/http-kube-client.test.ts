@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { createAuthority } from '../../deploy/local/certificates.ts';
 import { bodyOf, closedPort, serveHttp } from '../../test/support/http-server.ts';
 import type { Clock } from '../clock/clock.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
@@ -21,7 +21,7 @@ const POST: KubeRequest = { method: 'POST', path: '/api/v1/nodes', body: { kind:
 
 type Cluster = Partial<KubeConfig['clusters'][number]>;
 type User = Partial<KubeConfig['users'][number]>;
-type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => void;
+type Handler = (request: http.IncomingMessage, response: http.ServerResponse) => void;
 
 function configFor(server: string, user: User = {}, cluster: Cluster = {}): KubeConfig {
   const config = new KubeConfig();
@@ -50,7 +50,7 @@ async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
   return error as KubeError;
 }
 
-async function all(stream: AsyncIterable<unknown>): Promise<unknown[]> {
+async function collect(stream: AsyncIterable<unknown>): Promise<unknown[]> {
   return Array.fromAsync(stream);
 }
 
@@ -60,7 +60,7 @@ async function temporaryDir(): Promise<string> {
   return dir.path;
 }
 
-/** A command of the kubeconfig that counts its runs in a file, and prints what `print` makes of `runs`. */
+/** User whose exec command counts its runs in a file, then runs the code `print`, which can use `runs`. */
 async function execUser(print: string): Promise<User> {
   const file = join(await temporaryDir(), 'runs');
   const script = `const fs = require('node:fs');
@@ -74,11 +74,11 @@ function printToken(expiry: string): string {
   return `console.log(JSON.stringify({ status: { token: 'token-' + runs, expirationTimestamp: '${expiry}' } }));`;
 }
 
-/** Answers the n-th request by the n-th answer, and all later ones by the last. */
-function inTurn(...answers: Answer[]): Answer {
+/** Uses one handler per request, in order, and the last one for all further requests. */
+function inOrder(...handlers: Handler[]): Handler {
   let next = 0;
   return (request, response) => {
-    answers[Math.min(next, answers.length - 1)]?.(request, response);
+    handlers[Math.min(next, handlers.length - 1)]?.(request, response);
     next += 1;
   };
 }
@@ -86,20 +86,20 @@ function inTurn(...answers: Answer[]): Answer {
 function status(
   code: number,
   { headers = {}, body = '{}' }: { headers?: object; body?: string } = {},
-): Answer {
+): Handler {
   return (_request, response) => {
     response.writeHead(code, { ...headers }).end(body);
   };
 }
 
 const ok = status(200, { body: '{"ok":true}' });
-const hang: Answer = () => undefined;
-const cut: Answer = (request) => {
+const hang: Handler = () => undefined;
+const dropConnection: Handler = (request) => {
   request.socket.destroy();
 };
 
-describe('a request', () => {
-  it('goes out as JSON, with its query, below the path of the server', async () => {
+describe('request', () => {
+  it('sends JSON and the query to a path below that of the server', async () => {
     let body: Buffer | undefined;
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then((bytes) => {
@@ -123,18 +123,18 @@ describe('a request', () => {
     expect(body?.toString()).toBe('{"kind":"Node"}');
   });
 
-  it('shares its TLS connection with those that come after it', async () => {
-    const authority = await makeAuthority('test');
+  it('reuses the TLS connection', async () => {
+    const authority = await createAuthority('test');
     const server = await serveHttp(ok, { tls: await authority.issue({}) });
     const caData = Buffer.from(authority.certificate).toString('base64');
     const client = clientFor(configFor(server.url, { token: 'a-token' }, { caData }));
     for (let count = 0; count < 1_000; count += 1) await client.request(GET, NEVER);
     expect(server.requests).toHaveLength(1_000);
-    // A connection is free only a moment after its answer: the request that comes at once opens another.
+    // A connection becomes free shortly after its response, so the next request may open a second one.
     expect(server.connections.length).toBeLessThanOrEqual(2);
   });
 
-  it('opens a bounded number of connections', async () => {
+  it('limits the number of connections', async () => {
     const waiting: http.ServerResponse[] = [];
     const server = await serveHttp((_request, response) => {
       waiting.push(response);
@@ -146,15 +146,17 @@ describe('a request', () => {
     expect(server.connections.length).toBeLessThanOrEqual(32);
   });
 
-  it('goes by the proxy of the kubeconfig', async () => {
+  it('uses the proxy of the kubeconfig', async () => {
     const proxy = await serveHttp(ok);
     const client = clientFor(configFor('http://kubernetes.test', {}, { proxyUrl: proxy.url }));
     await expect(client.request(GET, NEVER)).resolves.toEqual({ ok: true });
     expect(proxy.requests).toEqual(['GET http://kubernetes.test/api/v1/nodes']);
   });
 
-  it('tells its metrics of each attempt', async () => {
-    const server = await serveHttp(inTurn(status(429, { headers: { 'retry-after': '0' } }), ok, cut));
+  it('reports each attempt to its metrics', async () => {
+    const server = await serveHttp(
+      inOrder(status(429, { headers: { 'retry-after': '0' } }), ok, dropConnection),
+    );
     const seen: string[] = [];
     const metrics: KubeClientMetrics = {
       request(method, code, durationMs) {
@@ -169,8 +171,8 @@ describe('a request', () => {
   });
 });
 
-describe('a refusal', () => {
-  it('becomes an error with the reason and the message of the Status', async () => {
+describe('error response', () => {
+  it('throws an error with the reason and message of the Status', async () => {
     const body = JSON.stringify({
       kind: 'Status',
       reason: 'NotFound',
@@ -190,7 +192,7 @@ describe('a refusal', () => {
     { code: 418, reason: 'Unknown' },
     { code: 503, reason: 'ServiceUnavailable' },
   ])(
-    'of status $code without a Status is $reason, and shows nothing of the answer',
+    'has reason $reason for HTTP $code without a Status, and shows nothing of the response',
     async ({ code, reason }) => {
       const headers = { location: 'http://elsewhere.test/', 'set-cookie': 'hidden' };
       const server = await serveHttp(status(code, { headers, body: '<p>hidden</p>'.repeat(10_000) }));
@@ -203,10 +205,10 @@ describe('a refusal', () => {
   it.each([
     { name: 'seconds', headers: { 'retry-after': '7' }, wantMs: 7_000 },
     { name: 'a date', headers: { 'retry-after': 'Sun, 22 Nov 2026 12:00:09 GMT' }, wantMs: 9_000 },
-    { name: 'nonsense', headers: { 'retry-after': 'soon' }, wantMs: undefined },
-    { name: 'a year', headers: { 'retry-after': '31536000' }, wantMs: 600_000 },
-    { name: 'no header but details', headers: {}, wantMs: 3_000 },
-  ])('may say when to come again, as $name', async ({ headers, wantMs }) => {
+    { name: 'an invalid value', headers: { 'retry-after': 'soon' }, wantMs: undefined },
+    { name: 'a year, cut to 10 minutes', headers: { 'retry-after': '31536000' }, wantMs: 600_000 },
+    { name: 'details of the Status', headers: {}, wantMs: 3_000 },
+  ])('sets retryAfterMs from $name', async ({ headers, wantMs }) => {
     const body = JSON.stringify({ kind: 'Status', details: { retryAfterSeconds: 3 } });
     const server = await serveHttp(status(503, { headers, body }));
     const client = clientFor(configFor(server.url), { clock: new ManualClock(Date.UTC(2026, 10, 22, 12)) });
@@ -215,70 +217,67 @@ describe('a refusal', () => {
   });
 });
 
-describe('trying again', () => {
+describe('retry', () => {
   it.each([
-    { name: 'a 429 that says when', code: 429, retryAfter: '2', request: POST, waitMs: 2_000 },
-    { name: 'a 429 that does not', code: 429, retryAfter: undefined, request: POST, waitMs: 1_000 },
-    { name: 'a 503 that says when, to a GET', code: 503, retryAfter: '2', request: GET, waitMs: 2_000 },
-  ])('waits after $name', async ({ code, retryAfter, request, waitMs }) => {
+    { name: 'a 429 with Retry-After', code: 429, retryAfter: '2', request: POST, waitMs: 2_000 },
+    { name: 'a 429 without Retry-After', code: 429, retryAfter: undefined, request: POST, waitMs: 1_000 },
+    { name: 'a 503 with Retry-After for a GET', code: 503, retryAfter: '2', request: GET, waitMs: 2_000 },
+  ])('follows $name', async ({ code, retryAfter, request, waitMs }) => {
     const headers = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
-    const server = await serveHttp(inTurn(status(code, { headers }), ok));
+    const server = await serveHttp(inOrder(status(code, { headers }), ok));
     const clock = new ManualClock();
-    const answer = clientFor(configFor(server.url), { clock }).request(request, NEVER);
+    const response = clientFor(configFor(server.url), { clock }).request(request, NEVER);
     await vi.waitFor(async () => {
       await clock.advance(0);
-      // The deadline, and the wait.
-      expect(clock.waiting).toBe(2);
+      // One timer for the deadline and one for the retry delay.
+      expect(clock.pendingTimers).toBe(2);
     });
     await clock.advance(waitMs - 1);
     expect(server.requests).toHaveLength(1);
     await clock.advance(1);
-    await expect(answer).resolves.toEqual({ ok: true });
+    await expect(response).resolves.toEqual({ ok: true });
     expect(server.requests).toHaveLength(2);
   });
 
   it.each([
-    { name: 'a 503 that does not say when', code: 503, headers: {}, request: GET },
-    { name: 'a 503 to a POST', code: 503, headers: { 'retry-after': '0' }, request: POST },
+    { name: 'a 503 without Retry-After', code: 503, headers: {}, request: GET },
+    { name: 'a 503 for a POST', code: 503, headers: { 'retry-after': '0' }, request: POST },
     {
-      name: 'a 429 that asks for more than the deadline',
+      name: 'a 429 with a Retry-After beyond the deadline',
       code: 429,
       headers: { 'retry-after': '30' },
       request: GET,
     },
     { name: 'a 403', code: 403, headers: { 'retry-after': '0' }, request: GET },
-  ])('does not help against $name', async ({ code, headers, request }) => {
+  ])('does not follow $name', async ({ code, headers, request }) => {
     const server = await serveHttp(status(code, { headers }));
     const client = clientFor(configFor(server.url), { clock: new ManualClock() });
     expect(await failureOf(client.request(request, NEVER))).toMatchObject({ status: code });
     expect(server.requests).toHaveLength(1);
   });
 
-  it.each([401, 403])(
-    'waits for a server that may be starting to grant what it refuses: %i',
-    async (code) => {
-      const server = await serveHttp(inTurn(cut, status(code), status(code), ok));
-      const clock = new ManualClock();
-      const client = clientFor(configFor(server.url), { clock });
-      await failureOf(client.request(POST, NEVER));
-      await clock.advance(7_000);
-      const answer = client.request(POST, NEVER);
-      for (const requests of [2, 3]) {
-        await vi.waitFor(async () => {
-          await clock.advance(0);
-          expect(server.requests).toHaveLength(requests);
-          expect(clock.waiting).toBe(2);
-        });
-        await clock.advance(999);
+  it.each([401, 403])('follows a %i from a server that may be starting', async (code) => {
+    const server = await serveHttp(inOrder(dropConnection, status(code), status(code), ok));
+    const clock = new ManualClock();
+    const client = clientFor(configFor(server.url), { clock });
+    await failureOf(client.request(POST, NEVER));
+    await clock.advance(7_000);
+    const response = client.request(POST, NEVER);
+    for (const requests of [2, 3]) {
+      await vi.waitFor(async () => {
+        await clock.advance(0);
         expect(server.requests).toHaveLength(requests);
-        await clock.advance(1);
-      }
-      await expect(answer).resolves.toEqual({ ok: true });
-    },
-  );
+        expect(clock.pendingTimers).toBe(2);
+      });
+      await clock.advance(999);
+      expect(server.requests).toHaveLength(requests);
+      await clock.advance(1);
+    }
+    await expect(response).resolves.toEqual({ ok: true });
+  });
 
-  it('does not help against a 403 long after the last failure', async () => {
-    const server = await serveHttp(inTurn(cut, status(403)));
+  it('does not follow a 403 long after the last connection failure', async () => {
+    const server = await serveHttp(inOrder(dropConnection, status(403)));
     const clock = new ManualClock();
     const client = clientFor(configFor(server.url), { clock });
     await failureOf(client.request(POST, NEVER));
@@ -287,14 +286,14 @@ describe('trying again', () => {
     expect(server.requests).toHaveLength(2);
   });
 
-  it('ends after five times', async () => {
+  it('stops after five retries', async () => {
     const server = await serveHttp(status(429, { headers: { 'retry-after': '0' } }));
     await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
     expect(server.requests).toHaveLength(6);
   });
 
-  it('opens a new connection for a GET whose kept one was closed', async () => {
-    const server = await serveHttp(inTurn(ok, cut, ok));
+  it('opens a new connection for a GET if the server closed its keep-alive connection', async () => {
+    const server = await serveHttp(inOrder(ok, dropConnection, ok));
     const client = clientFor(configFor(server.url));
     await client.request(GET, NEVER);
     await expect(client.request(GET, NEVER)).resolves.toEqual({ ok: true });
@@ -302,10 +301,10 @@ describe('trying again', () => {
   });
 
   it.each([
-    { name: 'for a POST, which may have been done', request: POST, requests: 1 },
-    { name: 'for a GET twice', request: GET, requests: 2 },
-  ])('does not happen $name', async ({ request, requests }) => {
-    const server = await serveHttp(cut);
+    { name: 'a POST on a closed connection: it may have been processed', request: POST, requests: 1 },
+    { name: 'a second closed connection for a GET', request: GET, requests: 2 },
+  ])('does not follow $name', async ({ request, requests }) => {
+    const server = await serveHttp(dropConnection);
     const error = await failureOf(clientFor(configFor(server.url)).request(request, NEVER));
     expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
     expect(error.message).toBe(`${request.method} /api/v1/nodes at ${server.url}: other side closed`);
@@ -313,8 +312,8 @@ describe('trying again', () => {
   });
 });
 
-describe('without an answer', () => {
-  it('says that nothing listens there', async () => {
+describe('no response', () => {
+  it('reports that the connection was refused', async () => {
     const url = `http://127.0.0.1:${await closedPort()}`;
     const error = await failureOf(clientFor(configFor(url)).request(GET, NEVER));
     expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
@@ -323,8 +322,8 @@ describe('without an answer', () => {
     );
   });
 
-  it('says that the certificate is not trusted', async () => {
-    const authority = await makeAuthority('test');
+  it('reports that the certificate is not trusted', async () => {
+    const authority = await createAuthority('test');
     const server = await serveHttp(ok, { tls: await authority.issue({}) });
     const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
     expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
@@ -333,17 +332,17 @@ describe('without an answer', () => {
   });
 
   it.each([
-    { name: 'no answer begins', begin: '', code: 200, want: { status: 0, reason: 'Timeout' } },
-    { name: 'an answer does not end', begin: '{"a":', code: 200, want: { status: 0, reason: 'Timeout' } },
+    { name: 'no response starts', start: '', code: 200, want: { status: 0, reason: 'Timeout' } },
+    { name: 'a response is incomplete', start: '{"a":', code: 200, want: { status: 0, reason: 'Timeout' } },
     {
-      name: 'a refusal does not end',
-      begin: '{"a":',
+      name: 'an error response is incomplete',
+      start: '{"a":',
       code: 500,
       want: { status: 500, reason: 'InternalError' },
     },
-  ])('gives up at the deadline when $name', async ({ begin, code, want }) => {
+  ])('stops at the deadline when $name', async ({ start, code, want }) => {
     const server = await serveHttp((_request, response) => {
-      if (begin !== '') response.writeHead(code).write(begin);
+      if (start !== '') response.writeHead(code).write(start);
     });
     const clock = new ManualClock();
     const failure = failureOf(
@@ -354,14 +353,14 @@ describe('without an answer', () => {
     });
     await clock.advance(5_000);
     expect(await failure).toMatchObject(want);
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it.each([
-    { name: 'while it waits for the answer', answer: hang },
-    { name: 'while it waits to try again', answer: status(429, { headers: { 'retry-after': '20' } }) },
-  ])('rejects with the reason of an abort $name', async ({ answer }) => {
-    const server = await serveHttp(answer);
+    { name: 'while waiting for the response', respond: hang },
+    { name: 'while waiting for a retry', respond: status(429, { headers: { 'retry-after': '20' } }) },
+  ])('rejects with the abort reason $name', async ({ respond }) => {
+    const server = await serveHttp(respond);
     const stop = new AbortController();
     const failure = clientFor(configFor(server.url))
       .request(GET, stop.signal)
@@ -373,17 +372,17 @@ describe('without an answer', () => {
     expect(await failure).toBe(REASON);
   });
 
-  it('sends nothing once it is aborted, or closed', async () => {
+  it('sends nothing after an abort or a close', async () => {
     const server = await serveHttp(ok);
     const client = clientFor(configFor(server.url));
     await expect(client.request(GET, AbortSignal.abort(REASON))).rejects.toBe(REASON);
-    await expect(all(client.stream(GET, AbortSignal.abort(REASON)))).rejects.toBe(REASON);
+    await expect(collect(client.stream(GET, AbortSignal.abort(REASON)))).rejects.toBe(REASON);
     await client.close();
     expect(await failureOf(client.request(GET, NEVER))).toMatchObject({ reason: 'ConnectionFailed' });
     expect(server.requests).toEqual([]);
   });
 
-  it('fails what is under way when it is closed', async () => {
+  it('fails requests in progress when the client is closed', async () => {
     const server = await serveHttp(hang);
     const client = clientFor(configFor(server.url));
     const failure = failureOf(client.request(GET, NEVER));
@@ -395,27 +394,27 @@ describe('without an answer', () => {
   });
 });
 
-describe('an answer that the API server would not send', () => {
+describe('invalid response', () => {
   it.each([
-    { name: 'is not JSON', answer: status(200, { body: 'hidden' }), what: 'is not JSON' },
+    { name: 'is not JSON', respond: status(200, { body: 'hidden' }), what: 'is not JSON' },
     {
       name: 'is too long',
-      answer: status(200, { body: ' '.repeat(64 * 1_024 * 1_024 + 1) }),
+      respond: status(200, { body: ' '.repeat(64 * 1_024 * 1_024 + 1) }),
       what: 'is too long',
     },
-  ])('$name', async ({ answer, what }) => {
-    const server = await serveHttp(answer);
+  ])('is reported if it $name', async ({ respond, what }) => {
+    const server = await serveHttp(respond);
     const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
     expect(error).toMatchObject({
       status: 200,
       reason: 'InvalidAnswer',
-      message: `GET /api/v1/nodes: the answer ${what}`,
+      message: `GET /api/v1/nodes: the response ${what}`,
     });
   });
 });
 
 describe('credentials', () => {
-  it("come from the kubeconfig's command again when they have expired", async () => {
+  it("are read from the kubeconfig's exec command again when they have expired", async () => {
     const server = await serveHttp(ok);
     const client = clientFor(configFor(server.url, await execUser(printToken('2020-01-01T00:00:00Z'))));
     await client.request(GET, NEVER);
@@ -426,7 +425,7 @@ describe('credentials', () => {
     ]);
   });
 
-  it("come from one run of the kubeconfig's command for requests at the same time, and while they are valid", async () => {
+  it("are read from the kubeconfig's exec command once for concurrent requests and while valid", async () => {
     const server = await serveHttp(ok);
     const client = clientFor(configFor(server.url, await execUser(printToken('2999-01-01T00:00:00Z'))));
     await Promise.all([client.request(GET, NEVER), client.request(GET, NEVER)]);
@@ -439,11 +438,11 @@ describe('credentials', () => {
   it.each([
     { name: 'fails', print: `console.error('log in\\nfirst'); process.exit(3);`, why: 'log in first' },
     {
-      name: 'prints no JSON',
+      name: 'does not print JSON',
       print: `console.log('hidden-token');`,
-      why: "the answer of the kubeconfig's command is not JSON",
+      why: "the output of the kubeconfig's exec command is not JSON",
     },
-  ])('that cannot be got, since the command $name, are one line', async ({ print, why }) => {
+  ])('are reported as unavailable in one line if the command $name', async ({ print, why }) => {
     const server = await serveHttp(ok);
     const error = await failureOf(
       clientFor(configFor(server.url, await execUser(print))).request(GET, NEVER),
@@ -451,14 +450,14 @@ describe('credentials', () => {
     expect(error).toMatchObject({
       status: 0,
       reason: 'CredentialsFailed',
-      message: `no credentials for the API server: ${why}`,
+      message: `cannot get credentials for the API server: ${why}`,
     });
-    // It might quote what the command printed.
+    // The cause might quote the output of the command.
     expect(error.cause).toBeUndefined();
     expect(server.requests).toEqual([]);
   });
 
-  it('are not waited for after an abort', async () => {
+  it('do not delay an abort', async () => {
     const stop = new AbortController();
     const user = await execUser('setTimeout(() => {}, 2_000);');
     const request = clientFor(configFor('http://127.0.0.1:1', user)).request(GET, stop.signal);
@@ -466,7 +465,7 @@ describe('credentials', () => {
     await expect(request).rejects.toBe(REASON);
   });
 
-  it('of a Pod are read again when their file changes', async () => {
+  it('are read again when the token file of the Pod changes', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     onTestFinished(() => {
       vi.useRealTimers();
@@ -487,7 +486,7 @@ describe('credentials', () => {
     ]);
   });
 
-  it('may be a user name and a password, or an impersonated user', async () => {
+  it('can be a user name and password with an impersonated user', async () => {
     const server = await serveHttp(ok);
     const user = { username: 'tester', password: 'p:w', impersonateUser: 'jane' };
     await clientFor(configFor(server.url, user)).request(GET, NEVER);
@@ -497,31 +496,31 @@ describe('credentials', () => {
     });
   });
 
-  it('of another authority, or a certificate that was renewed, get a connection of their own', async () => {
-    const authority = await makeAuthority('test');
+  it('get a new connection when the CA file changes', async () => {
+    const authority = await createAuthority('test');
     const server = await serveHttp(ok, { tls: await authority.issue({}) });
     const caFile = join(await temporaryDir(), 'ca.crt');
     await writeFile(caFile, authority.certificate);
     const client = clientFor(configFor(server.url, {}, { caFile }));
     await client.request(GET, NEVER);
-    await writeFile(caFile, `${authority.certificate}\n${(await makeAuthority('next')).certificate}`);
+    await writeFile(caFile, `${authority.certificate}\n${(await createAuthority('next')).certificate}`);
     await client.request(GET, NEVER);
     expect(server.connections).toHaveLength(2);
   });
 });
 
-describe('a stream', () => {
-  it('yields one value per line, however the lines are cut', async () => {
+describe('stream', () => {
+  it('yields one value per line, however the chunks are split', async () => {
     const server = await serveHttp((_request, response) => {
       const bytes = Buffer.from('{"a":1}\n\n{"b":"ä€"}\n{"c":3}');
       for (const byte of bytes) response.write(Buffer.of(byte));
       response.end();
     });
-    const values = await all(clientFor(configFor(server.url)).stream(GET, NEVER));
+    const values = await collect(clientFor(configFor(server.url)).stream(GET, NEVER));
     expect(values).toEqual([{ a: 1 }, { b: 'ä€' }, { c: 3 }]);
   });
 
-  it('is not bound to the deadline once it has begun', async () => {
+  it('has no deadline once it has started', async () => {
     let response: http.ServerResponse | undefined;
     const server = await serveHttp((_request, begun) => {
       response = begun;
@@ -530,17 +529,17 @@ describe('a stream', () => {
     const clock = new ManualClock();
     const stream = clientFor(configFor(server.url), { clock }).stream(GET, NEVER)[Symbol.asyncIterator]();
     await stream.next();
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
     await clock.advance(3_600_000);
     response?.end('2\n');
     await expect(stream.next()).resolves.toEqual({ value: 2, done: false });
     await expect(stream.next()).resolves.toMatchObject({ done: true });
   });
 
-  it('gives up at the deadline when it does not begin', async () => {
+  it('times out if it does not start', async () => {
     const server = await serveHttp(hang);
     const clock = new ManualClock();
-    const failure = failureOf(all(clientFor(configFor(server.url), { clock }).stream(GET, NEVER)));
+    const failure = failureOf(collect(clientFor(configFor(server.url), { clock }).stream(GET, NEVER)));
     await vi.waitFor(() => {
       expect(server.requests).toHaveLength(1);
     });
@@ -548,14 +547,14 @@ describe('a stream', () => {
     expect(await failure).toMatchObject({
       status: 0,
       reason: 'Timeout',
-      message: `GET /api/v1/nodes at ${server.url}: no answer within 30000 ms`,
+      message: `GET /api/v1/nodes at ${server.url}: no response within 30000 ms`,
     });
   });
 
-  it('throws a refusal', async () => {
+  it('throws an error response', async () => {
     const body = JSON.stringify({ kind: 'Status', reason: 'Expired', message: 'too old resource version' });
     const server = await serveHttp(status(410, { body }));
-    expect(await failureOf(all(clientFor(configFor(server.url)).stream(GET, NEVER)))).toMatchObject({
+    expect(await failureOf(collect(clientFor(configFor(server.url)).stream(GET, NEVER)))).toMatchObject({
       status: 410,
       reason: 'Expired',
     });
@@ -563,8 +562,8 @@ describe('a stream', () => {
 
   it.each([
     { name: 'is not JSON', line: 'hidden\n', what: 'is not JSON' },
-    { name: 'never ends', line: 'x'.repeat(4 * 1_024 * 1_024 + 1), what: 'has a line that is too long' },
-  ])('breaks off at a line that $name, and closes its connection', async ({ line, what }) => {
+    { name: 'is too long', line: 'x'.repeat(4 * 1_024 * 1_024 + 1), what: 'has a line that is too long' },
+  ])('fails at a line that $name, and closes its connection', async ({ line, what }) => {
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((_request, response) => {
       response.on('close', closed.resolve);
@@ -579,7 +578,7 @@ describe('a stream', () => {
     );
     expect(error).toMatchObject({
       reason: 'InvalidAnswer',
-      message: `GET /api/v1/nodes: the answer ${what}`,
+      message: `GET /api/v1/nodes: the response ${what}`,
     });
     expect(seen).toEqual([{}]);
     await closed.promise;
@@ -589,11 +588,11 @@ describe('a stream', () => {
     const server = await serveHttp((request, response) => {
       response.write('{}\n', () => request.socket.destroy());
     });
-    const error = await failureOf(all(clientFor(configFor(server.url)).stream(GET, NEVER)));
+    const error = await failureOf(collect(clientFor(configFor(server.url)).stream(GET, NEVER)));
     expect(error).toMatchObject({ status: 0, reason: 'ConnectionFailed' });
   });
 
-  it('closes its connection when its reader leaves', async () => {
+  it('closes its connection when the reader leaves the loop', async () => {
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((_request, response) => {
       response.on('close', closed.resolve);
@@ -603,8 +602,8 @@ describe('a stream', () => {
     await expect(closed.promise).resolves.toBeUndefined();
   });
 
-  it.each(['idle', 'at work'])(
-    'ends with the reason of an abort, and closes its connection, while its reader is %s',
+  it.each(['waiting', 'busy'])(
+    'throws the abort reason and closes its connection while the reader is %s',
     async (when) => {
       const closed = Promise.withResolvers<void>();
       const server = await serveHttp((_request, response) => {
@@ -614,7 +613,7 @@ describe('a stream', () => {
       const stop = new AbortController();
       const stream = clientFor(configFor(server.url)).stream(GET, stop.signal)[Symbol.asyncIterator]();
       await stream.next();
-      const next = when === 'idle' ? stream.next() : undefined;
+      const next = when === 'waiting' ? stream.next() : undefined;
       stop.abort(REASON);
       if (next === undefined) await closed.promise;
       await expect(next ?? stream.next()).rejects.toBe(REASON);

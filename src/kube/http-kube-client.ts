@@ -5,57 +5,56 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import type { Dispatcher } from 'undici';
 
 import type { Clock } from '../clock/clock.ts';
-import { orAborted } from './abort.ts';
-import { type Access, makeDispatcher, readAccess, type Tls } from './access.ts';
+import { abortable } from './abort.ts';
+import { type Credentials, createDispatcher, resolveCredentials, type Tls } from './connection.ts';
+import { errorFromResponse } from './error-response.ts';
 import { type KubeClient, type KubeClientMetrics, KubeError, type KubeRequest } from './kube-client.ts';
 import { oneLine } from './one-line.ts';
-import { refusalError } from './refusal.ts';
 
 export interface HttpKubeClientOptions {
-  /** Which server, what to trust, and who asks: looked at again for each request, since credentials change. */
+  /** Server, CA and credentials. Read again for each request because credentials change. */
   readonly config: KubeConfig;
   readonly clock: Clock;
-  /** Such as `storage-probe/1.2.3 (linux/x64)`. */
+  /** Value of the `User-Agent` header, such as `storage-probe/1.2.3 (linux/x64)`. */
   readonly userAgent: string;
   readonly metrics?: KubeClientMetrics | undefined;
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** A page of 500 objects of 128 KiB each. */
+/** Large enough for a page of 500 objects of 128 KiB each. */
 const MAX_BODY_BYTES = 64 * 1_024 * 1_024;
 
-const MAX_REFUSAL_BYTES = 64 * 1_024;
+const MAX_ERROR_BODY_BYTES = 64 * 1_024;
 
-/** More than twice what etcd takes as one object, 1.5 MiB, since JSON is longer. Source: etcd, `--max-request-bytes`. */
+/** More than twice etcd's object limit of 1.5 MiB, because JSON is longer. Source: etcd, `--max-request-bytes`. */
 const MAX_LINE_CHARACTERS = 4 * 1_024 * 1_024;
 
 const MAX_RETRIES = 5;
 
-/** For a 429 that does not say. */
+/** Retry delay for a 429 without `Retry-After`. */
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /**
- * So long after a connection has failed, an answer may come from a server that is starting: before it has read who may
- * do what, kube-apiserver refuses by 401 or 403 what it grants a moment later.
+ * Time after a connection failure during which the server may be starting. Until kube-apiserver has loaded its RBAC
+ * rules, it may reject valid requests with 401 or 403.
  */
-const STARTING_MS = 10_000;
-const STARTING_RETRY_MS = 1_000;
+const STARTUP_MS = 10_000;
+const STARTUP_RETRY_DELAY_MS = 1_000;
 
-/** The server closed a kept connection just when a request was on its way. */
+/** Error codes for a keep-alive connection that the server closed while a request was being sent. */
 const CLOSED_CONNECTION_CODES = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
-type Answer = Dispatcher.ResponseData;
+type HttpResponse = Dispatcher.ResponseData;
 
 /**
- * Talks to one API server over connections that are kept: one dispatcher for all requests, made anew only when the
- * certificates change. It follows no redirects, and heeds no proxy but the kubeconfig's.
+ * Client for one API server. All requests share one pool of keep-alive connections, which is replaced only when the TLS
+ * settings change. Redirects are not followed, and the only proxy used is the kubeconfig's.
  *
- * A 429 is tried again; so is a 5xx that says `Retry-After`, unless it answers a POST, and a 401 or 403 of a server that
- * may be starting; all of them at most 5 times. A GET is tried again once when its connection was closed. All of that
- * happens within the request's deadline.
+ * Within its deadline, a request is retried up to 5 times after a 429, after a 5xx with `Retry-After` (except for
+ * POST), and after a 401 or 403 if the server may be starting. A GET is retried once if its connection was closed.
  *
- * An answer of more than 64 MiB, or a line of a stream of more than 4 Mi characters, is an `InvalidAnswer`.
+ * A response above 64 MiB, or a line of a stream above 4 Mi characters, throws `InvalidAnswer`.
  */
 export class HttpKubeClient implements KubeClient {
   readonly #config: KubeConfig;
@@ -65,11 +64,11 @@ export class HttpKubeClient implements KubeClient {
   readonly #server: URL;
   readonly #dispatchers = new Set<Dispatcher>();
   #current: { readonly dispatcher: Dispatcher; readonly tls: Tls } | undefined;
-  /** While it is being read: requests at the same time run the kubeconfig's command only once. */
-  #access: Promise<Access> | undefined;
+  /** Set while credentials are being read, so that concurrent requests run the kubeconfig's exec command only once. */
+  #credentials: Promise<Credentials> | undefined;
   #isClosed = false;
-  /** When a connection last failed; monotonic. */
-  #failedMs = -Infinity;
+  /** Time of the last connection failure. Monotonic. */
+  #lastConnectionFailureMs = -Infinity;
 
   constructor({ config, clock, userAgent, metrics }: HttpKubeClientOptions) {
     this.#config = config;
@@ -82,21 +81,21 @@ export class HttpKubeClient implements KubeClient {
   async request<T>(request: KubeRequest, signal: AbortSignal): Promise<T> {
     using deadline = this.#clock.deadline(request.timeoutMs ?? DEFAULT_TIMEOUT_MS, signal);
     try {
-      const answer = await this.#answer(request, deadline.signal);
-      return parse(request, answer, await readText(request, answer, MAX_BODY_BYTES)) as T;
+      const response = await this.#send(request, deadline.signal);
+      return parse(request, response, await readText(request, response, MAX_BODY_BYTES)) as T;
     } catch (error) {
-      throw this.#failure(request, error, signal, deadline.signal);
+      throw this.#toCallerError(request, error, signal, deadline.signal);
     }
   }
 
   async *stream(request: KubeRequest, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
-    const answer = await this.#beginStream(request, signal);
-    using _ = addAbortListener(signal, () => answer.body.destroy());
+    const response = await this.#openStream(request, signal);
+    using _ = addAbortListener(signal, () => response.body.destroy());
     try {
-      for await (const line of linesOf(request, answer)) yield parse(request, answer, line);
+      for await (const line of linesOf(request, response)) yield parse(request, response, line);
     } catch (error) {
-      if (!signal.aborted) this.#failedMs = this.#clock.monotonicMs();
-      throw this.#failure(request, error, signal);
+      if (!signal.aborted) this.#lastConnectionFailureMs = this.#clock.monotonicMs();
+      throw this.#toCallerError(request, error, signal);
     }
     signal.throwIfAborted();
   }
@@ -107,23 +106,23 @@ export class HttpKubeClient implements KubeClient {
     this.#dispatchers.clear();
   }
 
-  async #beginStream(request: KubeRequest, signal: AbortSignal): Promise<Answer> {
+  async #openStream(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
     using deadline = this.#clock.deadline(request.timeoutMs ?? DEFAULT_TIMEOUT_MS, signal);
     try {
-      return await this.#answer(request, deadline.signal);
+      return await this.#send(request, deadline.signal);
     } catch (error) {
-      throw this.#failure(request, error, signal, deadline.signal);
+      throw this.#toCallerError(request, error, signal, deadline.signal);
     }
   }
 
-  /** Resolves with an answer of status 2xx as soon as it begins. */
-  async #answer(request: KubeRequest, signal: AbortSignal): Promise<Answer> {
+  /** Resolves with a 2xx response as soon as it starts. */
+  async #send(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
     const deadlineMs = this.#clock.monotonicMs() + (request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const answer = await this.#attempt(request, signal);
-        if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
-        throw await this.#refusal(request, answer);
+        const response = await this.#attempt(request, signal);
+        if (response.statusCode >= 200 && response.statusCode < 300) return response;
+        throw await this.#errorOf(request, response);
       } catch (error) {
         const delayMs = retryDelayMs(request, error, attempt, this.#mayBeStarting());
         if (delayMs === undefined || this.#clock.monotonicMs() + delayMs >= deadlineMs) throw error;
@@ -132,13 +131,13 @@ export class HttpKubeClient implements KubeClient {
     }
   }
 
-  async #attempt(request: KubeRequest, signal: AbortSignal): Promise<Answer> {
-    const { headers, tls } = await this.#currentAccess(signal);
+  async #attempt(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
+    const { headers, tls } = await this.#currentCredentials(signal);
     const { method, path, body, accept = 'application/json', contentType = 'application/json' } = request;
     const startMs = this.#clock.monotonicMs();
     let code = '<error>';
     try {
-      const answer = await this.#dispatcherFor(tls).request({
+      const response = await this.#dispatcherFor(tls).request({
         origin: this.#server.origin,
         path: this.#server.pathname.replace(/\/$/, '') + path + queryOf(request),
         method,
@@ -151,33 +150,33 @@ export class HttpKubeClient implements KubeClient {
         body: body === undefined ? null : JSON.stringify(body),
         signal,
       });
-      code = String(answer.statusCode);
-      // An answer that breaks off while nobody reads it must not end the process.
-      answer.body.on('error', () => undefined);
-      return answer;
+      code = String(response.statusCode);
+      // Without a listener, an error on a body that is not being read would crash the process.
+      response.body.on('error', () => undefined);
+      return response;
     } catch (error) {
-      if (!signal.aborted) this.#failedMs = this.#clock.monotonicMs();
+      if (!signal.aborted) this.#lastConnectionFailureMs = this.#clock.monotonicMs();
       throw error;
     } finally {
       this.#metrics?.request(method, code, this.#clock.monotonicMs() - startMs);
     }
   }
 
-  async #refusal(request: KubeRequest, answer: Answer): Promise<KubeError> {
-    const body = await readText(request, answer, MAX_REFUSAL_BYTES).catch(() => undefined);
-    const retryAfter = [answer.headers['retry-after']].flat()[0];
-    return refusalError(request, { status: answer.statusCode, retryAfter, body }, this.#clock);
+  async #errorOf(request: KubeRequest, response: HttpResponse): Promise<KubeError> {
+    const body = await readText(request, response, MAX_ERROR_BODY_BYTES).catch(() => undefined);
+    const retryAfter = [response.headers['retry-after']].flat()[0];
+    return errorFromResponse(request, { status: response.statusCode, retryAfter, body }, this.#clock);
   }
 
   #mayBeStarting(): boolean {
-    return this.#clock.monotonicMs() - this.#failedMs < STARTING_MS;
+    return this.#clock.monotonicMs() - this.#lastConnectionFailureMs < STARTUP_MS;
   }
 
-  #currentAccess(signal: AbortSignal): Promise<Access> {
-    this.#access ??= readAccess(this.#config).finally(() => {
-      this.#access = undefined;
+  #currentCredentials(signal: AbortSignal): Promise<Credentials> {
+    this.#credentials ??= resolveCredentials(this.#config).finally(() => {
+      this.#credentials = undefined;
     });
-    return orAborted(this.#access, signal);
+    return abortable(this.#credentials, signal);
   }
 
   #dispatcherFor(tls: Tls): Dispatcher {
@@ -186,13 +185,13 @@ export class HttpKubeClient implements KubeClient {
       return this.#current.dispatcher;
     }
     this.#retire(this.#current?.dispatcher);
-    const dispatcher = makeDispatcher(tls, this.#config.getCurrentCluster()?.proxyUrl);
+    const dispatcher = createDispatcher(tls, this.#config.getCurrentCluster()?.proxyUrl);
     this.#dispatchers.add(dispatcher);
     this.#current = { dispatcher, tls };
     return dispatcher;
   }
 
-  /** What is under way may end; its watches do within minutes. */
+  /** Closes the dispatcher after its requests finish. Watches close within minutes. */
   #retire(dispatcher: Dispatcher | undefined): void {
     if (dispatcher === undefined) return;
     void dispatcher
@@ -201,8 +200,8 @@ export class HttpKubeClient implements KubeClient {
       .finally(() => this.#dispatchers.delete(dispatcher));
   }
 
-  /** What the caller shall see of `error`. */
-  #failure(
+  /** Converts `error` to the error that the caller gets. */
+  #toCallerError(
     { method, path, timeoutMs = DEFAULT_TIMEOUT_MS }: KubeRequest,
     error: unknown,
     signal: AbortSignal,
@@ -212,9 +211,9 @@ export class HttpKubeClient implements KubeClient {
     if (error instanceof KubeError) return error;
     const where = `${method} ${path} at ${this.#server.origin}`;
     if (deadline?.aborted === true) {
-      return new KubeError(`${where}: no answer within ${timeoutMs} ms`, { status: 0, reason: 'Timeout' });
+      return new KubeError(`${where}: no response within ${timeoutMs} ms`, { status: 0, reason: 'Timeout' });
     }
-    return new KubeError(`${where}: ${describe(error)}`, {
+    return new KubeError(`${where}: ${messageOf(error)}`, {
       status: 0,
       reason: 'ConnectionFailed',
       cause: error,
@@ -222,7 +221,7 @@ export class HttpKubeClient implements KubeClient {
   }
 }
 
-/** @returns undefined when it is of no use to try again. */
+/** @returns undefined if a retry would not help. */
 function retryDelayMs(
   { method }: KubeRequest,
   error: unknown,
@@ -231,11 +230,11 @@ function retryDelayMs(
 ): number | undefined {
   if (attempt > MAX_RETRIES) return undefined;
   if (!(error instanceof KubeError)) {
-    const isClosed = CLOSED_CONNECTION_CODES.has(codeOf(error) ?? '');
-    return isClosed && method === 'GET' && attempt === 1 ? 0 : undefined;
+    const wasClosed = CLOSED_CONNECTION_CODES.has(codeOf(error) ?? '');
+    return wasClosed && method === 'GET' && attempt === 1 ? 0 : undefined;
   }
   if (error.status === 429) return error.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS;
-  if (error.status === 401 || error.status === 403) return mayBeStarting ? STARTING_RETRY_MS : undefined;
+  if (error.status === 401 || error.status === 403) return mayBeStarting ? STARTUP_RETRY_DELAY_MS : undefined;
   return error.status >= 500 && method !== 'POST' ? error.retryAfterMs : undefined;
 }
 
@@ -247,54 +246,61 @@ function queryOf({ query = {} }: KubeRequest): string {
   return parameters.size === 0 ? '' : `?${parameters.toString()}`;
 }
 
-/** @throws {KubeError} when it is longer: the rest is not read, and the connection is closed. */
-async function readText(request: KubeRequest, answer: Answer, maxBytes: number): Promise<string> {
+/** @throws {KubeError} if the body is longer than `maxBytes`. The connection is then closed. */
+async function readText(request: KubeRequest, response: HttpResponse, maxBytes: number): Promise<string> {
   const decoder = new TextDecoder();
   let text = '';
   let sizeBytes = 0;
-  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > maxBytes) throw invalidAnswer(request, answer, 'is too long');
+    if (sizeBytes > maxBytes) throw invalidResponse(request, response, 'is too long');
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
 }
 
-/** Lines that are not blank. */
-async function* linesOf(request: KubeRequest, answer: Answer): AsyncGenerator<string, void, undefined> {
+/** Yields the lines of the body, except blank ones. */
+async function* linesOf(
+  request: KubeRequest,
+  response: HttpResponse,
+): AsyncGenerator<string, void, undefined> {
   const decoder = new TextDecoder();
   let rest = '';
-  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
     const [first = '', ...others] = decoder.decode(chunk, { stream: true }).split('\n');
     const lines = [rest + first, ...others];
     rest = lines.pop() ?? '';
     for (const line of lines) if (line.trim() !== '') yield line;
     if (rest.length > MAX_LINE_CHARACTERS)
-      throw invalidAnswer(request, answer, 'has a line that is too long');
+      throw invalidResponse(request, response, 'has a line that is too long');
   }
   if (rest.trim() !== '') yield rest;
 }
 
-function parse(request: KubeRequest, answer: Answer, text: string): unknown {
+function parse(request: KubeRequest, response: HttpResponse, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // The error would quote the answer.
-    throw invalidAnswer(request, answer, 'is not JSON');
+    // Without `cause`: the original error quotes the response.
+    throw invalidResponse(request, response, 'is not JSON');
   }
 }
 
-function invalidAnswer({ method, path }: KubeRequest, { statusCode }: Answer, what: string): KubeError {
-  return new KubeError(`${method} ${path}: the answer ${what}`, {
+function invalidResponse(
+  { method, path }: KubeRequest,
+  { statusCode }: HttpResponse,
+  what: string,
+): KubeError {
+  return new KubeError(`${method} ${path}: the response ${what}`, {
     status: statusCode,
     reason: 'InvalidAnswer',
   });
 }
 
-/** Node says nothing in the message of an error that stands for several attempts to connect. */
-function describe(error: unknown): string {
+/** In Node.js, the error for several failed connection attempts has an empty message, hence the fallbacks. */
+function messageOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return oneLine(message) || (codeOf(error) ?? 'the connection failed');
+  return oneLine(message) || (codeOf(error) ?? 'connection failed');
 }
 
 function codeOf(error: unknown): string | undefined {

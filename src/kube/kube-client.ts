@@ -1,60 +1,56 @@
 /** One request to the API server. */
 export interface KubeRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Percent-encoded, as `resourcePath` makes it. */
+  /** Percent-encoded, as returned by `resourcePath`. */
   readonly path: string;
-  /** Members that are undefined are left out. */
+  /** Undefined members are omitted. */
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   /** Sent as JSON. */
   readonly body?: unknown;
-  /** Default `application/json`; a PATCH has to say which kind of patch it is. */
+  /** Default `application/json`. Required for PATCH: it selects the kind of patch. */
   readonly contentType?: string;
   /** Default `application/json`. */
   readonly accept?: string;
-  /** For the whole request with its retries; for a stream until its answer begins. Default 30,000. */
+  /** Time limit for the request with its retries. For a stream, it ends when the response starts. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
-/** The API server, as JSON over HTTP. An interface, so that tests can put a scripted one in its place. */
+/** Client for the API server: JSON over HTTP. */
 export interface KubeClient {
   /**
-   * Resolves with the parsed answer.
-   * @throws {KubeError} when there is no answer, or one that refuses.
+   * Resolves with the parsed response.
+   * @throws {KubeError} if the request gets no response or an error response.
    * @throws `signal.reason` as soon as `signal` aborts.
    */
   request<T>(request: KubeRequest, signal: AbortSignal): Promise<T>;
   /**
-   * Yields one parsed JSON value per line of the answer, as a watch sends them, and ends when the server ends it.
-   * Leaving the loop closes the connection. Throws as {@link request} does.
+   * Yields one parsed JSON value per line of the response, as in a watch, until the server closes it.
+   * Leaving the loop closes the connection. Throws like {@link request}.
    */
   stream(request: KubeRequest, signal: AbortSignal): AsyncIterable<unknown>;
-  /** Closes all connections; what is under way fails. */
+  /** Closes all connections. Requests in progress fail. */
   close(): Promise<void>;
 }
 
 export interface KubeErrorDetails {
-  /** HTTP status; 0 when there was no answer. */
+  /** HTTP status; 0 if there was no response. */
   readonly status: number;
   readonly reason: string;
   readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 
-/**
- * A request to the API server failed. The message is one line for users: it never holds bodies, headers or
- * credentials.
- */
+/** A failed request to the API server. The message is one line for users, without bodies, headers or credentials. */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
-  /** HTTP status; 0 when there was no answer. */
+  /** HTTP status; 0 if there was no response. */
   readonly status: number;
   /**
-   * `metav1.Status.reason`: `NotFound`, `AlreadyExists`, `Conflict`, `Expired`, `Forbidden`, … With status 0:
-   * `ConnectionFailed`, `Timeout`, or `CredentialsFailed` when none could be got. `InvalidAnswer` when an answer is
-   * not what the API server sends, or is longer than its limit.
+   * `metav1.Status.reason`: `NotFound`, `AlreadyExists`, `Conflict`, `Expired`, `Forbidden`, … If the status is 0:
+   * `ConnectionFailed`, `Timeout` or `CredentialsFailed`. `InvalidAnswer` if the response is malformed or too long.
    */
   readonly reason: string;
-  /** How long the server asks to wait before the next attempt. */
+  /** Delay that the server requested before the next attempt. */
   readonly retryAfterMs: number | undefined;
 
   constructor(message: string, { status, reason, retryAfterMs, cause }: KubeErrorDetails) {
@@ -65,12 +61,12 @@ export class KubeError extends Error {
   }
 }
 
-/** By `error.reason`, as in `hasReason(error, 'NotFound', 'Gone')`. */
+/** True for a `KubeError` with one of these reasons, as in `hasReason(error, 'NotFound', 'Gone')`. */
 export function hasReason(error: unknown, ...reasons: string[]): error is KubeError {
   return error instanceof KubeError && reasons.includes(error.reason);
 }
 
-/** What the parts of this folder tell a log: the subset of pino that they use. */
+/** The subset of pino's logger that this folder uses. */
 export interface KubeLogger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
@@ -80,8 +76,8 @@ export interface KubeLogger {
 
 export interface KubeClientMetrics {
   /**
-   * Each attempt, when its answer has begun or has failed to come.
-   * @param code HTTP status, or `<error>` when no answer came, as client-go's `rest_client_requests_total` has it.
+   * Called for each attempt when the response starts or the attempt fails.
+   * @param code HTTP status, or `<error>` if there was no response, as in client-go's `rest_client_requests_total`.
    */
   request(method: string, code: string, durationMs: number): void;
 }

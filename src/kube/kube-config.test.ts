@@ -13,16 +13,16 @@ async function temporaryDir(): Promise<string> {
 }
 
 /** A kubeconfig whose cluster, user and context have the same name. */
-function kubeconfig(name: string, server = `https://${name}.test:6443`, more: object = {}): string {
+function kubeconfig(name: string, server = `https://${name}.test:6443`, clusterFields: object = {}): string {
   return JSON.stringify({
-    clusters: [{ name, cluster: { server, ...more } }],
+    clusters: [{ name, cluster: { server, ...clusterFields } }],
     users: [{ name, user: { token: `hidden-${name}` } }],
-    contexts: [{ name, context: { cluster: name, user: name, namespace: `of-${name}` } }],
+    contexts: [{ name, context: { cluster: name, user: name, namespace: `ns-${name}` } }],
     'current-context': name,
   });
 }
 
-async function put(path: string, text: string): Promise<string> {
+async function writeTextFile(path: string, text: string): Promise<string> {
   await mkdir(join(path, '..'), { recursive: true });
   await writeFile(path, text);
   return path;
@@ -39,27 +39,27 @@ function failureOf(options: KubeConfigOptions): string {
     if (error instanceof KubeConfigError) return error.message;
     throw error;
   }
-  throw new Error('it was accepted');
+  throw new Error('the kubeconfig was accepted');
 }
 
-it('takes the path, else KUBECONFIG, else the ServiceAccount, else that of the home directory', async () => {
+it('prefers the path, then KUBECONFIG, the ServiceAccount and the home directory', async () => {
   const dir = await temporaryDir();
-  const path = await put(join(dir, 'path'), kubeconfig('path'));
-  const listed = await put(join(dir, 'listed'), kubeconfig('listed'));
-  await put(join(dir, '.kube', 'config'), kubeconfig('home'));
+  const path = await writeTextFile(join(dir, 'path'), kubeconfig('path'));
+  const fromEnv = await writeTextFile(join(dir, 'env'), kubeconfig('env'));
+  await writeTextFile(join(dir, '.kube', 'config'), kubeconfig('home'));
   const account = join(dir, 'var', 'run', 'secrets', 'kubernetes.io', 'serviceaccount');
-  await put(join(account, 'token'), 'hidden');
-  await put(join(account, 'namespace'), 'storage');
-  // The library reads these two from the process.
+  await writeTextFile(join(account, 'token'), 'hidden');
+  await writeTextFile(join(account, 'namespace'), 'storage');
+  // The library reads these two from the process environment.
   vi.stubEnv('KUBERNETES_SERVICE_HOST', '10.0.0.1');
   vi.stubEnv('KUBERNETES_SERVICE_PORT', '443');
   onTestFinished(() => {
     vi.unstubAllEnvs();
   });
 
-  const env = { HOME: dir, KUBECONFIG: listed, KUBERNETES_SERVICE_HOST: '10.0.0.1' };
+  const env = { HOME: dir, KUBECONFIG: fromEnv, KUBERNETES_SERVICE_HOST: '10.0.0.1' };
   expect(serverOf({ path, env, root: dir })).toBe('https://path.test:6443');
-  expect(serverOf({ env, root: dir })).toBe('https://listed.test:6443');
+  expect(serverOf({ env, root: dir })).toBe('https://env.test:6443');
   const inCluster = loadKubeConfig({ env: { ...env, KUBECONFIG: '' }, root: dir });
   expect(inCluster.getCurrentCluster()).toMatchObject({
     server: 'https://10.0.0.1:443',
@@ -69,56 +69,62 @@ it('takes the path, else KUBECONFIG, else the ServiceAccount, else that of the h
   expect(serverOf({ env: { HOME: dir }, root: dir })).toBe('https://home.test:6443');
 });
 
-it('takes another context by name', async () => {
+it('uses the given context', async () => {
   const dir = await temporaryDir();
-  const a = await put(join(dir, 'a'), kubeconfig('a'));
-  const b = await put(join(dir, 'b'), kubeconfig('b'));
+  const a = await writeTextFile(join(dir, 'a'), kubeconfig('a'));
+  const b = await writeTextFile(join(dir, 'b'), kubeconfig('b'));
   const env = { KUBECONFIG: [a, b].join(delimiter) };
   expect(serverOf({ env, context: 'b' })).toBe('https://b.test:6443');
   expect(failureOf({ env, context: 'c' })).toBe(
-    `kubeconfig: KUBECONFIG=${env.KUBECONFIG} has no context c, only: a, b`,
+    `kubeconfig: KUBECONFIG=${env.KUBECONFIG} has no context c; available: a, b`,
   );
 });
 
 it('merges the files of KUBECONFIG as kubectl does', async () => {
   const dir = await temporaryDir();
   const missing = join(dir, 'missing');
-  const a = await put(join(dir, 'a'), kubeconfig('a'));
-  const again = await put(join(dir, 'again'), kubeconfig('a', 'https://again.test'));
-  const env = { KUBECONFIG: ['', missing, a, again].join(delimiter) };
+  const a = await writeTextFile(join(dir, 'a'), kubeconfig('a'));
+  const duplicate = await writeTextFile(join(dir, 'duplicate'), kubeconfig('a', 'https://duplicate.test'));
+  const env = { KUBECONFIG: ['', missing, a, duplicate].join(delimiter) };
   expect(serverOf({ env })).toBe('https://a.test:6443');
-  expect(failureOf({ env: { KUBECONFIG: missing } })).toBe(`kubeconfig: no such file: KUBECONFIG=${missing}`);
+  expect(failureOf({ env: { KUBECONFIG: missing } })).toBe(
+    `kubeconfig: no file exists at KUBECONFIG=${missing}`,
+  );
 });
 
-it('says where it looked when there is none', async () => {
+it('lists the places it searched when there is no kubeconfig', async () => {
   const dir = await temporaryDir();
   expect(failureOf({ env: { HOME: dir }, root: dir })).toBe(
-    `no kubeconfig: none was given, KUBECONFIG is not set, this is no Pod, and there is no ${dir}/.kube/config`,
+    `no kubeconfig found: none was given, KUBECONFIG is not set, the process is not in a Pod, and ${dir}/.kube/config does not exist`,
   );
 });
 
 it.each([
   { name: 'is not YAML', text: 'users: [ token: hidden', want: /cannot be read: \S.*\(1:\d+\)$/ },
   { name: 'is empty', text: '', want: /cannot be read: \S/ },
-  { name: 'lacks a member', text: '{"clusters":[{"name":"a"}]}', want: /clusters\[0\]\.cluster is missing$/ },
-  { name: 'has no context', text: '{}', want: /has no current-context$/ },
   {
-    name: 'has a context without its cluster',
+    name: 'lacks a required field',
+    text: '{"clusters":[{"name":"a"}]}',
+    want: /clusters\[0\]\.cluster is missing$/,
+  },
+  { name: 'has no current context', text: '{}', want: /has no current-context$/ },
+  {
+    name: 'lacks the cluster of its context',
     text: kubeconfig('a').replace('"clusters"', '"others"'),
-    want: /lacks the cluster that its context a names$/,
+    want: /the cluster of context a is not defined$/,
   },
   {
-    name: 'has a server without TLS',
+    name: 'has a server that does not use TLS',
     text: kubeconfig('a', 'http://a.test'),
-    want: /http:\/\/a\.test has no TLS; .*$/,
+    want: /http:\/\/a\.test does not use TLS; .*$/,
   },
   {
-    name: 'has a server that is no URL',
+    name: 'has a server that is not a URL',
     text: kubeconfig('a', 'a.test:6443'),
-    want: /a\.test:6443 is no https:\/\/ URL$/,
+    want: /a\.test:6443 must be an https:\/\/ URL$/,
   },
-])('is one line, without credentials, about a file that $name', async ({ text, want }) => {
-  const path = await put(join(await temporaryDir(), 'config'), text);
+])('reports a file that $name in one line without credentials', async ({ text, want }) => {
+  const path = await writeTextFile(join(await temporaryDir(), 'config'), text);
   const message = failureOf({ path, env: {} });
   expect(message).toMatch(want);
   expect(message).toMatch(/^kubeconfig\b/);
@@ -126,8 +132,8 @@ it.each([
   expect(message).not.toMatch(/\n|hidden/);
 });
 
-it('takes a server without TLS from those who insist', async () => {
-  const path = await put(
+it('accepts a server that does not use TLS if insecure-skip-tls-verify is set', async () => {
+  const path = await writeTextFile(
     join(await temporaryDir(), 'config'),
     kubeconfig('a', 'http://a.test', { 'insecure-skip-tls-verify': true }),
   );

@@ -6,17 +6,17 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { oneLine } from './one-line.ts';
 
 export interface KubeConfigOptions {
-  /** A kubeconfig file; before all else. */
+  /** Path of a kubeconfig file. Takes precedence over `env`. */
   readonly path?: string | undefined;
-  /** Another context than the file's current one. */
+  /** Context to use. Default: the file's current context. */
   readonly context?: string | undefined;
-  /** `KUBECONFIG`, `KUBERNETES_SERVICE_HOST`, `HOME`. */
+  /** Environment variables, such as `KUBECONFIG`, `KUBERNETES_SERVICE_HOST` and `HOME`. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where the Pod's file system begins. Default `/`; tests have another. */
+  /** Root of the Pod's file system. Default `/`. Tests use another. */
   readonly root?: string | undefined;
 }
 
-/** No API server can be found, or not by what was found: one line that says where, and what is wrong. */
+/** No usable kubeconfig was found. The message is one line that names the source and the problem. */
 export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
 }
@@ -24,7 +24,7 @@ export class KubeConfigError extends Error {
 const TOKEN_FILE = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
- * Where the API server is and who asks: by `path`, else `$KUBECONFIG`, else the Pod's ServiceAccount, else
+ * Loads the API server's address and credentials. Order of precedence: `path`, `$KUBECONFIG`, the Pod's ServiceAccount,
  * `~/.kube/config`.
  *
  * @throws {KubeConfigError}
@@ -36,33 +36,33 @@ export function loadKubeConfig({ path, context, env, root = '/' }: KubeConfigOpt
   return config;
 }
 
-interface Found {
+interface FoundConfig {
   readonly config: KubeConfig;
-  /** For messages. */
+  /** Name of the source, for messages. */
   readonly source: string;
 }
 
-function findConfig(path: string | undefined, env: KubeConfigOptions['env'], root: string): Found {
+function findConfig(path: string | undefined, env: KubeConfigOptions['env'], root: string): FoundConfig {
   if (path !== undefined) return { config: readConfig(path), source: path };
   const listed = env['KUBECONFIG'] ?? '';
   if (listed !== '') return { config: readConfigs(listed.split(delimiter)), source: `KUBECONFIG=${listed}` };
   if (env['KUBERNETES_SERVICE_HOST'] !== undefined && existsSync(join(root, TOKEN_FILE))) {
     const config = new KubeConfig();
     config.loadFromCluster(root.replace(/\/$/, ''));
-    return { config, source: 'the ServiceAccount of the Pod' };
+    return { config, source: "the Pod's ServiceAccount" };
   }
   const home = join(env['HOME'] ?? env['USERPROFILE'] ?? '', '.kube', 'config');
   if (existsSync(home)) return { config: readConfig(home), source: home };
   throw new KubeConfigError(
-    `no kubeconfig: none was given, KUBECONFIG is not set, this is no Pod, and there is no ${home}`,
+    `no kubeconfig found: none was given, KUBECONFIG is not set, the process is not in a Pod, and ${home} does not exist`,
   );
 }
 
-/** As kubectl merges them: a file that is not there is passed over, and of two namesakes the first one counts. */
+/** Merges files as kubectl does: missing files are skipped, and the first entry with a given name wins. */
 function readConfigs(paths: readonly string[]): KubeConfig {
   const configs = paths.filter((path) => existsSync(path)).map((path) => readConfig(path));
   if (configs.length === 0) {
-    throw new KubeConfigError(`kubeconfig: no such file: KUBECONFIG=${paths.join(delimiter)}`);
+    throw new KubeConfigError(`kubeconfig: no file exists at KUBECONFIG=${paths.join(delimiter)}`);
   }
   const merged = new KubeConfig();
   merged.loadFromOptions({
@@ -89,24 +89,26 @@ function checkConfig(config: KubeConfig, source: string): void {
   if (!context) throw new KubeConfigError(`kubeconfig: ${source} has no current-context`);
   if (config.getContextObject(context) === null) {
     const known = config.contexts.map(({ name }) => name).join(', ');
-    throw new KubeConfigError(oneLine(`kubeconfig: ${source} has no context ${context}, only: ${known}`));
+    throw new KubeConfigError(
+      oneLine(`kubeconfig: ${source} has no context ${context}; available: ${known}`),
+    );
   }
   const cluster = config.getCurrentCluster();
   if (cluster === null) {
-    throw new KubeConfigError(`kubeconfig: ${source} lacks the cluster that its context ${context} names`);
+    throw new KubeConfigError(`kubeconfig: ${source}: the cluster of context ${context} is not defined`);
   }
   const { protocol } = URL.parse(cluster.server) ?? {};
   if (protocol === 'http:' && !cluster.skipTLSVerify) {
     throw new KubeConfigError(
-      `kubeconfig: ${source}: the server ${cluster.server} has no TLS; to use it all the same, set insecure-skip-tls-verify`,
+      `kubeconfig: ${source}: the server ${cluster.server} does not use TLS; to allow this, set insecure-skip-tls-verify`,
     );
   }
   if (protocol !== 'https:' && protocol !== 'http:') {
-    throw new KubeConfigError(`kubeconfig: ${source}: the server ${cluster.server} is no https:// URL`);
+    throw new KubeConfigError(`kubeconfig: ${source}: the server ${cluster.server} must be an https:// URL`);
   }
 }
 
-/** What follows the first line of a parser's message is the place in the file, with the tokens around it. */
+/** The other lines of a parser's message quote the file, which may contain tokens. */
 function firstLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return oneLine(message.split('\n', 1).join(''));

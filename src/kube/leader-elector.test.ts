@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { FakeApiServer, type FakeKubeClient, hang, refusal } from '../../test/support/fake-api-server.ts';
+import { FakeApiServer, type FakeKubeClient, hang, kubeError } from '../../test/support/fake-api-server.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
 import {
-  type Lead,
+  type LeaderTask,
   LEASE,
   LeaderElector,
   type LeaderElectorOptions,
@@ -27,13 +27,13 @@ interface Candidate {
   readonly client: FakeKubeClient;
   readonly log: Record<'debug' | 'info' | 'warn' | 'error', ReturnType<typeof vi.fn>>;
   readonly leading: boolean[];
-  /** The signals of each time that it led. */
-  readonly leads: AbortSignal[];
+  /** Signal of each call of the task. */
+  readonly taskSignals: AbortSignal[];
   readonly stop: AbortController;
-  readonly ended: Promise<void>;
+  readonly stopped: Promise<void>;
 }
 
-function makeWorld(): World {
+function createWorld(): World {
   return { clock: new ManualClock(), server: new FakeApiServer() };
 }
 
@@ -47,13 +47,13 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 function start(
   { clock, server }: World,
   identity: string,
-  lead: Lead = untilAborted,
+  task: LeaderTask = untilAborted,
   options: Partial<LeaderElectorOptions> = {},
 ): Candidate {
   const client = server.connect();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
   const leading: boolean[] = [];
-  const leads: AbortSignal[] = [];
+  const taskSignals: AbortSignal[] = [];
   const stop = new AbortController();
   const elector = new LeaderElector({
     client,
@@ -66,12 +66,12 @@ function start(
     metrics: { leading: (isLeading) => leading.push(isLeading) },
     ...options,
   });
-  const ended = elector.run((signal, note) => {
-    leads.push(signal);
-    return lead(signal, note);
+  const stopped = elector.run((signal, note) => {
+    taskSignals.push(signal);
+    return task(signal, note);
   }, stop.signal);
   onTestFinished(() => stop.abort());
-  return { elector, client, log, leading, leads, stop, ended };
+  return { elector, client, log, leading, taskSignals, stop, stopped };
 }
 
 function specOf({ server }: World): Record<string, unknown> | undefined {
@@ -81,7 +81,7 @@ function specOf({ server }: World): Record<string, unknown> | undefined {
 function heldBy(identity: string, spec: object = {}): object {
   return {
     metadata: { namespace: 'storage', name: 'storage-probe' },
-    // Long gone by the wall clock, which must not count.
+    // Expired by the wall clock, which must be ignored.
     spec: {
       holderIdentity: identity,
       leaseDurationSeconds: 15,
@@ -91,25 +91,25 @@ function heldBy(identity: string, spec: object = {}): object {
   };
 }
 
-function never(): Promise<never> {
-  throw refusal(0, 'ConnectionFailed');
+function unreachable(): Promise<never> {
+  throw kubeError(0, 'ConnectionFailed');
 }
 
 function unavailable(): never {
-  throw refusal(503, 'ServiceUnavailable');
+  throw kubeError(503, 'ServiceUnavailable');
 }
 
-function busy(): never {
-  throw refusal(429, 'TooManyRequests');
+function throttled(): never {
+  throw kubeError(429, 'TooManyRequests');
 }
 
 function forbidden(): never {
-  throw refusal(403, 'Forbidden');
+  throw kubeError(403, 'Forbidden');
 }
 
-describe('taking the lead', () => {
-  it('makes the Lease where there is none', async () => {
-    const world = makeWorld();
+describe('acquiring the Lease', () => {
+  it('creates the Lease if it does not exist', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(0);
     expect(a.elector.isLeader).toBe(true);
@@ -124,8 +124,8 @@ describe('taking the lead', () => {
     });
   });
 
-  it('takes one that nobody holds, and keeps what others wrote there', async () => {
-    const world = makeWorld();
+  it('acquires a released Lease and keeps other fields', async () => {
+    const world = createWorld();
     const labels = { team: 'storage' };
     const lease = heldBy('', { leaseTransitions: 4, strategy: 'OldestEmulationVersion' });
     world.server.put(PATH, { ...lease, metadata: { name: 'storage-probe', namespace: 'storage', labels } });
@@ -139,19 +139,19 @@ describe('taking the lead', () => {
     expect(world.server.get(PATH)?.metadata.labels).toEqual(labels);
   });
 
-  it('waits for as long as the record stays as it is, whatever time the record tells', async () => {
-    const world = makeWorld();
-    world.server.put(PATH, heldBy('gone'));
+  it('waits for the lease duration from when it first saw the record, and ignores renewTime', async () => {
+    const world = createWorld();
+    world.server.put(PATH, heldBy('dead'));
     const a = start(world, 'a');
     await world.clock.advance(14_999);
     expect(a.elector.isLeader).toBe(false);
-    expect(a.elector.leader).toBe('gone');
+    expect(a.elector.leader).toBe('dead');
     await world.clock.advance(1);
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('waits anew with each renewal', async () => {
-    const world = makeWorld();
+  it('restarts the wait at each renewal', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     for (let renewal = 0; renewal < 10; renewal += 1) {
       world.server.put(PATH, heldBy('b', { renewTime: `renewal ${renewal}` }));
@@ -162,22 +162,22 @@ describe('taking the lead', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('does not take a change of other things for a renewal', async () => {
-    const world = makeWorld();
-    world.server.put(PATH, heldBy('gone'));
+  it('does not treat a metadata change as a renewal', async () => {
+    const world = createWorld();
+    world.server.put(PATH, heldBy('dead'));
     const a = start(world, 'a');
     await world.clock.advance(10_000);
     const labels = { touched: 'yes' };
     world.server.put(PATH, {
-      ...heldBy('gone'),
+      ...heldBy('dead'),
       metadata: { name: 'storage-probe', namespace: 'storage', labels },
     });
     await world.clock.advance(5_000);
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('lets a Lease that somebody deletes count until it would have expired', async () => {
-    const world = makeWorld();
+  it('waits until a deleted Lease would have expired', async () => {
+    const world = createWorld();
     world.server.put(PATH, heldBy('b'));
     const a = start(world, 'a');
     await world.clock.advance(10_000);
@@ -188,8 +188,8 @@ describe('taking the lead', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it.each(['POST', 'PUT'] as const)('leaves it to who was faster: %s', async (method) => {
-    const world = makeWorld();
+  it.each(['POST', 'PUT'] as const)('stands by if another process was faster: %s', async (method) => {
+    const world = createWorld();
     if (method === 'PUT') world.server.put(PATH, heldBy(''));
     const a = start(world, 'a');
     a.client.onRequest = (request) => {
@@ -203,51 +203,51 @@ describe('taking the lead', () => {
     expect(a.log.warn).not.toHaveBeenCalled();
   });
 
-  it('leads after all when the answer to its taking was lost', async () => {
-    const world = makeWorld();
+  it('becomes the leader if only the response to its create was lost', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     let isLost = true;
-    a.client.onAnswer = ({ method }) => {
+    a.client.onResponse = ({ method }) => {
       if (method === 'POST' && isLost) {
         isLost = false;
-        throw refusal(0, 'ConnectionFailed');
+        throw kubeError(0, 'ConnectionFailed');
       }
     };
     await world.clock.advance(2_000);
     expect(isLost).toBe(false);
     expect(a.elector.isLeader).toBe(true);
     expect(specOf(world)).toMatchObject({ holderIdentity: 'a', leaseTransitions: 0 });
-    expect(a.leads).toHaveLength(1);
+    expect(a.taskSignals).toHaveLength(1);
   });
 });
 
 describe('a standby', () => {
-  it('takes over at once when the leader leaves', async () => {
-    const world = makeWorld();
+  it('takes over immediately when the leader releases the Lease', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(0);
     const b = start(world, 'b');
     await world.clock.advance(7_500);
     a.stop.abort(SHUTDOWN);
-    await a.ended;
+    await a.stopped;
     await world.clock.advance(0);
     expect(b.elector.isLeader).toBe(true);
     expect(a.elector.isLeader).toBe(false);
     expect(specOf(world)).toMatchObject({ holderIdentity: 'b', leaseTransitions: 1 });
     const fields = { lease: 'storage/storage-probe', identity: 'b' };
     expect(b.log.info.mock.calls).toEqual([
-      [{ ...fields, leader: 'a' }, 'there is a new leader'],
+      [{ ...fields, leader: 'a' }, 'new leader elected'],
       [fields, 'became the leader'],
     ]);
   });
 
-  it('does so also when it sees that in the middle of an attempt', async () => {
-    const world = makeWorld();
+  it('takes over immediately after a release seen during an attempt', async () => {
+    const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
     await world.clock.advance(1_000);
-    a.client.onAnswer = async () => {
-      a.client.onAnswer = () => undefined;
+    a.client.onResponse = async () => {
+      a.client.onResponse = () => undefined;
       world.server.put(PATH, heldBy(''));
       await setImmediate();
     };
@@ -256,18 +256,18 @@ describe('a standby', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('polls where it cannot watch, and says so once', async () => {
-    const world = makeWorld();
+  it('polls if it cannot watch, and logs that once', async () => {
+    const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
     a.client.onRequest = ({ query }) => {
-      if (query?.['watch'] === true) throw refusal(403, 'Forbidden');
+      if (query?.['watch'] === true) throw kubeError(403, 'Forbidden');
     };
     await world.clock.advance(60_000);
     expect(a.log.warn.mock.calls).toEqual([
       [
         { lease: 'storage/storage-probe', identity: 'a', reason: 'Forbidden', error: 'HTTP 403 Forbidden' },
-        'the Lease cannot be watched and is only polled',
+        'watching the Lease failed; polling instead',
       ],
     ]);
     world.server.put(PATH, heldBy(''));
@@ -275,8 +275,8 @@ describe('a standby', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('opens a watch that breaks off again and again no faster than it polls', async () => {
-    const world = makeWorld();
+  it('reopens a watch that keeps closing no faster than it polls', async () => {
+    const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
     for (let ms = 0; ms < 60_000; ms += 100) {
@@ -288,22 +288,22 @@ describe('a standby', () => {
     expect(a.client.requests.length).toBeLessThan(65);
   });
 
-  it('does not hurry after a release that it cannot use', async () => {
-    const world = makeWorld();
+  it('does not retry faster after a release if it cannot acquire the Lease', async () => {
+    const world = createWorld();
     world.server.put(PATH, heldBy(''));
     const a = start(world, 'a');
     a.client.onRequest = ({ method }) => {
       world.server.closeWatches();
-      if (method === 'PUT') throw refusal(403, 'Forbidden');
+      if (method === 'PUT') throw kubeError(403, 'Forbidden');
     };
     await world.clock.advance(60_000);
     expect(a.client.requests.length).toBeLessThan(100);
     expect(a.log.warn).toHaveBeenCalledTimes(1);
   });
 
-  it('has no watch any more once it leads, nor once it has ended', async () => {
-    const world = makeWorld();
-    world.server.put(PATH, heldBy('gone'));
+  it('closes its watch when it becomes the leader or stops', async () => {
+    const world = createWorld();
+    world.server.put(PATH, heldBy('dead'));
     const a = start(world, 'a');
     await world.clock.advance(10_000);
     expect(world.server.watches).toBe(1);
@@ -314,21 +314,21 @@ describe('a standby', () => {
     const b = start(world, 'b');
     await world.clock.advance(1_000);
     b.stop.abort(SHUTDOWN);
-    await b.ended;
+    await b.stopped;
     expect(world.server.watches).toBe(0);
-    expect(b.leads).toEqual([]);
+    expect(b.taskSignals).toEqual([]);
     expect(specOf(world)).toMatchObject({ holderIdentity: 'a' });
   });
 
-  it('says once per spell why it cannot take the Lease', async () => {
-    const world = makeWorld();
+  it('logs once per episode why it cannot acquire the Lease', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     a.client.onRequest = () => {
-      throw refusal(403, 'Forbidden');
+      throw kubeError(403, 'Forbidden');
     };
     await world.clock.advance(60_000);
     expect(
-      a.log.warn.mock.calls.filter(([, message]) => message === 'the Lease cannot be read or written'),
+      a.log.warn.mock.calls.filter(([, message]) => message === 'reading or writing the Lease failed'),
     ).toEqual([
       [
         { lease: 'storage/storage-probe', identity: 'a', reason: 'Forbidden', error: 'HTTP 403 Forbidden' },
@@ -338,17 +338,17 @@ describe('a standby', () => {
     a.client.onRequest = () => undefined;
     await world.clock.advance(2_000);
     expect(a.elector.isLeader).toBe(true);
-    expect(a.log.info).toHaveBeenCalledWith(expect.anything(), 'the Lease can be reached again');
+    expect(a.log.info).toHaveBeenCalledWith(expect.anything(), 'Lease reachable again');
   });
 });
 
 describe('a leader', () => {
   it('renews its Lease', async () => {
-    const world = makeWorld();
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(3_600_000);
-    expect(a.leads).toHaveLength(1);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals).toHaveLength(1);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     expect(specOf(world)).toMatchObject({
       acquireTime: '2026-11-22T12:00:00.000000Z',
       renewTime: '2026-11-22T13:00:00.000000Z',
@@ -358,32 +358,32 @@ describe('a leader', () => {
   });
 
   it.each([
-    { name: 'refuse', away: never },
-    { name: 'hang', away: hang },
-  ])('stops at its deadline when requests $name, and leads again when it can', async ({ away }) => {
-    const world = makeWorld();
+    { name: 'fail', fault: unreachable },
+    { name: 'hang', fault: hang },
+  ])('stops at its renew deadline when requests $name, and leads again later', async ({ fault }) => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(3_000);
-    a.client.onRequest = away;
+    a.client.onRequest = fault;
     // The last renewal was sent at 2 s.
     await world.clock.advance(8_999);
     expect(a.elector.isLeader).toBe(true);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     await world.clock.advance(1);
     expect(a.elector.isLeader).toBe(false);
-    expect(a.leads[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
     expect(a.leading).toEqual([false, true, false]);
 
     a.client.onRequest = () => undefined;
     await world.clock.advance(10_000);
     expect(a.elector.isLeader).toBe(true);
-    expect(a.leads).toHaveLength(2);
+    expect(a.taskSignals).toHaveLength(2);
   });
 
-  it('counts its deadline from when it sent the renewal, not from the answer', async () => {
-    const world = makeWorld();
+  it('measures the renew deadline from the request, not from the response', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
-    a.client.onAnswer = async ({ method }) => {
+    a.client.onResponse = async ({ method }) => {
       if (method === 'PUT') await world.clock.sleep(4_000, new AbortController().signal);
     };
     await world.clock.advance(6_500);
@@ -394,8 +394,8 @@ describe('a leader', () => {
     expect(a.elector.isLeader).toBe(false);
   });
 
-  it('is none after its deadline, though no timer went off', async () => {
-    const world = makeWorld();
+  it('is not the leader after its renew deadline, even if no timer fired', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(100);
     const monotonicMs = vi.spyOn(world.clock, 'monotonicMs');
@@ -405,42 +405,42 @@ describe('a leader', () => {
     expect(a.elector.isLeader).toBe(false);
   });
 
-  it('survives one failed renewal, and somebody who writes to the Lease', async () => {
-    const world = makeWorld();
+  it('survives a failed renewal and a write by another client', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
-    a.client.onRequest = never;
+    a.client.onRequest = unreachable;
     await world.clock.advance(2_000);
     a.client.onRequest = () => undefined;
     world.server.put(PATH, { ...world.server.get(PATH) });
     await world.clock.advance(60_000);
-    expect(a.leads).toHaveLength(1);
+    expect(a.taskSignals).toHaveLength(1);
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('makes the Lease again when somebody deleted it', async () => {
-    const world = makeWorld();
+  it('creates the Lease again if it was deleted', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
     world.server.delete(PATH);
     await world.clock.advance(60_000);
-    expect(a.leads).toHaveLength(1);
+    expect(a.taskSignals).toHaveLength(1);
     expect(specOf(world)).toMatchObject({ holderIdentity: 'a' });
   });
 
-  it('stops as soon as it sees that somebody else has the Lease', async () => {
-    const world = makeWorld();
+  it('stops as soon as another process holds the Lease', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
     world.server.put(PATH, heldBy('b'));
     await world.clock.advance(1_000);
     expect(a.elector.isLeader).toBe(false);
-    expect(a.leads[0]?.aborted).toBe(true);
+    expect(a.taskSignals[0]?.aborted).toBe(true);
     expect(a.elector.leader).toBe('b');
   });
 
-  it('becomes a candidate only after what it led has ended', async () => {
-    const world = makeWorld();
+  it('tries to acquire again only after its task has settled', async () => {
+    const world = createWorld();
     const a = start(world, 'a', async (signal) => {
       await untilAborted(signal);
       await world.clock.sleep(60_000, new AbortController().signal);
@@ -449,27 +449,27 @@ describe('a leader', () => {
     world.server.put(PATH, heldBy(''));
     world.server.put(PATH, heldBy('b'));
     await world.clock.advance(59_000);
-    expect(a.leads).toHaveLength(1);
+    expect(a.taskSignals).toHaveLength(1);
     expect(specOf(world)).toMatchObject({ holderIdentity: 'b' });
     await world.clock.advance(60_000);
-    expect(a.leads).toHaveLength(2);
+    expect(a.taskSignals).toHaveLength(2);
   });
 });
 
-describe('a leader that outlasts an outage', () => {
-  const OUTLASTS = { keepsLeadWhileUnreachable: true };
-  const without = 'leads on without the Lease: nobody can take it either';
+describe('a leader with keepsLeadershipWhileUnreachable', () => {
+  const KEEPS_LEADING = { keepsLeadershipWhileUnreachable: true };
+  const stillLeading = 'API server unavailable; still leading without the Lease';
 
   it.each([
-    { name: 'refuse', away: never },
-    { name: 'hang', away: hang },
-    { name: 'are answered by 503', away: unavailable },
-    { name: 'are answered by 429', away: busy },
-  ])('leads on while requests $name, and then by its Lease again', async ({ away }) => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+    { name: 'fail', fault: unreachable },
+    { name: 'hang', fault: hang },
+    { name: 'get a 503', fault: unavailable },
+    { name: 'get a 429', fault: throttled },
+  ])('keeps leading while requests $name, and renews the Lease afterwards', async ({ fault }) => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(3_000);
-    a.client.onRequest = away;
+    a.client.onRequest = fault;
     await world.clock.advance(8_999);
     expect(a.leading).toEqual([false, true]);
     await world.clock.advance(1);
@@ -477,10 +477,10 @@ describe('a leader that outlasts an outage', () => {
     expect(a.leading).toEqual([false, true, false]);
     await world.clock.advance(3_600_000);
     expect(a.elector.isLeader).toBe(false);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     expect(a.log.warn.mock.calls.map(([, message]) => String(message))).toEqual([
-      'the Lease cannot be read or written',
-      without,
+      'reading or writing the Lease failed',
+      stillLeading,
     ]);
     expect(a.client.requests.length).toBeLessThan(2_000);
 
@@ -488,99 +488,99 @@ describe('a leader that outlasts an outage', () => {
     await world.clock.advance(7_000);
     expect(a.elector.isLeader).toBe(true);
     expect(a.leading).toEqual([false, true, false, true]);
-    expect(a.leads).toHaveLength(1);
-    expect(a.log.info).toHaveBeenLastCalledWith(expect.anything(), 'leads by the Lease again');
+    expect(a.taskSignals).toHaveLength(1);
+    expect(a.log.info).toHaveBeenLastCalledWith(expect.anything(), 'renewed the Lease after the outage');
     expect(specOf(world)).toMatchObject({ holderIdentity: 'a', leaseTransitions: 0 });
     await world.clock.advance(60_000);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('stops at once when the answer is that somebody else has the Lease', async () => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+  it('stops as soon as it learns that another process holds the Lease', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    a.client.onRequest = never;
+    a.client.onRequest = unreachable;
     await world.clock.advance(30_000);
     world.server.put(PATH, heldBy('b'));
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     a.client.onRequest = () => undefined;
     await world.clock.advance(2_000);
-    expect(a.leads[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
     expect(a.elector.leader).toBe('b');
     expect(specOf(world)).toMatchObject({ holderIdentity: 'b' });
   });
 
-  it('stops at its deadline when the server answers, and refuses', async () => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+  it('stops at its renew deadline if the server refuses the renewals', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
     a.client.onRequest = forbidden;
     await world.clock.advance(8_999);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     await world.clock.advance(1);
-    expect(a.leads[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
   });
 
-  it('gives a server that is starting one more deadline to grant what it refuses at first', async () => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+  it('tolerates refusals for one renew deadline after an outage', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    a.client.onRequest = never;
+    a.client.onRequest = unreachable;
     await world.clock.advance(30_000);
     a.client.onRequest = forbidden;
     await world.clock.advance(7_000);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     a.client.onRequest = () => undefined;
     await world.clock.advance(2_000);
     expect(a.elector.isLeader).toBe(true);
 
-    a.client.onRequest = never;
+    a.client.onRequest = unreachable;
     await world.clock.advance(30_000);
     a.client.onRequest = forbidden;
     await world.clock.advance(12_000);
-    expect(a.leads[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
   });
 
-  it('does not take it for an outage that it was stopped for a while itself', async () => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+  it('does not mistake its own suspension for an outage', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    // Its timers go off late, all at once.
+    // Its timers fire late, all at once.
     const monotonicMs = world.clock.monotonicMs.bind(world.clock);
     vi.spyOn(world.clock, 'monotonicMs').mockImplementation(() => monotonicMs() + 60_000);
     world.server.put(PATH, heldBy('b'));
     await world.clock.advance(1_000);
-    expect(a.leads[0]?.reason).toBeInstanceOf(LeadershipLostError);
-    expect(a.log.warn.mock.calls.map(([, message]) => String(message))).toEqual(['lost the lead']);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.log.warn.mock.calls.map(([, message]) => String(message))).toEqual(['lost leadership']);
   });
 
-  it('has the lead after the outage, too, whoever sees the server first', async () => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+  it('is still the leader after the outage, even if a standby reconnects first', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    const b = start(world, 'b', untilAborted, OUTLASTS);
+    const b = start(world, 'b', untilAborted, KEEPS_LEADING);
     await world.clock.advance(5_000);
-    a.client.onRequest = never;
-    b.client.onRequest = never;
+    a.client.onRequest = unreachable;
+    b.client.onRequest = unreachable;
     world.server.closeWatches();
     await world.clock.advance(60_000);
     b.client.onRequest = () => undefined;
     await world.clock.advance(10_000);
-    expect(b.leads).toEqual([]);
+    expect(b.taskSignals).toEqual([]);
     a.client.onRequest = () => undefined;
     await world.clock.advance(60_000);
-    expect(b.leads).toEqual([]);
-    expect(a.leads[0]?.aborted).toBe(false);
+    expect(b.taskSignals).toEqual([]);
+    expect(a.taskSignals[0]?.aborted).toBe(false);
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('is replaced when it does not come back from the outage', async () => {
-    const world = makeWorld();
-    world.server.put(PATH, heldBy('gone'));
-    const b = start(world, 'b', untilAborted, OUTLASTS);
+  it('is replaced if it does not return after the outage', async () => {
+    const world = createWorld();
+    world.server.put(PATH, heldBy('dead'));
+    const b = start(world, 'b', untilAborted, KEEPS_LEADING);
     await world.clock.advance(5_000);
-    b.client.onRequest = never;
+    b.client.onRequest = unreachable;
     await world.clock.advance(60_000);
     b.client.onRequest = () => undefined;
     await world.clock.advance(14_999);
@@ -589,89 +589,89 @@ describe('a leader that outlasts an outage', () => {
     expect(b.elector.isLeader).toBe(true);
   });
 
-  it('never counts two as leaders, whatever goes wrong on the way to the API server', async () => {
-    const way = fc.constantFrom(() => undefined, never, hang, forbidden, unavailable);
+  it('never has two processes with isLeader true, whichever requests fail', async () => {
+    const behavior = fc.constantFrom(() => undefined, unreachable, hang, forbidden, unavailable);
     const step = fc.record({
-      who: fc.nat(2),
-      onRequest: way,
-      onAnswer: way,
-      forMs: fc.integer({ min: 0, max: 12_000 }),
+      index: fc.nat(2),
+      onRequest: behavior,
+      onResponse: behavior,
+      durationMs: fc.integer({ min: 0, max: 12_000 }),
       leaves: fc.boolean(),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
-        const world = makeWorld();
-        const join = (identity: string): Candidate => start(world, identity, untilAborted, OUTLASTS);
+        const world = createWorld();
+        const join = (identity: string): Candidate => start(world, identity, untilAborted, KEEPS_LEADING);
         const all = ['0', '1', '2'].map(join);
         const present = [...all];
         const leaders = (): number => all.filter(({ elector }) => elector.isLeader).length;
-        for (const { who, onRequest, onAnswer, forMs, leaves } of steps) {
-          Object.assign(present[who]?.client ?? {}, { onRequest, onAnswer });
-          for (let ms = 0; ms < forMs; ms += 500) {
+        for (const { index, onRequest, onResponse, durationMs, leaves } of steps) {
+          Object.assign(present[index]?.client ?? {}, { onRequest, onResponse });
+          for (let ms = 0; ms < durationMs; ms += 500) {
             await world.clock.advance(500);
             expect(leaders()).toBeLessThan(2);
           }
           if (!leaves) continue;
-          present[who]?.stop.abort(SHUTDOWN);
-          present[who] = join(String(all.length));
-          all.push(present[who]);
+          present[index]?.stop.abort(SHUTDOWN);
+          present[index] = join(String(all.length));
+          all.push(present[index]);
         }
         for (const { client } of all)
-          Object.assign(client, { onRequest: () => undefined, onAnswer: () => undefined });
+          Object.assign(client, { onRequest: () => undefined, onResponse: () => undefined });
         await world.clock.advance(40_000);
         expect(leaders()).toBe(1);
         for (const { stop } of present) stop.abort(SHUTDOWN);
-        await Promise.all(all.map(({ ended }) => ended));
+        await Promise.all(all.map(({ stopped }) => stopped));
       }),
       { numRuns: 100 },
     );
   });
 
   it.each([
-    { name: 'refuse', away: never },
-    { name: 'hang', away: hang },
-  ])('ends within seconds while requests $name', async ({ away }) => {
-    const world = makeWorld();
-    const a = start(world, 'a', untilAborted, OUTLASTS);
+    { name: 'fail', fault: unreachable },
+    { name: 'hang', fault: hang },
+  ])('stops within seconds while requests $name', async ({ fault }) => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    a.client.onRequest = away;
+    a.client.onRequest = fault;
     await world.clock.advance(60_000);
     a.stop.abort(SHUTDOWN);
     await world.clock.advance(5_000);
-    await a.ended;
-    expect(a.leads[0]?.reason).toBe(SHUTDOWN);
-    expect(world.clock.waiting).toBe(0);
+    await a.stopped;
+    expect(a.taskSignals[0]?.reason).toBe(SHUTDOWN);
+    expect(world.clock.pendingTimers).toBe(0);
   });
 });
 
-describe('the note to the next leader', () => {
+describe('the note for the next leader', () => {
   const noteAnnotation = 'example.com/note';
 
-  it('is there after an end in good order, and for one leader only', async () => {
-    const world = makeWorld();
+  it('is passed to one leader only, after a clean shutdown', async () => {
+    const world = createWorld();
     const notes: (string | undefined)[] = [];
-    const lead = async (signal: AbortSignal, note: string | undefined): Promise<string> => {
+    const task = async (signal: AbortSignal, note: string | undefined): Promise<string> => {
       notes.push(note);
       await untilAborted(signal);
       return `from ${notes.length}`;
     };
-    const a = start(world, 'a', lead, { noteAnnotation });
+    const a = start(world, 'a', task, { noteAnnotation });
     await world.clock.advance(1_000);
     a.stop.abort(SHUTDOWN);
-    await a.ended;
-    const b = start(world, 'b', lead, { noteAnnotation });
+    await a.stopped;
+    const b = start(world, 'b', task, { noteAnnotation });
     await world.clock.advance(1_000);
-    b.client.onRequest = never;
-    const c = start(world, 'c', lead, { noteAnnotation });
+    b.client.onRequest = unreachable;
+    const c = start(world, 'c', task, { noteAnnotation });
     await world.clock.advance(40_000);
     expect(c.elector.isLeader).toBe(true);
     expect(notes).toEqual([undefined, 'from 1', undefined]);
   });
 });
 
-describe('the end', () => {
-  it('keeps the Lease until what it led has ended, then releases it', async () => {
-    const world = makeWorld();
+describe('shutdown', () => {
+  it('keeps the Lease until the task has settled, then releases it', async () => {
+    const world = createWorld();
     const a = start(world, 'a', async (signal) => {
       await untilAborted(signal);
       await world.clock.sleep(30_000, new AbortController().signal);
@@ -680,117 +680,117 @@ describe('the end', () => {
     await world.clock.advance(1_000);
     a.stop.abort(SHUTDOWN);
     await world.clock.advance(29_000);
-    expect(a.leads[0]?.reason).toBe(SHUTDOWN);
+    expect(a.taskSignals[0]?.reason).toBe(SHUTDOWN);
     expect(a.elector.isLeader).toBe(true);
     await world.clock.advance(1_000);
-    await a.ended;
+    await a.stopped;
     expect(specOf(world)).toMatchObject({ holderIdentity: '', leaseDurationSeconds: 1, leaseTransitions: 0 });
     expect(a.leading).toEqual([false, true, false]);
-    expect(world.clock.waiting).toBe(0);
+    expect(world.clock.pendingTimers).toBe(0);
   });
 
-  it('comes when the API server does not answer, too', async () => {
-    const world = makeWorld();
+  it('completes even if the API server does not respond', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
     a.client.onRequest = hang;
     a.stop.abort(SHUTDOWN);
     await world.clock.advance(5_000);
-    await a.ended;
+    await a.stopped;
     expect(a.log.warn).toHaveBeenCalledWith(
       expect.objectContaining({ reason: 'TimeoutError' }),
-      'the lead was not released and has to expire',
+      'could not release the Lease; it has to expire',
     );
   });
 
-  it('releases also what a renewal that was broken off has changed', async () => {
-    const world = makeWorld();
+  it('releases the Lease even if an aborted renewal changed it', async () => {
+    const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
-    a.client.onAnswer = ({ method, body }) =>
+    a.client.onResponse = ({ method, body }) =>
       method === 'PUT' && JSON.stringify(body).includes('"holderIdentity":"a"') ? hang() : undefined;
     await world.clock.advance(1_500);
     a.stop.abort(SHUTDOWN);
-    await a.ended;
+    await a.stopped;
     expect(specOf(world)).toMatchObject({ holderIdentity: '' });
   });
 
-  it('gives on what the lead threw, after the release', async () => {
-    const world = makeWorld();
-    const fault = new Error('no schedule');
-    const a = start(world, 'a', () => Promise.reject(fault));
-    await expect(a.ended).rejects.toBe(fault);
+  it('throws the error of the task, after the release', async () => {
+    const world = createWorld();
+    const error = new Error('no schedule');
+    const a = start(world, 'a', () => Promise.reject(error));
+    await expect(a.stopped).rejects.toBe(error);
     expect(specOf(world)).toMatchObject({ holderIdentity: '' });
     expect(a.elector.isLeader).toBe(false);
   });
 
-  it('comes when the lead has nothing more to do', async () => {
-    const world = makeWorld();
+  it('follows if the task resolves', async () => {
+    const world = createWorld();
     const a = start(world, 'a', () => Promise.resolve());
-    await a.ended;
+    await a.stopped;
     expect(specOf(world)).toMatchObject({ holderIdentity: '' });
-    expect(world.clock.waiting).toBe(0);
+    expect(world.clock.pendingTimers).toBe(0);
   });
 });
 
-it('never has two leaders, whatever goes wrong on the way to the API server, and has one when all is well', async () => {
-  const ways = {
-    well: () => undefined,
-    refused: never,
+it('never has two leaders, whichever requests fail, and has one when none do', async () => {
+  const behaviors = {
+    ok: () => undefined,
+    unreachable,
     hanging: hang,
     forbidden: () => {
-      throw refusal(403, 'Forbidden');
+      throw kubeError(403, 'Forbidden');
     },
   };
-  const way = fc.constantFrom(...Object.values(ways));
+  const behavior = fc.constantFrom(...Object.values(behaviors));
   const step = fc.record({
-    who: fc.nat(2),
-    onRequest: way,
-    onAnswer: way,
-    forMs: fc.integer({ min: 0, max: 12_000 }),
+    index: fc.nat(2),
+    onRequest: behavior,
+    onResponse: behavior,
+    durationMs: fc.integer({ min: 0, max: 12_000 }),
     next: fc.constantFrom('nothing', 'leave', 'closeWatches'),
   });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
-      const world = makeWorld();
+      const world = createWorld();
       const leading = new Set<string>();
-      let isTwice = false;
-      let born = 0;
+      let hadTwoLeaders = false;
+      let joined = 0;
       function join(): Candidate {
-        const identity = `candidate-${(born += 1)}`;
+        const identity = `candidate-${(joined += 1)}`;
         return start(world, identity, async (signal) => {
           leading.add(identity);
-          isTwice ||= leading.size > 1;
+          hadTwoLeaders ||= leading.size > 1;
           await untilAborted(signal);
           leading.delete(identity);
         });
       }
       const candidates = [join(), join(), join()];
-      for (const { who, onRequest, onAnswer, forMs, next } of steps) {
-        const candidate = candidates[who] as Candidate;
-        Object.assign(candidate.client, { onRequest, onAnswer });
-        await world.clock.advance(forMs);
+      for (const { index, onRequest, onResponse, durationMs, next } of steps) {
+        const candidate = candidates[index] as Candidate;
+        Object.assign(candidate.client, { onRequest, onResponse });
+        await world.clock.advance(durationMs);
         if (next === 'closeWatches') world.server.closeWatches();
         if (next === 'leave') {
           candidate.stop.abort(SHUTDOWN);
-          candidates[who] = join();
+          candidates[index] = join();
         }
       }
       for (const { client } of candidates)
-        Object.assign(client, { onRequest: ways.well, onAnswer: ways.well });
+        Object.assign(client, { onRequest: behaviors.ok, onResponse: behaviors.ok });
       await world.clock.advance(25_000);
-      expect(isTwice).toBe(false);
+      expect(hadTwoLeaders).toBe(false);
       expect(candidates.filter(({ elector }) => elector.isLeader)).toHaveLength(1);
       expect(leading.size).toBe(1);
       for (const { stop } of candidates) stop.abort(SHUTDOWN);
-      await Promise.all(candidates.map(({ ended }) => ended));
+      await Promise.all(candidates.map(({ stopped }) => stopped));
     }),
     { numRuns: 100 },
   );
 });
 
-it('refuses times that do not fit each other', () => {
-  const { clock, server } = makeWorld();
+it('rejects times that do not fit together', () => {
+  const { clock, server } = createWorld();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
   const names = { namespace: 'storage', name: 'storage-probe', identity: 'a' };
   const options = { client: server.connect(), clock, random: Math.random, log, ...names };

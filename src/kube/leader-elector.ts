@@ -2,52 +2,54 @@ import { isDeepStrictEqual } from 'node:util';
 
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
-import { faultOf } from './fault.ts';
+import { errorFields } from './error-fields.ts';
 import { hasReason, type KubeClient, type KubeLogger } from './kube-client.ts';
 import { microTime } from './micro-time.ts';
 import { type KubeObject, resourcePath, type ResourceType } from './objects.ts';
-import { isUnanswered } from './outage.ts';
+import { isUnavailable } from './outage-backoff.ts';
 import { createObject, getObject, replaceObject } from './resources.ts';
 
 export interface LeaderElectorOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** In [0, 1): jitter. */
+  /** Random number in [0, 1), for jitter. */
   readonly random: () => number;
   readonly log: KubeLogger;
-  /** Of the Lease, as is the name. */
+  /** Namespace of the Lease. */
   readonly namespace: string;
+  /** Name of the Lease. */
   readonly name: string;
-  /** No two processes may have the same, nor one process the same after its restart. */
+  /** Unique to this process; must change after a restart. */
   readonly identity: string;
-  /** How long the others wait, from when they saw the last renewal. Rounded up to seconds. Default 15,000. */
+  /** How long standbys wait after the last renewal that they saw. Rounded up to seconds. Default 15,000. */
   readonly leaseDurationMs?: number;
-  /** How long after its last renewal a leader stops. Default 10,000. */
+  /** Time after the last successful renewal at which a leader stops. Default 10,000. */
   readonly renewDeadlineMs?: number;
-  /** Between two renewals, and two attempts. Default 2,000. */
+  /** Delay between renewals, and between attempts to acquire. Default 2,000. */
   readonly retryPeriodMs?: number;
   /**
-   * Whether a leader that gets no answer to its renewals (or 429, or 5xx) leads on after its deadline, though
-   * {@link LeaderElector.isLeader} is false, until an answer says whether it still has the Lease. While the API server is
-   * away nobody can take that, and afterwards the others give it the time to renew. But where the leader alone is cut
-   * off, two lead until it reaches the server again. The same for all processes that share a Lease. Default false: it
-   * stops at its deadline, as client-go's does.
+   * If true, a leader whose renewals fail (no response, 429 or 5xx) keeps its task running past the renew deadline
+   * until it learns whether it still holds the Lease. {@link LeaderElector.isLeader} is false meanwhile.
+   *
+   * During an outage, no standby can acquire the Lease. After it, the standbys give the leader time to renew. If only
+   * the leader is cut off, two tasks run until it reaches the server again. All processes that share a Lease must use
+   * the same value. Default false: the leader stops at the deadline, as in client-go.
    */
-  readonly keepsLeadWhileUnreachable?: boolean;
-  /** Annotation of the Lease in which a leader that ends in good order leaves a note to the next one. Absent: none. */
+  readonly keepsLeadershipWhileUnreachable?: boolean;
+  /** Annotation of the Lease that passes a note to the next leader after a clean shutdown. Default: no note. */
   readonly noteAnnotation?: string;
   readonly metrics?: LeaderMetrics | undefined;
 }
 
-/** What a leader does: see {@link LeaderElector.run}. */
-export type Lead = (signal: AbortSignal, note: string | undefined) => Promise<string | void>;
+/** Work that only the leader does. See {@link LeaderElector.run}. */
+export type LeaderTask = (signal: AbortSignal, note: string | undefined) => Promise<string | void>;
 
 export interface LeaderMetrics {
-  /** Also false while a leader leads on without the Lease. */
+  /** Called when leadership changes. Also false while a leader keeps running without the Lease. */
   leading(isLeading: boolean): void;
 }
 
-/** Why the signal of a leader aborts when it is to stop though nobody asked for it. */
+/** Abort reason when leadership was lost rather than given up. */
 export class LeadershipLostError extends Error {
   override readonly name = 'LeadershipLostError';
   readonly reason = 'LeadershipLost';
@@ -77,24 +79,24 @@ interface WatchEvent {
   object: Lease;
 }
 
-/** What came of an attempt to renew. */
-type Attempt = 'renewed' | 'refused' | 'unanswered';
+/** Result of one renewal attempt. */
+type RenewResult = 'renewed' | 'refused' | 'unavailable';
 
-/** Spread of the pause between attempts: 1 to 2.2 periods. Source: client-go, leaderelection.JitterFactor. */
+/** The delay between attempts is 1 to 2.2 retry periods. Source: client-go, leaderelection.JitterFactor. */
 const JITTER_FACTOR = 1.2;
 const RELEASE_TIMEOUT_MS = 5_000;
 const WATCH_SECONDS = 300;
-/** What the server may take beyond that to end a watch. */
+/** Extra time for the server to close the watch. */
 const WATCH_GRACE_MS = 30_000;
 
 /**
- * At most one of several processes leads: the one whose identity stands in a Lease. The rules are client-go's: a
- * record has expired when it has not changed for its duration by the clock of the process that looks at it, so that
- * clocks need not agree. A leader stops before the others may take over, since its deadline is the shorter one and
- * counts from before the renewal was sent.
+ * Leader election with a Lease, by the rules of client-go. At most one process leads: the holder of the Lease. The
+ * Lease expires when its record has not changed for the lease duration. Each process measures this with its own clock,
+ * so clocks need not be synchronized. A leader stops before a standby can take over, because the renew deadline is
+ * shorter than the lease duration and counts from before the renewal was sent.
  *
- * Other than client-go's, a standby also watches the Lease, and takes over at once when it is released; and to those
- * who saw it, a Lease that somebody deletes counts until it would have expired.
+ * Unlike client-go, a standby also watches the Lease and takes over as soon as it is released. If the Lease is deleted,
+ * standbys that saw it still wait until it would have expired.
  */
 export class LeaderElector {
   readonly #client: KubeClient;
@@ -107,30 +109,33 @@ export class LeaderElector {
   readonly #leaseDurationMs: number;
   readonly #renewDeadlineMs: number;
   readonly #retryPeriodMs: number;
-  readonly #keepsLeadWhileUnreachable: boolean;
+  readonly #keepsLeadershipWhileUnreachable: boolean;
   readonly #noteAnnotation: string | undefined;
   readonly #metrics: LeaderMetrics | undefined;
-  #noteFound: string | undefined;
-  #noteLeft: string | undefined;
-  /** The Lease as last seen. */
+  /** Note from the previous leader. */
+  #receivedNote: string | undefined;
+  /** Note for the next leader. */
+  #handoverNote: string | undefined;
+  /** Last observed Lease. */
   #lease: Lease | undefined;
-  /** Since when its record is known to be as it is; monotonic. */
-  #changedMs = 0;
-  #seenMs = -Infinity;
+  /** When the Lease record was last seen to change. Monotonic. */
+  #lastChangeMs = 0;
+  #lastSeenMs = -Infinity;
   #leadsUntilMs = -Infinity;
-  /** When a renewal last got no answer; monotonic. */
-  #unansweredMs = -Infinity;
+  /** When a renewal last failed because the API server was unavailable. Monotonic. */
+  #lastUnavailableMs = -Infinity;
   #wake: () => void = () => undefined;
-  /** By what failed: the reason that was logged last, so that each spell is logged once. */
-  readonly #spells = new Map<string, string>();
+  /** Reason that was last logged for each operation, so that each episode is logged once. */
+  readonly #loggedReasons = new Map<Operation, string>();
 
-  /** @throws RangeError when the times do not fit each other. */
+  /** @throws RangeError if the lease duration, renew deadline and retry period do not fit together. */
   constructor(options: LeaderElectorOptions) {
     const { leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000 } = options;
     if (!(leaseDurationMs > renewDeadlineMs && renewDeadlineMs > JITTER_FACTOR * retryPeriodMs)) {
       throw new RangeError(
         `Leader election: the lease duration (${leaseDurationMs} ms) must be longer than the renew deadline ` +
-          `(${renewDeadlineMs} ms), and that longer than ${JITTER_FACTOR} times the retry period (${retryPeriodMs} ms).`,
+          `(${renewDeadlineMs} ms), which must be longer than ${JITTER_FACTOR} times the retry period ` +
+          `(${retryPeriodMs} ms).`,
       );
     }
     this.#client = options.client;
@@ -143,36 +148,36 @@ export class LeaderElector {
     this.#leaseDurationMs = leaseDurationMs;
     this.#renewDeadlineMs = renewDeadlineMs;
     this.#retryPeriodMs = retryPeriodMs;
-    this.#keepsLeadWhileUnreachable = options.keepsLeadWhileUnreachable ?? false;
+    this.#keepsLeadershipWhileUnreachable = options.keepsLeadershipWhileUnreachable ?? false;
     this.#noteAnnotation = options.noteAnnotation;
     this.#metrics = options.metrics;
   }
 
-  /** False as soon as the renew deadline has passed, even when no timer could go off since. */
+  /** False once the renew deadline has passed, even if timers fire late. */
   get isLeader(): boolean {
     return this.#clock.monotonicMs() < this.#leadsUntilMs;
   }
 
-  /** Whoever held the Lease when it was last seen. */
+  /** Holder of the Lease when it was last seen. */
   get leader(): string | undefined {
     const holder = this.#lease?.spec?.holderIdentity;
     return holder === '' ? undefined : holder;
   }
 
   /**
-   * Waits for the lead, then calls `lead`; again each time the lead was lost and won anew. Resolves when `signal` has
-   * aborted or `lead` has resolved by itself. The Lease is renewed until `lead` has ended, and then released.
+   * Acquires the Lease, then calls `task`. If leadership is lost, it starts over. Resolves when `signal` has aborted or
+   * `task` resolves without an abort. The Lease is renewed until `task` settles, then released.
    *
-   * @param lead its signal aborts with `signal`, or with a `LeadershipLostError`; it then ends what only a leader may
-   *   do, and settles. Rejecting with the signal's reason is as good as resolving. It gets the note of the leader before,
-   *   if that one ended in good order, and may resolve with one to the next.
-   * @throws what `lead` throws, after the release.
+   * @param task its signal aborts with the reason of `signal`, or with a `LeadershipLostError`. The task must then stop
+   *   and settle. Rejecting with the abort reason counts as resolving. The task gets the note of the previous leader if
+   *   that leader shut down cleanly, and may resolve with a note for the next one.
+   * @throws what `task` throws, after the release.
    */
-  async run(lead: Lead, signal: AbortSignal): Promise<void> {
+  async run(task: LeaderTask, signal: AbortSignal): Promise<void> {
     this.#metrics?.leading(false);
     try {
       while (await this.#acquire(signal)) {
-        const isLost = await this.#leadOnce(lead, signal);
+        const isLost = await this.#runTask(task, signal);
         if (!isLost) return;
       }
     } finally {
@@ -180,43 +185,44 @@ export class LeaderElector {
     }
   }
 
-  /** @returns false when `signal` has aborted. */
+  /** @returns true once the Lease is acquired, false if `signal` has aborted. */
   async #acquire(signal: AbortSignal): Promise<boolean> {
-    const candidacy = new AbortController();
+    const watchController = new AbortController();
     let watching: Promise<void> | undefined;
     try {
       while (!signal.aborted) {
         const woken = new AbortController();
-        // From now on: a release may be seen while an attempt is under way, too.
+        // Set before the attempt, because the watch may report a release during it.
         this.#wake = () => woken.abort();
-        if (await this.#tryToTake(signal)) return true;
-        // A watch that broke off is opened again here only: at the pace of the attempts.
-        watching ??= this.#watch(candidacy.signal).finally(() => {
+        if (await this.#tryToAcquire(signal)) return true;
+        // A closed watch is reopened only here, at the rate of the attempts.
+        watching ??= this.#watch(watchController.signal).finally(() => {
           watching = undefined;
         });
         await this.#pause(woken, signal);
       }
       return false;
     } finally {
-      candidacy.abort();
+      watchController.abort();
       await watching;
     }
   }
 
-  async #tryToTake(signal: AbortSignal): Promise<boolean> {
-    using attempt = this.#attempt(signal);
+  async #tryToAcquire(signal: AbortSignal): Promise<boolean> {
+    using attempt = this.#attemptDeadline(signal);
     try {
       const lease = await this.#read(attempt.signal);
-      if (this.#isFree()) await this.#write(lease, attempt.signal);
-      this.#endSpell('use');
+      if (this.#canAcquire()) await this.#write(lease, attempt.signal);
+      this.#logRecovery('update');
     } catch (error) {
-      // Somebody else may have been faster.
-      if (!signal.aborted && !hasReason(error, 'Conflict', 'AlreadyExists')) this.#tellFault('use', error);
+      // Another process may have been faster.
+      if (!signal.aborted && !hasReason(error, 'Conflict', 'AlreadyExists'))
+        this.#logFailure('update', error);
     }
     return this.isLeader;
   }
 
-  /** Until the next attempt, or until it is woken. */
+  /** Sleeps until the next attempt is due or `woken` aborts. */
   async #pause(woken: AbortController, signal: AbortSignal): Promise<void> {
     const periodMs = this.#retryPeriodMs * (1 + JITTER_FACTOR * this.#random());
     const expiresInMs = this.#expiresInMs();
@@ -232,7 +238,7 @@ export class LeaderElector {
     }
   }
 
-  /** Until the watch ends, in whatever way. */
+  /** Watches the Lease. Resolves when the watch closes or fails. */
   async #watch(signal: AbortSignal): Promise<void> {
     using deadline = this.#clock.deadline(WATCH_SECONDS * 1_000 + WATCH_GRACE_MS, signal);
     const query = {
@@ -244,28 +250,28 @@ export class LeaderElector {
     const path = resourcePath(LEASE, { namespace: this.#namespace });
     try {
       for await (const event of this.#client.stream({ method: 'GET', path, query }, deadline.signal)) {
-        this.#endSpell('watch');
+        this.#logRecovery('watch');
         const { type, object } = event as WatchEvent;
         if (type === 'ERROR') return;
-        if (this.#see(object) && this.#isFree()) this.#wake();
+        if (this.#observe(object) && this.#canAcquire()) this.#wake();
       }
     } catch (error) {
-      if (!deadline.signal.aborted) this.#tellFault('watch', error);
+      if (!deadline.signal.aborted) this.#logFailure('watch', error);
     }
   }
 
-  /** @returns whether the lead was lost, and may be won again. */
-  async #leadOnce(lead: Lead, signal: AbortSignal): Promise<boolean> {
-    this.#log.info(this.#fields(), 'became the leader');
+  /** @returns true if leadership was lost and should be acquired again. */
+  async #runTask(task: LeaderTask, signal: AbortSignal): Promise<boolean> {
+    this.#log.info(this.#logFields(), 'became the leader');
     this.#metrics?.leading(true);
     const leadership = new AbortController();
     const renewal = new AbortController();
     const onAbort = (): void => leadership.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
-    const renewing = this.#keepLeading(leadership, renewal.signal);
+    const renewing = this.#keepRenewing(leadership, renewal.signal);
     try {
-      this.#noteLeft = (await lead(leadership.signal, this.#noteFound)) ?? undefined;
+      this.#handoverNote = (await task(leadership.signal, this.#receivedNote)) ?? undefined;
     } catch (error) {
       if (!leadership.signal.aborted || error !== leadership.signal.reason) throw error;
     } finally {
@@ -277,76 +283,78 @@ export class LeaderElector {
     return leadership.signal.reason instanceof LeadershipLostError && !signal.aborted;
   }
 
-  /** Renews the Lease until `ended` aborts; when it is lost, aborts the leadership. */
-  async #keepLeading(leadership: AbortController, ended: AbortSignal): Promise<void> {
+  /** Renews the Lease until `taskEnded` aborts. Aborts `leadership` if it is lost. */
+  async #keepRenewing(leadership: AbortController, taskEnded: AbortSignal): Promise<void> {
     try {
       for (;;) {
-        const isRenewed = await this.#renewInTime(ended);
-        if (!isRenewed) await this.#outlastOutage(ended);
+        const isRenewed = await this.#renewBeforeDeadline(taskEnded);
+        if (!isRenewed) await this.#renewAfterOutage(taskEnded);
       }
     } catch (error) {
-      if (ended.aborted) return;
+      if (taskEnded.aborted) return;
       this.#stepDown();
-      this.#log.warn({ ...this.#fields(), leader: this.leader }, 'lost the lead');
+      this.#log.warn({ ...this.#logFields(), leader: this.leader }, 'lost leadership');
       leadership.abort(error);
     }
   }
 
   /**
-   * @returns false when the renew deadline has passed.
-   * @throws {LeadershipLostError} when somebody else has the Lease. @throws the reason of `ended`.
+   * @returns false if the renew deadline has passed.
+   * @throws {LeadershipLostError} if another process holds the Lease. @throws the reason of `taskEnded`.
    */
-  async #renewInTime(ended: AbortSignal): Promise<boolean> {
-    using term = this.#clock.deadline(this.#leadsUntilMs - this.#clock.monotonicMs(), ended);
+  async #renewBeforeDeadline(taskEnded: AbortSignal): Promise<boolean> {
+    using deadline = this.#clock.deadline(this.#leadsUntilMs - this.#clock.monotonicMs(), taskEnded);
     try {
       do {
-        await this.#clock.sleep(this.#retryPeriodMs, term.signal);
-      } while ((await this.#tryToRenew(term.signal)) !== 'renewed');
+        await this.#clock.sleep(this.#retryPeriodMs, deadline.signal);
+      } while ((await this.#tryToRenew(deadline.signal)) !== 'renewed');
       return true;
     } catch (error) {
-      if (term.signal.aborted && !ended.aborted) return false;
+      if (deadline.signal.aborted && !taskEnded.aborted) return false;
       throw error;
     }
   }
 
   /**
-   * Resolves when the Lease is renewed after its deadline; until then nothing says that somebody else has it.
-   * @throws {LeadershipLostError} when the server answers and does not let it renew. @throws the reason of `ended`.
+   * Retries the renewal after the deadline while the API server is unavailable. Resolves when the Lease is renewed.
+   * @throws {LeadershipLostError} if the renewal is refused or another process holds the Lease.
+   * @throws the reason of `taskEnded`.
    */
-  async #outlastOutage(ended: AbortSignal): Promise<void> {
+  async #renewAfterOutage(taskEnded: AbortSignal): Promise<void> {
     this.#stepDown();
-    const isLate = new LeadershipLostError(
-      `The Lease ${this.#namespace}/${this.#name} was not renewed in time, or another process has it.`,
+    const lostError = new LeadershipLostError(
+      `Lease ${this.#namespace}/${this.#name} was not renewed in time, or another process holds it.`,
     );
-    if (!this.#keepsLeadWhileUnreachable) throw isLate;
-    // A process that was stopped for a while has not tried yet.
-    for (let isTold = false; ;) {
-      const attempt = await this.#tryToRenew(ended);
-      if (attempt === 'renewed') break;
-      // A server that is starting may refuse what it grants a moment later.
-      if (this.#clock.monotonicMs() - this.#unansweredMs >= this.#renewDeadlineMs) throw isLate;
-      if (!isTold) this.#log.warn(this.#fields(), 'leads on without the Lease: nobody can take it either');
-      isTold = true;
-      await this.#clock.sleep(this.#retryPeriodMs, ended);
+    if (!this.#keepsLeadershipWhileUnreachable) throw lostError;
+    // Try first: if this process was suspended, it has not tried to renew yet.
+    for (let isLogged = false; ;) {
+      const result = await this.#tryToRenew(taskEnded);
+      if (result === 'renewed') break;
+      // A starting server may refuse valid requests, so tolerate refusals for one renew deadline after an outage.
+      if (this.#clock.monotonicMs() - this.#lastUnavailableMs >= this.#renewDeadlineMs) throw lostError;
+      if (!isLogged)
+        this.#log.warn(this.#logFields(), 'API server unavailable; still leading without the Lease');
+      isLogged = true;
+      await this.#clock.sleep(this.#retryPeriodMs, taskEnded);
     }
     this.#metrics?.leading(true);
-    this.#log.info(this.#fields(), 'leads by the Lease again');
+    this.#log.info(this.#logFields(), 'renewed the Lease after the outage');
   }
 
-  /** @throws {LeadershipLostError} when somebody else has the Lease. @throws the reason of `signal`. */
-  async #tryToRenew(signal: AbortSignal): Promise<Attempt> {
-    using attempt = this.#attempt(signal);
+  /** @throws {LeadershipLostError} if another process holds the Lease. @throws the reason of `signal`. */
+  async #tryToRenew(signal: AbortSignal): Promise<RenewResult> {
+    using attempt = this.#attemptDeadline(signal);
     try {
       await this.#renew(attempt.signal);
-      this.#endSpell('use');
+      this.#logRecovery('update');
       return 'renewed';
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof LeadershipLostError) throw error;
-      this.#tellFault('use', error);
-      if (!isUnanswered(error)) return 'refused';
-      this.#unansweredMs = this.#clock.monotonicMs();
-      return 'unanswered';
+      this.#logFailure('update', error);
+      if (!isUnavailable(error)) return 'refused';
+      this.#lastUnavailableMs = this.#clock.monotonicMs();
+      return 'unavailable';
     }
   }
 
@@ -363,21 +371,24 @@ export class LeaderElector {
     }
   }
 
-  /** So that the others need not wait until it expires. Never throws. */
+  /** Releases the Lease, so that standbys need not wait until it expires. Never throws. */
   async #release(): Promise<void> {
     if (this.leader !== this.#identity) return;
     using deadline = this.#clock.deadline(RELEASE_TIMEOUT_MS);
     try {
-      // A renewal that was broken off may still have changed the Lease.
+      // An aborted renewal may still have changed the Lease.
       const lease = await this.#read(deadline.signal);
       if (lease === undefined || this.leader !== this.#identity) return;
       const now = microTime(this.#clock.now());
       const spec = { holderIdentity: '', leaseDurationSeconds: 1, acquireTime: now, renewTime: now };
-      const released = { ...this.#withNote(lease, this.#noteLeft), spec: { ...lease.spec, ...spec } };
-      this.#see(await replaceObject(this.#client, LEASE, released, deadline.signal));
-      this.#log.info(this.#fields(), 'released the lead');
+      const released = { ...this.#withNote(lease, this.#handoverNote), spec: { ...lease.spec, ...spec } };
+      this.#observe(await replaceObject(this.#client, LEASE, released, deadline.signal));
+      this.#log.info(this.#logFields(), 'released the Lease');
     } catch (error) {
-      this.#log.warn({ ...this.#fields(), ...faultOf(error) }, 'the lead was not released and has to expire');
+      this.#log.warn(
+        { ...this.#logFields(), ...errorFields(error) },
+        'could not release the Lease; it has to expire',
+      );
     }
   }
 
@@ -387,27 +398,27 @@ export class LeaderElector {
     this.#metrics?.leading(false);
   }
 
-  /** Leaves time for a second one before the renew deadline. */
-  #attempt(signal: AbortSignal): Deadline {
+  /** Time limit of one attempt: half the renew deadline, which leaves time for a second attempt. */
+  #attemptDeadline(signal: AbortSignal): Deadline {
     return this.#clock.deadline(this.#renewDeadlineMs / 2, signal);
   }
 
-  #isFree(): boolean {
+  #canAcquire(): boolean {
     const { leader } = this;
     return leader === undefined || leader === this.#identity || this.#expiresInMs() <= 0;
   }
 
   #expiresInMs(): number {
     const durationMs = (this.#lease?.spec?.leaseDurationSeconds ?? 0) * 1_000;
-    return this.#changedMs + durationMs - this.#clock.monotonicMs();
+    return this.#lastChangeMs + durationMs - this.#clock.monotonicMs();
   }
 
-  /** @returns undefined when there is none. */
+  /** @returns undefined if the Lease does not exist. */
   async #read(signal: AbortSignal): Promise<Lease | undefined> {
     try {
       const name = { namespace: this.#namespace, name: this.#name };
       const lease = await getObject<Lease>(this.#client, LEASE, name, signal);
-      this.#see(lease);
+      this.#observe(lease);
       return lease;
     } catch (error) {
       if (hasReason(error, 'NotFound')) return undefined;
@@ -415,7 +426,7 @@ export class LeaderElector {
     }
   }
 
-  /** Takes the Lease or renews it, unless it was changed since it was read. */
+  /** Acquires or renews the Lease. Fails with `Conflict` if it was changed since it was read. */
   async #write(lease: Lease | undefined, signal: AbortSignal): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     const now = microTime(this.#clock.now());
@@ -435,10 +446,10 @@ export class LeaderElector {
         ? await createObject<Lease>(this.#client, LEASE, { metadata, spec }, signal)
         : await replaceObject<Lease>(this.#client, LEASE, { ...this.#withNote(lease), spec }, signal);
     if (!isRenewal) {
-      this.#noteFound = this.#noteIn(lease);
-      this.#noteLeft = undefined;
+      this.#receivedNote = this.#noteIn(lease);
+      this.#handoverNote = undefined;
     }
-    this.#see(written);
+    this.#observe(written);
     this.#leadsUntilMs = startMs + this.#renewDeadlineMs;
   }
 
@@ -448,7 +459,7 @@ export class LeaderElector {
       : lease?.metadata.annotations?.[this.#noteAnnotation];
   }
 
-  /** With no other note than this. */
+  /** Replaces the note in the annotations of the Lease, or removes it if `note` is undefined. */
   #withNote(lease: Lease, note?: string): Lease {
     if (this.#noteAnnotation === undefined) return lease;
     const { [this.#noteAnnotation]: _, ...others } = lease.metadata.annotations ?? {};
@@ -456,40 +467,41 @@ export class LeaderElector {
     return { ...lease, metadata: { ...lease.metadata, annotations } };
   }
 
-  /** @returns whether the record has changed. */
-  #see(lease: Lease): boolean {
+  /** Remembers the Lease. @returns true if its record has changed. */
+  #observe(lease: Lease): boolean {
     const isChanged = !isDeepStrictEqual(lease.spec, this.#lease?.spec);
-    const before = this.leader;
+    const previousLeader = this.leader;
     const nowMs = this.#clock.monotonicMs();
-    // Whoever leads on through an outage has to find out first that it is over.
-    const wasAway = this.#keepsLeadWhileUnreachable && nowMs - this.#seenMs > this.#renewDeadlineMs;
+    // After an outage, a standby must give the leader time to renew.
+    const hadOutage =
+      this.#keepsLeadershipWhileUnreachable && nowMs - this.#lastSeenMs > this.#renewDeadlineMs;
     this.#lease = lease;
-    this.#seenMs = nowMs;
-    if (isChanged || wasAway) this.#changedMs = nowMs;
+    this.#lastSeenMs = nowMs;
+    if (isChanged || hadOutage) this.#lastChangeMs = nowMs;
     const { leader } = this;
-    if (leader !== undefined && leader !== before && leader !== this.#identity)
-      this.#log.info({ ...this.#fields(), leader }, 'there is a new leader');
+    if (leader !== undefined && leader !== previousLeader && leader !== this.#identity)
+      this.#log.info({ ...this.#logFields(), leader }, 'new leader elected');
     return isChanged;
   }
 
-  #fields(): object {
+  #logFields(): object {
     return { lease: `${this.#namespace}/${this.#name}`, identity: this.#identity };
   }
 
-  #tellFault(use: Use, error: unknown): void {
-    const fault = faultOf(error);
-    if (this.#spells.get(use) === fault.reason) return;
-    this.#spells.set(use, fault.reason);
-    this.#log.warn({ ...this.#fields(), ...fault }, FAULTS[use]);
+  #logFailure(operation: Operation, error: unknown): void {
+    const fields = errorFields(error);
+    if (this.#loggedReasons.get(operation) === fields.reason) return;
+    this.#loggedReasons.set(operation, fields.reason);
+    this.#log.warn({ ...this.#logFields(), ...fields }, FAILURE_MESSAGES[operation]);
   }
 
-  #endSpell(use: Use): void {
-    if (this.#spells.delete(use)) this.#log.info(this.#fields(), 'the Lease can be reached again');
+  #logRecovery(operation: Operation): void {
+    if (this.#loggedReasons.delete(operation)) this.#log.info(this.#logFields(), 'Lease reachable again');
   }
 }
 
-const FAULTS = {
-  use: 'the Lease cannot be read or written',
-  watch: 'the Lease cannot be watched and is only polled',
+const FAILURE_MESSAGES = {
+  update: 'reading or writing the Lease failed',
+  watch: 'watching the Lease failed; polling instead',
 } as const;
-type Use = keyof typeof FAULTS;
+type Operation = keyof typeof FAILURE_MESSAGES;

@@ -1,4 +1,4 @@
-/** What is used here of `metav1.ObjectMeta`. */
+/** The fields of `metav1.ObjectMeta` that this project uses. */
 export interface ObjectMeta {
   name: string;
   namespace?: string;
@@ -18,7 +18,7 @@ export interface KubeObject {
   metadata: ObjectMeta;
 }
 
-/** `corev1.ObjectReference`, as far as Events need it. */
+/** The fields of `corev1.ObjectReference` that Events need. */
 export interface ObjectReference {
   apiVersion?: string;
   kind?: string;
@@ -29,7 +29,7 @@ export interface ObjectReference {
   fieldPath?: string;
 }
 
-/** One kind of resource, by the path at which the API server serves it. */
+/** One kind of resource and its place in the API server's paths. */
 export interface ResourceType {
   /** Empty for the core group. */
   readonly group: string;
@@ -39,14 +39,14 @@ export interface ResourceType {
 }
 
 export interface ResourceLocation {
-  /** Absent for cluster-scoped resources, and for all namespaces. */
+  /** Absent for cluster-scoped resources and for all namespaces. */
   readonly namespace?: string | undefined;
   /** Absent for the collection. */
   readonly name?: string | undefined;
   readonly subresource?: string | undefined;
 }
 
-/** `namespace/name`; only the name where there is no namespace. */
+/** Returns `namespace/name`, or only the name if the object is cluster-scoped. */
 export function objectKey({ metadata: { namespace, name } }: KubeObject): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }

@@ -1,57 +1,57 @@
 import type { Clock } from '../clock/clock.ts';
-import { orAborted } from './abort.ts';
+import { abortable } from './abort.ts';
 import { Backoff } from './backoff.ts';
-import { faultOf } from './fault.ts';
+import { errorFields } from './error-fields.ts';
+import { errorFromStatus } from './error-response.ts';
 import { hasReason, type KubeClient, KubeError, type KubeLogger, type KubeRequest } from './kube-client.ts';
 import { type KubeObject, objectKey, resourcePath, type ResourceType } from './objects.ts';
 import { oneLine } from './one-line.ts';
-import { isUnanswered } from './outage.ts';
-import { statusError } from './refusal.ts';
+import { isUnavailable } from './outage-backoff.ts';
 import { type ListPage, listPage } from './resources.ts';
 
 /**
- * An object as it was seen last. Of one object come `added`, any number of `updated`, `deleted`, in this order; an
- * object that was deleted and made again under its name comes as `deleted` and `added`, even where both were missed.
+ * A change of one object. For each object, the order is `added`, any number of `updated`, then `deleted`. An object
+ * that was deleted and recreated is reported as `deleted` and `added`, even if the watch missed both.
  */
 export interface Change<T extends KubeObject> {
   readonly type: 'added' | 'updated' | 'deleted';
   readonly object: T;
-  /** Of `updated`: as it was before. The same object on a resync. */
+  /** Only for `updated`: the previous version. On a resync, the same object. */
   readonly old?: T;
 }
 
 export interface ReflectorMetrics {
-  /** A list is complete. */
+  /** Called when a list is complete. */
   listed(): void;
-  /** A watch begins. */
+  /** Called when a watch starts. */
   watched(): void;
-  /** Something came by a watch, if only a bookmark. @param epochMs wall time. */
+  /** Called for each watch event, including bookmarks. @param epochMs wall time. */
   eventAt(epochMs: number): void;
-  /** Objects in the store. */
+  /** Called with the number of objects in the store. */
   items(count: number): void;
 }
 
 export interface ReflectorOptions<T extends KubeObject> {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** In [0, 1): jitter. */
+  /** Random number in [0, 1), for jitter. */
   readonly random: () => number;
   readonly log: KubeLogger;
   readonly resource: ResourceType;
-  /** Absent: all namespaces. */
+  /** Default: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
-  /** Objects of one page of a list. Default 500. */
+  /** Objects per list page. Default 500. */
   readonly pageSize?: number | undefined;
-  /** How often every object comes again as `updated`. Absent: never. */
+  /** Interval at which every object is reported as `updated`. Default: no resync. */
   readonly resyncMs?: number | undefined;
   /**
-   * What is kept of an object; must not throw. Default: all but `metadata.managedFields`. An object may come without
-   * `apiVersion` and `kind`: a list has them only once.
+   * Returns the object to store. Must not throw. Default: removes `metadata.managedFields`. Objects from a list have no
+   * `apiVersion` and `kind`.
    */
   readonly transform?: ((object: KubeObject) => T) | undefined;
-  /** Called with each change, in order. What it throws is logged. */
+  /** Called with each change, in order. Errors that it throws are logged. */
   readonly onChange: (change: Change<T>) => void;
   readonly metrics?: ReflectorMetrics | undefined;
 }
@@ -59,32 +59,32 @@ export interface ReflectorOptions<T extends KubeObject> {
 const DEFAULT_PAGE_SIZE = 500;
 const LIST_TIMEOUT_MS = 60_000;
 
-/** A watch asks the server to end it after 5 to 10 minutes. Source: client-go's reflector, `minWatchTimeout`. */
+/** Each watch asks the server to close it after 5 to 10 minutes. Source: client-go's reflector, `minWatchTimeout`. */
 const MIN_WATCH_SECONDS = 300;
 
-/** The server ends a watch in time; one that is open for so much longer has died unnoticed. */
+/** A watch that is open this long after its timeout is assumed to be dead. */
 const WATCH_GRACE_MS = 30_000;
 
-/** A watch that ends sooner than this, in good order, was cut short by something on the way. */
-const EARLY_MS = 10_000;
+/** If a watch is closed without error before this, a proxy or load balancer may have cut it short. */
+const EARLY_CLOSE_MS = 10_000;
 
-/** Watches that are cut short begin no closer together than this. */
-const MIN_DISTANCE_MS = 2_000;
+/** Minimum time from the start of one watch to the start of the next. */
+const MIN_WATCH_INTERVAL_MS = 2_000;
 
-/** Longest wait after a failure: changes are seen so late at most once the API server is back. */
+/** Longest delay after a failure, so changes are seen at most this late once the API server is back. */
 const MAX_DELAY_MS = 10_000;
-/** What fails again within this time, for the same reason, is one spell of trouble. */
-const SPELL_MS = 60_000;
+/** Failures with the same reason belong to one episode if they are at most this far apart. */
+const EPISODE_GAP_MS = 60_000;
 
 /**
- * The server did not get to look at the `resourceVersion`: there was no answer, or one from a server that is starting
- * or busy. The next watch may begin where the last one ended.
+ * Statuses that mean the server did not check the `resourceVersion`: no response, or a server that is starting or busy.
+ * The next watch can resume from the same version.
  */
-const RESUMABLE = new Set([0, 401, 403, 429, 503]);
+const RESUMABLE_STATUSES = new Set([0, 401, 403, 429, 503]);
 
 /**
- * A copy of all objects of one kind that follows the API server: a list in pages, then watches, each from where the
- * last one ended. It lists again only when a watch can no longer tell what was missed.
+ * Keeps a local copy of all objects of one kind up to date. It reads a paged list, then opens watches, each of which
+ * resumes where the previous one closed. It relists only if a watch cannot resume.
  */
 export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
@@ -94,9 +94,9 @@ export class Reflector<T extends KubeObject> {
   readonly #objects = new Map<string, T>();
   readonly #synced = Promise.withResolvers<void>();
   #hasSynced = false;
-  #isCutShort = false;
-  #isAway = false;
-  /** Up to where the store is complete; undefined when only a list can tell. */
+  #wasClosedEarly = false;
+  #wasUnavailable = false;
+  /** Version from which the next watch resumes. Undefined if a list is needed. */
   #resourceVersion: string | undefined;
 
   constructor(options: ReflectorOptions<T>) {
@@ -105,7 +105,7 @@ export class Reflector<T extends KubeObject> {
     this.#backoff = new Backoff({ ...options, maxMs: MAX_DELAY_MS });
   }
 
-  /** A list has been complete. It stays so while the API server is away. */
+  /** True once the first list is complete. It stays true while the API server is unreachable. */
   get hasSynced(): boolean {
     return this.#hasSynced;
   }
@@ -122,12 +122,12 @@ export class Reflector<T extends KubeObject> {
     return this.#objects.values();
   }
 
-  /** Resolves once {@link hasSynced}; rejects with `signal.reason`. */
+  /** Resolves once {@link hasSynced} is true; rejects with `signal.reason` if `signal` aborts first. */
   untilSynced(signal: AbortSignal): Promise<void> {
-    return orAborted(this.#synced.promise, signal);
+    return abortable(this.#synced.promise, signal);
   }
 
-  /** Resolves when `signal` aborts, and for no other reason: whatever fails is logged and tried again. */
+  /** Runs until `signal` aborts, then resolves. Failures are logged and retried. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#follow(signal), this.#resync(signal)]);
   }
@@ -137,46 +137,49 @@ export class Reflector<T extends KubeObject> {
       try {
         this.#resourceVersion ??= await this.#list(signal);
         const lastedMs = await this.#watch(this.#resourceVersion, signal);
-        await this.#pace(lastedMs, signal);
+        await this.#limitWatchRate(lastedMs, signal);
       } catch (error) {
         if (!signal.aborted) await this.#recover(error, signal);
       }
     }
   }
 
-  /** What cuts a watch short may cut all of them short: no storm, and no long wait either, since changes wait as well. */
-  async #pace(lastedMs: number, signal: AbortSignal): Promise<void> {
+  /** Limits how fast watches are reopened. The delay is short because changes are not seen meanwhile. */
+  async #limitWatchRate(lastedMs: number, signal: AbortSignal): Promise<void> {
     const { clock, log, resource } = this.#options;
-    const isEarly = lastedMs < EARLY_MS;
-    if (isEarly && !this.#isCutShort) {
-      log.warn({ resource: resource.plural, lastedMs: Math.round(lastedMs) }, 'watches are cut short');
+    const isEarly = lastedMs < EARLY_CLOSE_MS;
+    if (isEarly && !this.#wasClosedEarly) {
+      log.warn(
+        { resource: resource.plural, lastedMs: Math.round(lastedMs) },
+        'watch closed early; reopening',
+      );
     }
-    this.#isCutShort = isEarly;
-    if (lastedMs < MIN_DISTANCE_MS) await clock.sleep(MIN_DISTANCE_MS - lastedMs, signal);
+    this.#wasClosedEarly = isEarly;
+    if (lastedMs < MIN_WATCH_INTERVAL_MS) await clock.sleep(MIN_WATCH_INTERVAL_MS - lastedMs, signal);
   }
 
   async #recover(cause: unknown, signal: AbortSignal): Promise<void> {
     const { clock, log, resource } = this.#options;
     const { status, retryAfterMs = 0 } = cause instanceof KubeError ? cause : {};
-    if (!RESUMABLE.has(status ?? NaN)) this.#resourceVersion = undefined;
-    // It is back: what it says now is no reason to wait for as long as for an answer.
-    if (this.#isAway && !isUnanswered(cause)) this.#backoff.reset();
-    this.#isAway = isUnanswered(cause);
+    if (!RESUMABLE_STATUSES.has(status ?? NaN)) this.#resourceVersion = undefined;
+    // The server is back, so the long delays of the outage no longer apply.
+    if (this.#wasUnavailable && !isUnavailable(cause)) this.#backoff.reset();
+    this.#wasUnavailable = isUnavailable(cause);
     const delayMs = Math.round(Math.max(this.#backoff.nextMs(), retryAfterMs));
-    const hint = hasReason(cause, 'NotFound') && { hint: 'is its CustomResourceDefinition installed?' };
+    const hint = hasReason(cause, 'NotFound') && { hint: 'is the CustomResourceDefinition installed?' };
     const fields = { resource: resource.plural, error: messageOf(cause), ...hint, delayMs };
-    if (hasReason(cause, 'Expired', 'Gone')) log.info(fields, 'watch fell behind; listing again');
-    else log[this.#isNews(cause) ? 'warn' : 'debug'](fields, 'list or watch failed; trying again');
+    if (hasReason(cause, 'Expired', 'Gone')) log.info(fields, 'watch expired; relisting');
+    else log[this.#isNewFailure(cause) ? 'warn' : 'debug'](fields, 'list or watch failed; retrying');
     await clock.sleep(delayMs, signal).catch(() => undefined);
   }
 
-  /** A spell of trouble is told once, however long it lasts. */
-  #isNews(cause: unknown): boolean {
-    const before = this.#lastFailure;
-    const { reason } = faultOf(cause);
+  /** False for a repeated failure, so that there is one warning per episode. */
+  #isNewFailure(cause: unknown): boolean {
+    const previous = this.#lastFailure;
+    const { reason } = errorFields(cause);
     const atMs = this.#options.clock.monotonicMs();
     this.#lastFailure = { reason, atMs };
-    return before?.reason !== reason || atMs - before.atMs > SPELL_MS;
+    return previous?.reason !== reason || atMs - previous.atMs > EPISODE_GAP_MS;
   }
 
   /** @returns the `resourceVersion` of the list. */
@@ -187,7 +190,7 @@ export class Reflector<T extends KubeObject> {
     const listed = new Set<string>();
     let page: ListPage<KubeObject> | undefined;
     do {
-      // A token that has expired is a 410, and the list begins anew.
+      // If the continue token has expired, the server responds with 410 and the list starts over.
       const next = { ...query, continue: page?.metadata.continue };
       page = await listPage(client, resource, next, signal);
       for (const item of page.items) listed.add(this.#put(item));
@@ -200,7 +203,7 @@ export class Reflector<T extends KubeObject> {
     return page.metadata.resourceVersion;
   }
 
-  /** @returns how long it lasted, in ms. */
+  /** @returns the duration of the watch, in ms. */
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<number> {
     const { client, clock, random, resource, metrics } = this.#options;
     const { namespace, labelSelector, fieldSelector } = this.#options;
@@ -221,18 +224,18 @@ export class Reflector<T extends KubeObject> {
     using deadline = clock.deadline(timeoutSeconds * 1_000 + WATCH_GRACE_MS, signal);
     metrics?.watched();
     try {
-      for await (const event of client.stream(request, deadline.signal)) this.#take(request, event);
+      for await (const event of client.stream(request, deadline.signal)) this.#handleEvent(request, event);
     } catch (error) {
-      if (deadline.signal.aborted && !signal.aborted) throw watchFault(request, 'did not end in time');
+      if (deadline.signal.aborted && !signal.aborted) throw watchError(request, 'was not closed in time');
       throw error;
     }
     return clock.monotonicMs() - startMs;
   }
 
-  #take(request: KubeRequest, event: unknown): void {
+  #handleEvent(request: KubeRequest, event: unknown): void {
     const { clock, metrics } = this.#options;
     const { type, object } = event as WatchEvent;
-    if (type === 'ERROR') throw statusError(request, object, clock);
+    if (type === 'ERROR') throw errorFromStatus(request, object, clock);
     const { resourceVersion } = object.metadata;
     if (type === 'ADDED' || type === 'MODIFIED') this.#put(object);
     else if (type === 'DELETED') this.#delete(object);
@@ -241,31 +244,31 @@ export class Reflector<T extends KubeObject> {
     metrics?.items(this.#objects.size);
   }
 
-  /** @returns the object's key. */
-  #put(found: KubeObject): string {
-    const key = objectKey(found);
+  /** Stores the object and reports the change. @returns the object's key. */
+  #put(received: KubeObject): string {
+    const key = objectKey(received);
     let old = this.#objects.get(key);
-    if (old !== undefined && isSameObject(old, found)) {
-      if (old.metadata.resourceVersion === found.metadata.resourceVersion) return key;
+    if (old !== undefined && isSameObject(old, received)) {
+      if (old.metadata.resourceVersion === received.metadata.resourceVersion) return key;
     } else if (old !== undefined) {
       this.#remove(key, old);
       old = undefined;
     }
-    const object = this.#transform(found);
+    const object = this.#transform(received);
     this.#objects.set(key, object);
-    this.#tell(old === undefined ? { type: 'added', object } : { type: 'updated', object, old });
+    this.#notify(old === undefined ? { type: 'added', object } : { type: 'updated', object, old });
     return key;
   }
 
-  #delete(found: KubeObject): void {
-    const key = objectKey(found);
+  #delete(received: KubeObject): void {
+    const key = objectKey(received);
     const old = this.#objects.get(key);
-    if (old !== undefined) this.#remove(key, isSameObject(old, found) ? this.#transform(found) : old);
+    if (old !== undefined) this.#remove(key, isSameObject(old, received) ? this.#transform(received) : old);
   }
 
   #remove(key: string, object: T): void {
     this.#objects.delete(key);
-    this.#tell({ type: 'deleted', object });
+    this.#notify({ type: 'deleted', object });
   }
 
   async #resync(signal: AbortSignal): Promise<void> {
@@ -274,17 +277,17 @@ export class Reflector<T extends KubeObject> {
     while (!signal.aborted) {
       await clock.sleep(resyncMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      for (const object of this.#objects.values()) this.#tell({ type: 'updated', object, old: object });
+      for (const object of this.#objects.values()) this.#notify({ type: 'updated', object, old: object });
     }
   }
 
-  #tell(change: Change<T>): void {
+  #notify(change: Change<T>): void {
     const { log, onChange, resource } = this.#options;
     try {
       onChange(change);
     } catch (error) {
       const fields = { resource: resource.plural, key: objectKey(change.object), change: change.type };
-      log.error({ ...fields, error: messageOf(error) }, 'handler of a change failed');
+      log.error({ ...fields, error: messageOf(error) }, 'change handler failed');
     }
   }
 }
@@ -300,12 +303,12 @@ function dropManagedFields(object: KubeObject): KubeObject {
   return object;
 }
 
-/** And not a namesake that was made after it. */
+/** False if the object was deleted and recreated. */
 function isSameObject(one: KubeObject, other: KubeObject): boolean {
   return one.metadata.uid === other.metadata.uid;
 }
 
-function watchFault({ method, path }: KubeRequest, what: string): KubeError {
+function watchError({ method, path }: KubeRequest, what: string): KubeError {
   return new KubeError(`${method} ${path}: the watch ${what}`, { status: 0, reason: 'WatchEnded' });
 }
 

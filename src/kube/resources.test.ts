@@ -8,7 +8,7 @@ const NEVER = new AbortController().signal;
 const CONFIG_MAPS: ResourceType = { group: '', version: 'v1', plural: 'configmaps', kind: 'ConfigMap' };
 const LEASES: ResourceType = { group: 'coordination.k8s.io', version: 'v1', plural: 'leases', kind: 'Lease' };
 
-describe('a path', () => {
+describe('resourcePath', () => {
   it.each([
     { type: CONFIG_MAPS, location: {}, want: '/api/v1/configmaps' },
     { type: CONFIG_MAPS, location: { namespace: 'a', name: 'b' }, want: '/api/v1/namespaces/a/configmaps/b' },
@@ -18,27 +18,27 @@ describe('a path', () => {
       want: '/apis/coordination.k8s.io/v1/namespaces/a/leases/b/status',
     },
     { type: CONFIG_MAPS, location: { name: '../a?b' }, want: '/api/v1/configmaps/..%2Fa%3Fb' },
-  ])('is $want', ({ type, location, want }) => {
+  ])('returns $want', ({ type, location, want }) => {
     expect(resourcePath(type, location)).toBe(want);
   });
 });
 
-it('has one key per object', () => {
+it('objectKey returns the namespace and name', () => {
   expect(objectKey({ metadata: { namespace: 'a', name: 'b' } })).toBe('a/b');
   expect(objectKey({ metadata: { name: 'b' } })).toBe('b');
 });
 
-describe('a request', () => {
+describe('requests', () => {
   const meta = { namespace: 'a', name: 'b' };
   const typed = { apiVersion: 'v1', kind: 'ConfigMap' };
   it.each<{ name: string; send: (client: KubeClient) => Promise<unknown>; want: KubeRequest }>([
     {
-      name: 'list',
+      name: 'lists a page',
       send: (client) => listPage(client, CONFIG_MAPS, { namespace: 'a', limit: 5, timeoutMs: 7 }, NEVER),
       want: { method: 'GET', path: '/api/v1/namespaces/a/configmaps', query: { limit: 5 }, timeoutMs: 7 },
     },
     {
-      name: 'create an object that does not say what it is',
+      name: 'creates an object, adding apiVersion and kind',
       send: (client) => createObject(client, CONFIG_MAPS, { metadata: meta }, NEVER),
       want: {
         method: 'POST',
@@ -48,7 +48,7 @@ describe('a request', () => {
       },
     },
     {
-      name: 'patch',
+      name: 'patches an object',
       send: (client) => patchObject(client, CONFIG_MAPS, meta, { data: null }, NEVER, { fieldManager: 'me' }),
       want: {
         method: 'PATCH',
@@ -59,7 +59,7 @@ describe('a request', () => {
       },
     },
     {
-      name: 'apply',
+      name: 'applies a status',
       send: (client) => applyStatus(client, CONFIG_MAPS, { metadata: meta }, { fieldManager: 'me' }, NEVER),
       want: {
         method: 'PATCH',
@@ -70,7 +70,7 @@ describe('a request', () => {
       },
     },
     {
-      name: 'delete one object and no namesake',
+      name: 'deletes only the object with the given UID',
       send: (client) => deleteObject(client, CONFIG_MAPS, meta, NEVER, { uid: 'u' }),
       want: {
         method: 'DELETE',
@@ -78,7 +78,7 @@ describe('a request', () => {
         body: { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: 'u' } },
       },
     },
-  ])('to $name', async ({ send, want }) => {
+  ])('$name', async ({ send, want }) => {
     const sent: KubeRequest[] = [];
     const client: Pick<KubeClient, 'request'> = {
       request<T>(request: KubeRequest): Promise<T> {
@@ -87,7 +87,7 @@ describe('a request', () => {
       },
     };
     await send(client as KubeClient);
-    // Members that are undefined are not sent.
+    // toEqual ignores undefined members, which are not sent.
     expect(sent).toEqual([want]);
   });
 });

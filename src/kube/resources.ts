@@ -7,53 +7,53 @@ import {
   type ResourceType,
 } from './objects.ts';
 
-/** Which object: cluster-scoped ones have no namespace. */
+/** Name of an object. Cluster-scoped objects have no namespace. */
 export interface ObjectName {
   readonly namespace?: string | undefined;
   readonly name: string;
 }
 
 export interface ListOptions {
-  /** Absent: all namespaces. */
+  /** Default: all namespaces. */
   readonly namespace?: string | undefined;
-  /** Most items of one page. */
+  /** Maximum number of items per page. */
   readonly limit?: number | undefined;
-  /** From the page before. */
+  /** Continue token of the previous page. */
   readonly continue?: string | undefined;
   readonly resourceVersion?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
-  /** Default: the client's. */
+  /** Default: the client's default. */
   readonly timeoutMs?: number | undefined;
 }
 
 export interface ListPage<T extends KubeObject> {
   readonly metadata: { readonly resourceVersion: string; readonly continue?: string };
-  /** Without `apiVersion` and `kind`, which a list has only once. */
+  /** Without `apiVersion` and `kind`, which the API server omits in lists. */
   readonly items: T[];
 }
 
 export interface WriteOptions {
-  /** Who writes, for `metadata.managedFields`. */
+  /** Field manager, recorded in `metadata.managedFields`. */
   readonly fieldManager?: string | undefined;
   readonly subresource?: string | undefined;
 }
 
 export interface ApplyOptions {
-  /** Owns the fields that are applied. */
+  /** Owner of the applied fields. */
   readonly fieldManager: string;
-  /** Takes fields over from other managers. Default true, as is right for a controller. */
+  /** If true, takes ownership of fields from other managers. Default true, as recommended for controllers. */
   readonly force?: boolean;
 }
 
-/** The fields to own. Those that were owned before and are absent now are removed. */
-export interface Applied extends Pick<KubeObject, 'metadata'> {
+/** The fields to own. Fields that were owned before and are now absent are removed. */
+export interface ApplyConfiguration extends Pick<KubeObject, 'metadata'> {
   readonly spec?: unknown;
   readonly status?: unknown;
   readonly data?: unknown;
 }
 
-/** All helpers throw what `client.request` throws. */
+/** Like all helpers here, throws what `client.request` throws. */
 export function getObject<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
@@ -85,12 +85,12 @@ export function createObject<T extends KubeObject>(
 ): Promise<T> {
   const path = resourcePath(type, { namespace: object.metadata.namespace });
   return client.request<T>(
-    { method: 'POST', path, query: { fieldManager }, body: typed(type, object) },
+    { method: 'POST', path, query: { fieldManager }, body: withType(type, object) },
     signal,
   );
 }
 
-/** Fails with `Conflict` when `object.metadata.resourceVersion` is not the current one. */
+/** Fails with `Conflict` if `object.metadata.resourceVersion` is stale. */
 export function replaceObject<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
@@ -100,12 +100,12 @@ export function replaceObject<T extends KubeObject>(
 ): Promise<T> {
   const path = resourcePath(type, locationOf(object, subresource));
   return client.request<T>(
-    { method: 'PUT', path, query: { fieldManager }, body: typed(type, object) },
+    { method: 'PUT', path, query: { fieldManager }, body: withType(type, object) },
     signal,
   );
 }
 
-/** @param patch a JSON merge patch: null removes a member, a list replaces the whole list. */
+/** @param patch a JSON merge patch: null removes a member, and a list replaces the whole list. */
 export function patchObject<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
@@ -127,13 +127,13 @@ export function patchObject<T extends KubeObject>(
 }
 
 /**
- * Server-side apply: makes the object, or its fields. With `metadata.uid` it makes none (`Conflict`) and leaves a
- * namesake alone that was made since (`Invalid`: the uid cannot be changed).
+ * Server-side apply: creates or updates the object. If `metadata.uid` is set, it only updates the object with that UID:
+ * it fails with `Conflict` if the object does not exist, and with `Invalid` if the object was recreated.
  */
 export function applyObject<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
-  object: Applied,
+  object: ApplyConfiguration,
   options: ApplyOptions,
   signal: AbortSignal,
 ): Promise<T> {
@@ -141,21 +141,21 @@ export function applyObject<T extends KubeObject>(
 }
 
 /**
- * Server-side apply to the status; `NotFound` when there is no such object. The status of a custom resource is applied
- * whatever `metadata.uid` says: only `metadata.resourceVersion` keeps it off a namesake, and off any change that was
- * not seen, with `Conflict`.
+ * Server-side apply to the status. Fails with `NotFound` if the object does not exist. The API server ignores
+ * `metadata.uid` for the status of a custom resource. Set `metadata.resourceVersion` to fail with `Conflict` if the
+ * object was changed or recreated.
  */
 export function applyStatus<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
-  object: Applied,
+  object: ApplyConfiguration,
   options: ApplyOptions,
   signal: AbortSignal,
 ): Promise<T> {
   return apply(client, type, object, 'status', options, signal);
 }
 
-/** @param uid only the object with this `metadata.uid`: a namesake made since is left alone, with `Conflict`. */
+/** @param uid precondition: fails with `Conflict` if the object was recreated and has another `metadata.uid`. */
 export async function deleteObject(
   client: KubeClient,
   type: ResourceType,
@@ -175,7 +175,7 @@ export async function deleteObject(
 function apply<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType,
-  object: Applied,
+  object: ApplyConfiguration,
   subresource: string | undefined,
   { fieldManager, force = true }: ApplyOptions,
   signal: AbortSignal,
@@ -185,8 +185,8 @@ function apply<T extends KubeObject>(
       method: 'PATCH',
       path: resourcePath(type, locationOf(object, subresource)),
       query: { fieldManager, force },
-      body: typed(type, object),
-      // JSON is YAML, too.
+      body: withType(type, object),
+      // JSON is valid YAML.
       contentType: 'application/apply-patch+yaml',
     },
     signal,
@@ -200,7 +200,7 @@ function locationOf(
   return { namespace, name, subresource };
 }
 
-/** An object out of a list does not say what it is. */
-function typed<T extends object>(type: ResourceType, object: T): T & { apiVersion: string; kind: string } {
+/** Sets `apiVersion` and `kind`, which objects from a list lack. */
+function withType<T extends object>(type: ResourceType, object: T): T & { apiVersion: string; kind: string } {
   return { ...object, apiVersion: apiVersionOf(type), kind: type.kind };
 }

@@ -12,7 +12,7 @@ function setUp(metrics?: WorkQueueMetrics): { clock: ManualClock; queue: WorkQue
   return { clock, queue: new WorkQueue({ name: 'probes', clock, metrics }) };
 }
 
-/** What workers that were always free would get now. */
+/** Gets all due keys and marks them as done. */
 async function drain(queue: WorkQueue): Promise<string[]> {
   const keys: string[] = [];
   while (queue.depth > 0) {
@@ -23,8 +23,8 @@ async function drain(queue: WorkQueue): Promise<string[]> {
   return keys;
 }
 
-/** How long until the key comes. */
-async function delayOf(clock: ManualClock, queue: WorkQueue): Promise<number> {
+/** Time until the queue hands out the next key. */
+async function nextKeyDelayMs(clock: ManualClock, queue: WorkQueue): Promise<number> {
   const startMs = clock.monotonicMs();
   let dueMs = startMs;
   const got = queue.get(NEVER).then((key) => {
@@ -36,15 +36,15 @@ async function delayOf(clock: ManualClock, queue: WorkQueue): Promise<number> {
   return dueMs - startMs;
 }
 
-describe('keys that are due', () => {
-  it('come once each, first come, first served', async () => {
+describe('due keys', () => {
+  it('are handed out once each, in the order in which they were added', async () => {
     const { queue } = setUp();
     for (const key of ['b', 'a', 'b', 'c', 'a']) queue.add(key);
     expect(queue.depth).toBe(3);
     expect(await drain(queue)).toEqual(['b', 'a', 'c']);
   });
 
-  it('go to those who wait, in their order', async () => {
+  it('are handed to waiting workers in their order', async () => {
     const { queue } = setUp();
     const workers = Promise.all([queue.get(NEVER), queue.get(NEVER)]);
     queue.add('a');
@@ -53,7 +53,7 @@ describe('keys that are due', () => {
     expect(queue.depth).toBe(0);
   });
 
-  it('come again after their worker is done, once, when they are added meanwhile', async () => {
+  it('are queued again after done if they were added during processing', async () => {
     const { queue } = setUp();
     queue.add('a');
     await queue.get(NEVER);
@@ -66,41 +66,41 @@ describe('keys that are due', () => {
     expect(await drain(queue)).toEqual(['a']);
   });
 
-  it('do not get lost with a worker that gave up waiting', async () => {
+  it('are not lost when a waiting worker aborts', async () => {
     const { queue } = setUp();
     const stop = new AbortController();
-    const gaveUp = queue.get(stop.signal);
+    const aborted = queue.get(stop.signal);
     stop.abort();
     queue.add('a');
-    expect(await gaveUp).toBeUndefined();
+    expect(await aborted).toBeUndefined();
     expect(await queue.get(stop.signal)).toBeUndefined();
     expect(await queue.get(NEVER)).toBe('a');
   });
 });
 
 describe('delayed keys', () => {
-  it('come in the order of their times, by one timer', async () => {
+  it('are handed out in the order of their due times, with one timer', async () => {
     const { clock, queue } = setUp();
     queue.addAfter('late', 300);
     queue.addAfter('early', 100);
     queue.addAfter('middle', 200);
-    queue.addAfter('at once', 0);
-    expect(clock.waiting).toBe(1);
-    expect(await drain(queue)).toEqual(['at once']);
+    queue.addAfter('immediate', 0);
+    expect(clock.pendingTimers).toBe(1);
+    expect(await drain(queue)).toEqual(['immediate']);
     await clock.advance(99);
     expect(queue.depth).toBe(0);
     await clock.advance(101);
     expect(await drain(queue)).toEqual(['early', 'middle']);
     await clock.advance(100);
     expect(await drain(queue)).toEqual(['late']);
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it.each([
-    { name: 'a later one', delaysMs: [100, 500] },
-    { name: 'an earlier one', delaysMs: [500, 100] },
-    { name: 'the same', delaysMs: [100, 100] },
-  ])('keep the earliest of two times: then $name', async ({ delaysMs }) => {
+    { name: 'the second time is later', delaysMs: [100, 500] },
+    { name: 'the second time is earlier', delaysMs: [500, 100] },
+    { name: 'both times are the same', delaysMs: [100, 100] },
+  ])('become due at the earlier of two times: $name', async ({ delaysMs }) => {
     const { clock, queue } = setUp();
     for (const delayMs of delaysMs) queue.addAfter('a', delayMs);
     await clock.advance(100);
@@ -109,7 +109,7 @@ describe('delayed keys', () => {
     expect(await drain(queue)).toEqual([]);
   });
 
-  it('wait longer than any timer can', async () => {
+  it('can wait longer than the longest Node.js timer', async () => {
     const { clock, queue } = setUp();
     const delayMs = 2 ** 32;
     const deadline = vi.spyOn(clock, 'deadline');
@@ -121,33 +121,33 @@ describe('delayed keys', () => {
     expect(queue.depth).toBe(1);
   });
 
-  it('come once, however often their time changes', async () => {
+  it('are handed out once, however often they are rescheduled', async () => {
     const { clock, queue } = setUp();
     for (let delayMs = 10_000; delayMs > 0; delayMs -= 1) queue.addAfter('a', delayMs);
-    expect(clock.waiting).toBe(1);
+    expect(clock.pendingTimers).toBe(1);
     await clock.advance(20_000);
     expect(await drain(queue)).toEqual(['a']);
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 });
 
-describe('keys that fail', () => {
-  it('come after a delay that doubles up to its limit, and begins anew once forgotten', async () => {
+describe('failed keys', () => {
+  it('are delayed with exponential backoff until forgotten', async () => {
     const { clock, queue } = setUp();
     const delaysMs: number[] = [];
     for (let failure = 0; failure < 20; failure += 1) {
       queue.addRateLimited('a');
-      delaysMs.push(await delayOf(clock, queue));
+      delaysMs.push(await nextKeyDelayMs(clock, queue));
     }
     expect(delaysMs.slice(0, 5)).toEqual([5, 10, 20, 40, 80]);
     expect(delaysMs.slice(-3)).toEqual([655_360, 1_000_000, 1_000_000]);
 
     queue.forget('a');
     queue.addRateLimited('a');
-    expect(await delayOf(clock, queue)).toBe(5);
+    expect(await nextKeyDelayMs(clock, queue)).toBe(5);
   });
 
-  it('do not slow down the others', async () => {
+  it('do not delay other keys', async () => {
     const { clock, queue } = setUp();
     for (let failure = 0; failure < 10; failure += 1) queue.addRateLimited('bad');
     queue.addRateLimited('good');
@@ -156,8 +156,8 @@ describe('keys that fail', () => {
   });
 });
 
-describe('shutting down', () => {
-  it('gives out what is due, also what comes again, and drops the delayed', async () => {
+describe('shutDown', () => {
+  it('still hands out due and re-added keys, and drops delayed ones', async () => {
     const { clock, queue } = setUp();
     queue.add('a');
     queue.add('b');
@@ -168,7 +168,7 @@ describe('shutting down', () => {
     queue.add('new');
     queue.addAfter('new', 1);
     queue.addRateLimited('new');
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
     expect(await queue.get(NEVER)).toBe('b');
     expect(await queue.get(NEVER)).toBeUndefined();
     queue.done('a');
@@ -176,7 +176,7 @@ describe('shutting down', () => {
     expect(await queue.get(NEVER)).toBeUndefined();
   });
 
-  it('ends the wait of every worker', async () => {
+  it('stops all waiting workers', async () => {
     const { queue } = setUp();
     const workers = Promise.all([queue.get(NEVER), queue.get(NEVER)]);
     queue.shutDown();
@@ -184,7 +184,7 @@ describe('shutting down', () => {
   });
 });
 
-it('tells its metrics how long keys waited and were worked on', async () => {
+it('reports waiting and processing times to its metrics', async () => {
   const metrics = { depth: vi.fn(), added: vi.fn(), queued: vi.fn(), worked: vi.fn(), retried: vi.fn() };
   const { clock, queue } = setUp(metrics);
   queue.add('a');
@@ -201,7 +201,7 @@ it('tells its metrics how long keys waited and were worked on', async () => {
   expect(metrics.retried).toHaveBeenCalledTimes(1);
 });
 
-it('works each key with one worker at a time, and again after each time it was added', async () => {
+it('never gives a key to two workers at a time, and processes it after each add', async () => {
   const key = fc.constantFrom('a', 'b', 'c');
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), key }),
@@ -212,17 +212,17 @@ it('works each key with one worker at a time, and again after each time it was a
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(20), async (steps, workMs) => {
       const { clock, queue } = setUp();
-      const underWay = new Set<string>();
-      /** Added, and not handed over since. */
-      const owed = new Set<string>();
-      let isTwice = false;
+      const inProgress = new Set<string>();
+      /** Keys that were added and not handed out since. */
+      const pending = new Set<string>();
+      let hasOverlap = false;
       async function work(): Promise<void> {
         for (let next = await queue.get(NEVER); next !== undefined; next = await queue.get(NEVER)) {
-          isTwice ||= underWay.has(next);
-          underWay.add(next);
-          owed.delete(next);
+          hasOverlap ||= inProgress.has(next);
+          inProgress.add(next);
+          pending.delete(next);
           await clock.sleep(workMs, NEVER);
-          underWay.delete(next);
+          inProgress.delete(next);
           queue.done(next);
         }
       }
@@ -232,7 +232,7 @@ it('works each key with one worker at a time, and again after each time it was a
           await clock.advance(each.ms);
           continue;
         }
-        owed.add(each.key);
+        pending.add(each.key);
         if (each.do === 'addAfter') queue.addAfter(each.key, each.ms);
         else queue[each.do](each.key);
         await setImmediate();
@@ -240,9 +240,9 @@ it('works each key with one worker at a time, and again after each time it was a
       await clock.advance(10_000_000);
       queue.shutDown();
       await workers;
-      expect(isTwice).toBe(false);
-      expect([...owed]).toEqual([]);
-      expect(clock.waiting).toBe(0);
+      expect(hasOverlap).toBe(false);
+      expect([...pending]).toEqual([]);
+      expect(clock.pendingTimers).toBe(0);
       expect(queue.depth).toBe(0);
     }),
     { numRuns: 200 },

@@ -3,26 +3,26 @@ import type { Deadline } from '../clock/deadline.ts';
 import { Heap } from '../heap/heap.ts';
 
 export interface WorkQueueOptions {
-  /** For whoever tells one queue from another, as metrics do. */
+  /** Name of the queue, for metrics. */
   readonly name: string;
   readonly clock: Clock;
-  /** After a key's first failure; doubles with each further one. Default 5, as in client-go. */
+  /** Delay after a key's first failure. It doubles with each further failure. Default 5, as in client-go. */
   readonly baseDelayMs?: number;
-  /** Default 1,000,000, as in client-go. */
+  /** Longest delay after a failure. Default 1,000,000, as in client-go. */
   readonly maxDelayMs?: number;
   readonly metrics?: WorkQueueMetrics | undefined;
 }
 
 export interface WorkQueueMetrics {
-  /** Keys that are due and that no worker has yet. */
+  /** Number of due keys that wait for a worker. */
   depth(keys: number): void;
-  /** A key became due that was not due already. */
+  /** Called when a key is added that was not due yet. */
   added(): void;
-  /** How long a key was due before a worker got it. */
+  /** Time that a key waited for a worker. */
   queued(durationMs: number): void;
-  /** How long a worker had it. */
+  /** Time that a worker needed for a key. */
   worked(durationMs: number): void;
-  /** By `addRateLimited`; unlike client-go's, `addAfter` is no retry. */
+  /** Called by `addRateLimited`. Unlike in client-go, `addAfter` does not count as a retry. */
   retried(): void;
 }
 
@@ -31,16 +31,17 @@ interface Delayed {
   readonly dueMs: number;
 }
 
-/** Longest time that a timer of Node takes; it fires at once for a longer one. */
+/** Longest delay of a Node.js timer. A timer with a longer delay fires immediately. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
-/** The heap may hold this many entries that count no more before it is made anew. */
-const MAX_STALE = 64;
+/** Number of stale heap entries tolerated before the heap is rebuilt. */
+const MAX_STALE_ENTRIES = 64;
 
 /**
- * The work queue of client-go: keys in the order in which they became due, each at most once, and never with two
- * workers at a time. A key that is added while a worker has it comes again once the worker is done with it.
+ * Work queue with the rules of client-go. Keys are handed out in the order in which they became due. Each key is queued
+ * at most once, and two workers never process the same key at the same time. A key that is added during processing is
+ * queued again when its worker calls `done`.
  *
- * Whoever made it shuts it down; until then its timer for delayed keys may be set, which keeps no process alive.
+ * The creator must shut the queue down. Its timer does not keep the process alive.
  */
 export class WorkQueue {
   readonly name: string;
@@ -48,19 +49,19 @@ export class WorkQueue {
   readonly #baseDelayMs: number;
   readonly #maxDelayMs: number;
   readonly #metrics: WorkQueueMetrics | undefined;
-  /** Due, first come, first served. No key is there twice, nor with a worker. */
+  /** Keys that wait for a worker, in FIFO order, without duplicates or keys being processed. */
   readonly #due: string[] = [];
-  /** When each became due: the keys of `#due`, and those that come again once their worker is done. */
+  /** When each key became due: those in `#due`, and those to be queued again after `done`. */
   readonly #dueSinceMs = new Map<string, number>();
-  /** With a worker, and since when. */
-  readonly #workedSinceMs = new Map<string, number>();
-  /** Failures in a row. */
+  /** Keys being processed, and when a worker got each. */
+  readonly #processingSinceMs = new Map<string, number>();
+  /** Consecutive failures of each key. */
   readonly #failures = new Map<string, number>();
-  /** Workers that wait for a key. There is none while a key is due. */
+  /** Workers that wait for a key. Empty while a key is due. */
   readonly #waiting = new Set<(key: string | undefined) => void>();
-  /** When each delayed key is due; an entry of the heap that says otherwise counts no more. */
+  /** Due time of each delayed key. A heap entry with another time is stale. */
   readonly #delayedUntilMs = new Map<string, number>();
-  #delayed = makeHeap();
+  #delayed = createHeap();
   #timer: Deadline | undefined;
   #timerDueMs = Infinity;
   #isShutDown = false;
@@ -73,20 +74,20 @@ export class WorkQueue {
     this.#metrics = options.metrics;
   }
 
-  /** Keys that are due and that no worker has yet. */
+  /** Number of due keys that wait for a worker. */
   get depth(): number {
     return this.#due.length;
   }
 
-  /** After `shutDown` it does nothing, as the two below. */
+  /** Queues the key. Ignored after `shutDown`, like `addAfter` and `addRateLimited`. */
   add(key: string): void {
     if (this.#isShutDown || this.#dueSinceMs.has(key)) return;
     this.#dueSinceMs.set(key, this.#clock.monotonicMs());
     this.#metrics?.added();
-    if (!this.#workedSinceMs.has(key)) this.#enqueue(key);
+    if (!this.#processingSinceMs.has(key)) this.#enqueue(key);
   }
 
-  /** Adds the key in `delayMs`, unless that is to happen earlier already. */
+  /** Adds the key after `delayMs`, unless it is already scheduled earlier. */
   addAfter(key: string, delayMs: number): void {
     if (this.#isShutDown) return;
     if (delayMs <= 0) {
@@ -97,11 +98,11 @@ export class WorkQueue {
     if (dueMs >= (this.#delayedUntilMs.get(key) ?? Infinity)) return;
     this.#delayedUntilMs.set(key, dueMs);
     this.#delayed.push({ key, dueMs });
-    if (this.#delayed.size > 2 * this.#delayedUntilMs.size + MAX_STALE) this.#dropStale();
+    if (this.#delayed.size > 2 * this.#delayedUntilMs.size + MAX_STALE_ENTRIES) this.#rebuildHeap();
     this.#setTimer();
   }
 
-  /** Adds the key after a delay that doubles with each call, up to the next `forget`. */
+  /** Adds the key after a delay that doubles with each call until `forget` resets it. */
   addRateLimited(key: string): void {
     if (this.#isShutDown) return;
     const failures = this.#failures.get(key) ?? 0;
@@ -110,14 +111,14 @@ export class WorkQueue {
     this.addAfter(key, Math.min(this.#maxDelayMs, this.#baseDelayMs * 2 ** failures));
   }
 
-  /** The key has failed no more; nothing of it stays behind. */
+  /** Clears the failures of the key, so its next delay is the base delay. */
   forget(key: string): void {
     this.#failures.delete(key);
   }
 
   /**
-   * Resolves with the next key, which is the caller's alone until it calls `done`; with undefined when `signal` has
-   * aborted, or when the queue is shut down and no key is due any more.
+   * Resolves with the next key. No other worker gets this key until the caller calls `done`. Resolves with undefined if
+   * `signal` has aborted, or if the queue is shut down and empty.
    */
   async get(signal: AbortSignal): Promise<string | undefined> {
     if (signal.aborted) return undefined;
@@ -127,19 +128,19 @@ export class WorkQueue {
     return this.#handOver(key);
   }
 
-  /** The worker that got the key is done with it, well or not. */
+  /** Marks the key as processed, whether the work succeeded or not. */
   done(key: string): void {
-    const sinceMs = this.#workedSinceMs.get(key);
+    const sinceMs = this.#processingSinceMs.get(key);
     if (sinceMs === undefined) return;
-    this.#workedSinceMs.delete(key);
+    this.#processingSinceMs.delete(key);
     this.#metrics?.worked(this.#clock.monotonicMs() - sinceMs);
     if (this.#dueSinceMs.has(key)) this.#enqueue(key);
   }
 
-  /** Takes no more keys, and drops the delayed ones. Workers still get those that are due, then undefined. */
+  /** Stops accepting keys and drops delayed ones. Workers still get the keys that are due, then undefined. */
   shutDown(): void {
     this.#isShutDown = true;
-    this.#delayed = makeHeap();
+    this.#delayed = createHeap();
     this.#delayedUntilMs.clear();
     this.#failures.clear();
     this.#setTimer();
@@ -160,7 +161,7 @@ export class WorkQueue {
     const nowMs = this.#clock.monotonicMs();
     this.#metrics?.queued(nowMs - (this.#dueSinceMs.get(key) ?? nowMs));
     this.#dueSinceMs.delete(key);
-    this.#workedSinceMs.set(key, nowMs);
+    this.#processingSinceMs.set(key, nowMs);
     return key;
   }
 
@@ -177,7 +178,7 @@ export class WorkQueue {
     return promise;
   }
 
-  /** One timer, for the first of the delayed keys. */
+  /** Sets the timer for the first delayed key. */
   #setTimer(): void {
     const dueMs = this.#delayed.peek()?.dueMs ?? Infinity;
     if (dueMs === this.#timerDueMs) return;
@@ -204,12 +205,12 @@ export class WorkQueue {
     this.#setTimer();
   }
 
-  #dropStale(): void {
-    this.#delayed = makeHeap();
+  #rebuildHeap(): void {
+    this.#delayed = createHeap();
     for (const [key, dueMs] of this.#delayedUntilMs) this.#delayed.push({ key, dueMs });
   }
 }
 
-function makeHeap(): Heap<Delayed> {
+function createHeap(): Heap<Delayed> {
   return new Heap((a, b) => a.dueMs < b.dueMs);
 }

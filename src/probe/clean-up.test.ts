@@ -50,104 +50,108 @@ function cleanUp(url: string, setting: Setting = {}): Promise<CleanUpResult> {
     bucket: mode === 'Existing' ? { mode, name: 'canary' } : { mode },
     cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS,
   };
-  const parts = { clock: new ManualClock(), keyring: new TargetKeyring(), version: '1.2.3', ...deps };
-  return cleanUpProbe(request, parts, signal);
+  const allDeps = { clock: new ManualClock(), keyring: new TargetKeyring(), version: '1.2.3', ...deps };
+  return cleanUpProbe(request, allDeps, signal);
 }
 
-function holding(keys: readonly string[]): Map<string, Buffer> {
+function objectsWith(keys: readonly string[]): Map<string, Buffer> {
   return new Map(keys.map((key) => [key, Buffer.from('x')]));
 }
 
-function within(bucket: string, keys: readonly string[]): string[] {
+function namesIn(bucket: string, keys: readonly string[]): string[] {
   return keys.map((key) => `${bucket}/${key}`);
 }
 
 describe('cleaning up after a probe', () => {
-  it('removes its own bucket with what its runs left there', async () => {
+  it("removes the probe's own bucket and the leftover objects in it", async () => {
     const store = await FakeS3.start();
-    store.buckets.set(OWN_BUCKET, holding(OWN_KEYS));
-    store.buckets.set('theirs', holding(OWN_KEYS));
+    store.buckets.set(OWN_BUCKET, objectsWith(OWN_KEYS));
+    store.buckets.set('theirs', objectsWith(OWN_KEYS));
     expect(await cleanUp(store.url)).toEqual({
-      removed: [...within(OWN_BUCKET, OWN_KEYS), OWN_BUCKET],
+      removed: [...namesIn(OWN_BUCKET, OWN_KEYS), OWN_BUCKET],
       leftBehind: [],
     });
-    expect(store.contents).toEqual(['theirs', ...within('theirs', OWN_KEYS)]);
+    expect(store.contents).toEqual(['theirs', ...namesIn('theirs', OWN_KEYS)]);
   });
 
-  it('removes an empty bucket of its own', async () => {
+  it("removes the probe's own bucket if it is empty", async () => {
     const store = await FakeS3.start();
-    store.buckets.set(OWN_BUCKET, holding([]));
+    store.buckets.set(OWN_BUCKET, objectsWith([]));
     expect(await cleanUp(store.url)).toEqual({ removed: [OWN_BUCKET], leftBehind: [] });
     expect(store.contents).toEqual([]);
   });
 
-  it.each(['Ephemeral', 'Existing'] as const)('asks once where there is nothing: %s', async (mode) => {
-    const store = await FakeS3.start();
-    expect(await cleanUp(store.url, { mode })).toEqual({ removed: [], leftBehind: [] });
-    expect(store.requests).toHaveLength(1);
-  });
+  it.each(['Ephemeral', 'Existing'] as const)(
+    'sends one request if there is nothing to remove: %s',
+    async (mode) => {
+      const store = await FakeS3.start();
+      expect(await cleanUp(store.url, { mode })).toEqual({ removed: [], leftBehind: [] });
+      expect(store.requests).toHaveLength(1);
+    },
+  );
 
-  it('leaves its own bucket to others who have objects there', async () => {
+  it("keeps the probe's own bucket if it contains other objects", async () => {
     const store = await FakeS3.start();
-    store.buckets.set(OWN_BUCKET, holding([...OTHERS_KEYS, ...OWN_KEYS]));
+    store.buckets.set(OWN_BUCKET, objectsWith([...OTHERS_KEYS, ...OWN_KEYS]));
     expect(await cleanUp(store.url)).toMatchObject({
-      removed: within(OWN_BUCKET, OWN_KEYS),
+      removed: namesIn(OWN_BUCKET, OWN_KEYS),
       leftBehind: [OWN_BUCKET],
       error: { reason: 'BucketConflict' },
     });
-    expect(store.contents).toEqual([OWN_BUCKET, ...within(OWN_BUCKET, OTHERS_KEYS)]);
+    expect(store.contents).toEqual([OWN_BUCKET, ...namesIn(OWN_BUCKET, OTHERS_KEYS)]);
   });
 
-  it('removes its objects from an existing bucket, and nothing else', async () => {
+  it("removes only the probe's objects from an existing bucket", async () => {
     const store = await FakeS3.start();
-    store.buckets.set('canary', holding([...OTHERS_KEYS, ...OWN_KEYS]));
-    store.buckets.set(OWN_BUCKET, holding(OWN_KEYS));
+    store.buckets.set('canary', objectsWith([...OTHERS_KEYS, ...OWN_KEYS]));
+    store.buckets.set(OWN_BUCKET, objectsWith(OWN_KEYS));
     expect(await cleanUp(store.url, { mode: 'Existing' })).toEqual({
-      removed: within('canary', OWN_KEYS),
+      removed: namesIn('canary', OWN_KEYS),
       leftBehind: [],
     });
     expect([...(store.buckets.get('canary')?.keys() ?? [])]).toEqual(OTHERS_KEYS);
     expect(store.buckets.get(OWN_BUCKET)?.size).toBe(OWN_KEYS.length);
   });
 
-  it('removes only what is its own, even if the store lists more', async () => {
-    const served = new FakeS3();
-    served.buckets.set('canary', holding([...OTHERS_KEYS, ...OWN_KEYS]));
+  it("removes only the probe's objects even if the store ignores the listing prefix", async () => {
+    const store = new FakeS3();
+    store.buckets.set('canary', objectsWith([...OTHERS_KEYS, ...OWN_KEYS]));
     const server = await serveHttp((request, response) => {
       request.url = request.url?.replace(/prefix=[^&]*/, '') ?? '';
-      void served.handle(request, response);
+      void store.handle(request, response);
     });
     await cleanUp(server.url, { mode: 'Existing' });
-    expect([...(served.buckets.get('canary')?.keys() ?? [])]).toEqual(OTHERS_KEYS);
+    expect([...(store.buckets.get('canary')?.keys() ?? [])]).toEqual(OTHERS_KEYS);
   });
 
-  it('says what the store keeps, and removes the rest', async () => {
-    const [kept = ''] = OWN_KEYS;
+  it('reports an object that the store does not delete, and removes the others', async () => {
+    const [undeletable = ''] = OWN_KEYS;
     const store = await FakeS3.start({
-      faultAt: (_call, request) => (request === `DELETE /${OWN_BUCKET}/${kept}` ? 'denies' : undefined),
+      faultAt: (_call, request) =>
+        request === `DELETE /${OWN_BUCKET}/${undeletable}` ? 'denies' : undefined,
     });
-    store.buckets.set(OWN_BUCKET, holding(OWN_KEYS));
+    store.buckets.set(OWN_BUCKET, objectsWith(OWN_KEYS));
     expect(await cleanUp(store.url)).toEqual({
-      removed: within(OWN_BUCKET, OWN_KEYS.slice(1)),
-      leftBehind: [`${OWN_BUCKET}/${kept}`, OWN_BUCKET],
+      removed: namesIn(OWN_BUCKET, OWN_KEYS.slice(1)),
+      leftBehind: [`${OWN_BUCKET}/${undeletable}`, OWN_BUCKET],
       error: { reason: 'AccessDenied', message: expect.stringContaining('DeleteObject: 403') as string },
     });
   });
 
-  it('makes no trace, and closes its connection', async () => {
-    const served = new FakeS3();
-    served.buckets.set(OWN_BUCKET, holding(OWN_KEYS));
-    const server = await serveHttp((request, response) => void served.handle(request, response));
+  it('sends no traceparent and closes its connection', async () => {
+    const store = new FakeS3();
+    store.buckets.set(OWN_BUCKET, objectsWith(OWN_KEYS));
+    const server = await serveHttp((request, response) => void store.handle(request, response));
     await cleanUp(server.url);
-    expect(served.contents).toEqual([]);
+    expect(store.contents).toEqual([]);
     expect(server.headers.filter(({ traceparent }) => traceparent !== undefined)).toEqual([]);
     const [connection, ...more] = server.connections;
     expect(more).toEqual([]);
-    // Sooner than the server itself would.
+    // The timeout is shorter than the server's own keep-alive timeout.
     if (connection?.closed === false) await once(connection, 'close', { signal: AbortSignal.timeout(2_000) });
   });
 
-  it('says that nothing listens', async () => {
+  it('reports a refused connection', async () => {
     expect(await cleanUp(`http://127.0.0.1:${await closedPort()}`)).toMatchObject({
       removed: [],
       leftBehind: [],
@@ -155,35 +159,35 @@ describe('cleaning up after a probe', () => {
     });
   });
 
-  it('says that a CA bundle is none', async () => {
+  it('reports an invalid CA bundle', async () => {
     const result = await cleanUp('https://127.0.0.1:1', { ca: 'nonsense' });
     expect(result.error?.reason).toBe('SecretInvalid');
   });
 
-  it('goes by the address policy', async () => {
+  it('does not connect to a blocked address', async () => {
     const store = await FakeS3.start();
     const result = await cleanUp(store.url, { addressPolicy: addressPolicy({ allowed: [] }) });
     expect(result.error?.reason).toBe('AddressNotAllowed');
     expect(store.requests).toEqual([]);
   });
 
-  it('ends when its time is over, and says what is left', async () => {
+  it('times out and reports what is left', async () => {
     const clock = new ManualClock();
     const store = await FakeS3.start({
       faultAt: (_call, request) => (request.startsWith('DELETE') ? 'hangsBefore' : undefined),
       onHang: () => void clock.advance(CLEAN_UP_TIMEOUT_MS),
     });
-    store.buckets.set(OWN_BUCKET, holding(OWN_KEYS));
+    store.buckets.set(OWN_BUCKET, objectsWith(OWN_KEYS));
     expect(await cleanUp(store.url, { clock })).toMatchObject({
       removed: [],
-      leftBehind: [...within(OWN_BUCKET, OWN_KEYS), OWN_BUCKET],
+      leftBehind: [...namesIn(OWN_BUCKET, OWN_KEYS), OWN_BUCKET],
       error: { reason: 'Timeout' },
     });
     expect(clock.monotonicMs()).toBe(CLEAN_UP_TIMEOUT_MS);
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 
-  it('ends at once when it is stopped', async () => {
+  it('stops at once when the signal aborts', async () => {
     const stop = new AbortController();
     const clock = new ManualClock();
     const store = await FakeS3.start({
@@ -194,41 +198,41 @@ describe('cleaning up after a probe', () => {
     });
     const result = await cleanUp(store.url, { clock, signal: stop.signal });
     expect(result).toMatchObject({ removed: [], error: { reason: 'Cancelled' } });
-    expect(clock.waiting).toBe(0);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   const scenario = fc.record({
     mode: fc.constantFrom<BucketPlan['mode']>('Ephemeral', 'Existing'),
     failingCall: fc.nat({ max: 9 }),
-    forGood: fc.boolean(),
+    isPermanent: fc.boolean(),
     own: fc.subarray(OWN_KEYS),
     others: fc.subarray(OTHERS_KEYS),
   });
-  it.each(FAULTS)('says what is true: the store %s', async (fault) => {
+  it.each(FAULTS)('reports correctly what it removed and what is left, with fault %s', async (fault) => {
     expect.hasAssertions();
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ mode, failingCall, forGood, own, others }) => {
+      fc.asyncProperty(scenario, async ({ mode, failingCall, isPermanent, own, others }) => {
         const clock = new ManualClock();
         const store = await FakeS3.start({
           faultAt: (call): Fault | undefined =>
-            call === failingCall || (forGood && call > failingCall) ? fault : undefined,
+            call === failingCall || (isPermanent && call > failingCall) ? fault : undefined,
           onHang: () => void clock.advance(CLEAN_UP_TIMEOUT_MS),
         });
         const bucket = mode === 'Existing' ? 'canary' : OWN_BUCKET;
-        store.buckets.set(bucket, holding([...others, ...own]));
+        store.buckets.set(bucket, objectsWith([...others, ...own]));
 
         const { removed, leftBehind, error } = await cleanUp(store.url, { mode, clock });
 
         const { contents } = store;
-        const mayGo = [...within(bucket, own), ...(mode === 'Ephemeral' ? [bucket] : [])];
-        expect(contents).toEqual(expect.arrayContaining(within(bucket, others)));
-        expect(mayGo).toEqual(expect.arrayContaining([...removed, ...leftBehind]));
+        const removable = [...namesIn(bucket, own), ...(mode === 'Ephemeral' ? [bucket] : [])];
+        expect(contents).toEqual(expect.arrayContaining(namesIn(bucket, others)));
+        expect(removable).toEqual(expect.arrayContaining([...removed, ...leftBehind]));
         for (const name of removed) expect(contents).not.toContain(name);
-        // Whatever is left of its own is spoken of.
-        const left = mayGo.filter((name) => contents.includes(name));
+        // If anything of the probe is left, there is an error.
+        const left = removable.filter((name) => contents.includes(name));
         expect(left.length > 0 && error === undefined).toBe(false);
         expect(leftBehind.length > 0 && error === undefined).toBe(false);
-        expect(clock.waiting).toBe(0);
+        expect(clock.pendingTimers).toBe(0);
       }),
       { numRuns: 30, endOnFailure: true },
     );

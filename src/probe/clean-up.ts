@@ -10,21 +10,21 @@ export type CleanUpRequest = Pick<RunRequest, 'owner' | 'probe' | 'target' | 'bu
 export type CleanUpDeps = Pick<ProbeDeps, 'clock' | 'keyring' | 'version' | 'addressPolicy' | 'resolve'>;
 
 export interface CleanUpResult {
-  /** `bucket/key` and `bucket`, in the order in which they went. */
+  /** Removed objects (`bucket/key`) and buckets (`bucket`), in the order of removal. */
   removed: string[];
-  /** What was found and may still be there, named alike. With an `error`, there may be more than was found. */
+  /** Objects and buckets that were found and may still exist. If there is an `error`, more may exist. */
   leftBehind: string[];
-  /** What went wrong first. */
+  /** First failure. */
   error?: { reason: Reason; message: string };
 }
 
 /**
- * Removes what earlier runs of a probe may have left at a target: their objects, whichever runs made them, and the
- * bucket of mode `Ephemeral` if nothing else is in it. Never anything that the probe did not make. No run of the same
- * probe and target may be under way: its objects would go too.
+ * Removes leftovers of a probe's earlier runs from a target: the objects of all runs and, in mode `Ephemeral`, the
+ * bucket unless it contains other objects. Nothing is removed that the probe did not create. No run of the same probe
+ * and target may be in progress, because its objects would be removed too.
  *
- * Ends after `request.cleanUpTimeoutMs` or when `signal` aborts, and makes no trace. Never throws for what the target,
- * the network or the request did: the result says it.
+ * Stops after `request.cleanUpTimeoutMs` or when `signal` aborts. Creates no spans. Failures of the target, the network
+ * or the request do not throw but are reported in the result.
  */
 export async function cleanUpProbe(
   request: CleanUpRequest,
@@ -42,7 +42,7 @@ class CleanUp {
   readonly #request: CleanUpRequest;
   readonly #bucket: string;
   readonly #options: CallOptions;
-  #ownBucketIsThere = false;
+  #ownBucketExists = false;
 
   constructor(request: CleanUpRequest, signal: AbortSignal) {
     this.#request = request;
@@ -61,7 +61,7 @@ class CleanUp {
       this.result.removed.push(this.#bucket);
     } catch (error) {
       if (isBucketMissing(error)) return;
-      this.#fail(error, this.#ownBucketIsThere ? this.#bucket : undefined);
+      this.#recordFailure(error, this.#ownBucketExists ? this.#bucket : undefined);
     } finally {
       client?.close();
     }
@@ -73,15 +73,15 @@ class CleanUp {
     do {
       const options = { ...this.#options, startAfter };
       const { value: keys } = await client.listKeys(this.#bucket, prefix, options);
-      this.#ownBucketIsThere = this.#request.bucket.mode === 'Ephemeral';
-      // Some stores list more than they are asked for, and from the start each time.
+      this.#ownBucketExists = this.#request.bucket.mode === 'Ephemeral';
+      // Some stores ignore the prefix and `start-after` of a listing.
       const next = keys.filter((key) => key > startAfter);
       for (const key of next) if (isOwnKey(this.#request, key)) await this.#removeObject(client, key);
       startAfter = next.at(-1) ?? '';
     } while (startAfter !== '');
   }
 
-  /** One that the store keeps does not save the others. */
+  /** Records a failure instead of throwing, so that the other objects are still removed. */
   async #removeObject(client: TargetClient, key: string): Promise<void> {
     try {
       const { value: version } = await client.headObject(this.#bucket, key, this.#options);
@@ -89,12 +89,12 @@ class CleanUp {
       await client.deleteObject(this.#bucket, key, version, this.#options);
       this.result.removed.push(`${this.#bucket}/${key}`);
     } catch (error) {
-      this.#fail(error, `${this.#bucket}/${key}`);
+      this.#recordFailure(error, `${this.#bucket}/${key}`);
     }
   }
 
-  #fail(error: unknown, left?: string): void {
-    if (left !== undefined) this.result.leftBehind.push(left);
+  #recordFailure(error: unknown, leftover?: string): void {
+    if (leftover !== undefined) this.result.leftBehind.push(leftover);
     this.result.error ??=
       error instanceof ReasonedError
         ? { reason: error.reason, message: error.message }

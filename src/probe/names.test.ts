@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest';
 
 import { ephemeralBucket, isOwnKey, keyPrefix, objectKey } from './names.ts';
 
-/** Names as Kubernetes has them: of an object, of a namespace, of a target. */
+/** Valid name of a Kubernetes object. */
 const probeName = fc
   .array(fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$/), { minLength: 1, maxLength: 6 })
   .map((parts) => parts.join('.'));
 const label = fc.stringMatching(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
 
-const identity = fc.record({
+const anyIdentity = fc.record({
   owner: fc.oneof(fc.uuid(), fc.string({ unit: 'binary' })),
   probe: fc.record({ namespace: fc.oneof(label, fc.constant('')), name: probeName }),
   target: fc.record({ name: label }),
@@ -23,21 +23,21 @@ const EXAMPLE: Identity = {
   target: { name: 'my-minio' },
 };
 
-describe('the bucket of an ephemeral run', () => {
-  it('is valid in every S3', () => {
+describe('the ephemeral bucket name', () => {
+  it('is valid in every S3 store', () => {
     fc.assert(
-      fc.property(identity, (who) => {
-        const bucket = ephemeralBucket(who);
-        // Amazon S3 User Guide, "General purpose bucket naming rules"; without dots, which break TLS by host name.
+      fc.property(anyIdentity, (identity) => {
+        const bucket = ephemeralBucket(identity);
+        // Amazon S3 User Guide, "General purpose bucket naming rules". Dots would break TLS with virtual-hosted buckets.
         expect(bucket).toMatch(/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/);
         expect(bucket).not.toMatch(/^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|--x-s3|--table-s3)$/);
       }),
     );
   });
 
-  it('is the same for every run, and readable', () => {
+  it('is readable and the same for every run', () => {
     expect(ephemeralBucket({ ...EXAMPLE })).toBe(ephemeralBucket(EXAMPLE));
-    // A new release must find what the old one left.
+    // A new release must find the leftovers of the previous one.
     expect(ephemeralBucket(EXAMPLE)).toBe('storage-probe-my-minio-e91c39f5a542');
   });
 
@@ -56,9 +56,9 @@ describe('the bucket of an ephemeral run', () => {
     expect(keyPrefix(other)).not.toBe(keyPrefix(one));
   });
 
-  it('differs between any two of them', () => {
+  it('differs between any two identities', () => {
     fc.assert(
-      fc.property(identity, identity, (one, other) => {
+      fc.property(anyIdentity, anyIdentity, (one, other) => {
         fc.pre(JSON.stringify(one) !== JSON.stringify(other));
         expect(ephemeralBucket(one)).not.toBe(ephemeralBucket(other));
       }),
@@ -66,21 +66,21 @@ describe('the bucket of an ephemeral run', () => {
   });
 });
 
-describe("an object's key", () => {
+describe('object keys', () => {
   const runId = '6ba7b810-9dad-41d1-80b4-00c04fd430c8';
 
-  it('lies under the prefix of its prober, has no spaces, and fits', () => {
+  it("start with the prober's prefix, contain no spaces and are not too long", () => {
     fc.assert(
-      fc.property(identity, fc.nat({ max: 9 }), fc.nat(), (who, index, sizeBytes) => {
-        const key = objectKey({ ...who, runId }, index, sizeBytes);
-        expect(key.startsWith(keyPrefix(who))).toBe(true);
+      fc.property(anyIdentity, fc.nat({ max: 9 }), fc.nat(), (identity, index, sizeBytes) => {
+        const key = objectKey({ ...identity, runId }, index, sizeBytes);
+        expect(key.startsWith(keyPrefix(identity))).toBe(true);
         expect(key).toMatch(/^[\w./-]{1,512}$/);
         expect(key).not.toMatch(/\/\/|\/\.\.?\//);
       }),
     );
   });
 
-  it('is different for each object and each run', () => {
+  it('differ between objects and between runs', () => {
     const keys = [
       objectKey({ ...EXAMPLE, runId }, 0, 4_096),
       objectKey({ ...EXAMPLE, runId }, 1, 4_096),
@@ -89,14 +89,21 @@ describe("an object's key", () => {
     expect(new Set(keys).size).toBe(3);
   });
 
-  it('is known again, whichever run made it, and by nobody else', () => {
+  it('are recognised by the same prober in any run, and by no other prober', () => {
     fc.assert(
-      fc.property(identity, identity, fc.uuid(), fc.nat(), fc.nat(), (who, other, run, index, sizeBytes) => {
-        fc.pre(JSON.stringify(who) !== JSON.stringify(other));
-        const key = objectKey({ ...who, runId: run }, index, sizeBytes);
-        expect(isOwnKey(who, key)).toBe(true);
-        expect(isOwnKey(other, key)).toBe(false);
-      }),
+      fc.property(
+        anyIdentity,
+        anyIdentity,
+        fc.uuid(),
+        fc.nat(),
+        fc.nat(),
+        (identity, other, run, index, sizeBytes) => {
+          fc.pre(JSON.stringify(identity) !== JSON.stringify(other));
+          const key = objectKey({ ...identity, runId: run }, index, sizeBytes);
+          expect(isOwnKey(identity, key)).toBe(true);
+          expect(isOwnKey(other, key)).toBe(false);
+        },
+      ),
     );
   });
 
@@ -110,13 +117,13 @@ describe("an object's key", () => {
     'x/0-1\n',
     '/0-1',
     'x//0-1',
-  ])('is not what somebody else put beside it: "%s"', (rest) => {
+  ])('are distinguished from other keys under the same prefix: "%s"', (rest) => {
     expect(isOwnKey(EXAMPLE, `${keyPrefix(EXAMPLE)}${rest}`)).toBe(false);
   });
 
-  it('never lies under the prefix of another prober', () => {
+  it("never start with another prober's prefix", () => {
     fc.assert(
-      fc.property(identity, identity, (one, other) => {
+      fc.property(anyIdentity, anyIdentity, (one, other) => {
         fc.pre(JSON.stringify(one) !== JSON.stringify(other));
         expect(keyPrefix(one).startsWith(keyPrefix(other))).toBe(false);
       }),

@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto';
 
 import type { RunRequest } from '../api/run.ts';
 
-/** What the probe makes lies under this name, in every store. */
+/** Prefix of all bucket names and object keys that storage-probe creates. */
 const OWN_PREFIX = 'storage-probe';
 
 type Identity = Pick<RunRequest, 'owner' | 'probe'> & { readonly target: { readonly name: string } };
 
 /**
- * The bucket of an `Ephemeral` run. It is the same for every run of one prober, probe and target, so that a crash
- * leaks at most one, and the next run finds it. At most 63 characters, lower case, no dots: valid in every S3.
+ * Returns the bucket name for mode `Ephemeral`. The name is the same for every run of one prober, probe and target, so
+ * a crash leaks at most one bucket and the next run finds it. It has at most 63 characters, all lower case and without
+ * dots, so it is valid in every S3 store.
  */
 export function ephemeralBucket(identity: Identity): string {
   const readable = identity.probe.name
@@ -19,12 +20,12 @@ export function ephemeralBucket(identity: Identity): string {
   return `${OWN_PREFIX}-${readable}-${fingerprint(identity)}`;
 }
 
-/** Where this prober's objects for this probe and target lie, whichever run made them. */
+/** Returns the key prefix that this prober uses for a probe and target in every run. */
 export function keyPrefix(identity: Identity): string {
   return `${OWN_PREFIX}/${identity.probe.name}-${fingerprint(identity)}/`;
 }
 
-/** Unique to the run, without spaces: it ties the store's own logs and traces to the run. */
+/** Returns a key without spaces that is unique to the run, so that it identifies the run in the store's logs. */
 export function objectKey(
   request: Identity & Pick<RunRequest, 'runId'>,
   index: number,
@@ -33,7 +34,7 @@ export function objectKey(
   return `${keyPrefix(request)}${request.runId}/${index}-${sizeBytes}`;
 }
 
-/** True for what {@link objectKey} gives, for any run: nobody else's objects look like it. */
+/** True for a key that {@link objectKey} returned in any run. No other client's keys match. */
 export function isOwnKey(identity: Identity, key: string): boolean {
   const prefix = keyPrefix(identity);
   return key.startsWith(prefix) && /^[\w-]+\/\d+-\d+$/.test(key.slice(prefix.length));

@@ -13,7 +13,7 @@ function payloadOf(sizeBytes: number, seed = 'one'): Promise<Body> {
   return createPayload(sizeBytes, randomBytesOf(seed), NEVER);
 }
 
-/** Looks random, and is the same each time. */
+/** Returns bytes that look random but are the same for each seed. */
 function randomBytesOf(seed: string): RandomBytes {
   return (bytes) => (bytes === 0 ? Buffer.alloc(0) : shake(seed, bytes));
 }
@@ -26,7 +26,7 @@ function bytesOf(body: Body): Buffer {
   return Buffer.concat([...body.chunks()]);
 }
 
-/** What a sink says of bytes that come in pieces. */
+/** Returns the difference that a sink reports for bytes that arrive in pieces. */
 function differenceOf(body: Body, received: Buffer, pieceBytes = 1_000): string | undefined {
   const sink = new ComparingSink(body);
   for (let start = 0; start < received.length; start += pieceBytes) {
@@ -38,7 +38,7 @@ function differenceOf(body: Body, received: Buffer, pieceBytes = 1_000): string 
 const SIZES = [0, 1, ...CHUNK_SIZES.flatMap((size) => [size - 1, size, size + 1, 2 * size])];
 
 describe('a payload', () => {
-  it.each(SIZES)('of %d bytes is what it says, each time it is sent', async (sizeBytes) => {
+  it.each(SIZES)('of %d bytes has its stated size and hash each time it is sent', async (sizeBytes) => {
     const body = await payloadOf(sizeBytes);
     const first = bytesOf(body);
     expect(body.sizeBytes).toBe(sizeBytes);
@@ -56,12 +56,12 @@ describe('a payload', () => {
     expect(other.next().done).toBe(true);
   });
 
-  it('never stands in memory as a whole', async () => {
+  it('is generated in small chunks', async () => {
     const body = await payloadOf(5_000_000);
     for (const chunk of body.chunks()) expect(chunk.length).toBeLessThanOrEqual(256 * 1_024);
   });
 
-  it('is different for each run, and cannot be compressed', async () => {
+  it('differs between runs and cannot be compressed', async () => {
     const [one, other] = await Promise.all([payloadOf(100_000, 'one'), payloadOf(100_000, 'two')]);
     expect(one.sha256).not.toBe(other.sha256);
     const counts = new Map<number, number>();
@@ -70,7 +70,7 @@ describe('a payload', () => {
     for (const count of counts.values()) expect(count).toBeLessThan(2 * (100_000 / 256));
   });
 
-  it('is not made to its end once the run is stopped', async () => {
+  it('stops being generated when the signal aborts', async () => {
     const stop = new AbortController();
     const payload = createPayload(1_000_000_000, randomBytesOf('one'), stop.signal);
     const reason = new DOMException('time is up', 'TimeoutError');
@@ -79,46 +79,46 @@ describe('a payload', () => {
   });
 });
 
-describe('comparing', () => {
-  it.each(SIZES)('finds no difference in %d bytes that came back as they were', async (sizeBytes) => {
+describe('ComparingSink', () => {
+  it.each(SIZES)('finds no difference in %d unchanged bytes', async (sizeBytes) => {
     const body = await payloadOf(sizeBytes);
     expect(differenceOf(body, bytesOf(body), 10_007)).toBeUndefined();
   });
 
-  it('sees every flipped bit', async () => {
+  it('detects every flipped bit', async () => {
     const body = await payloadOf(2_000);
     const position = fc.nat({ max: 1_999 });
     fc.assert(
       fc.property(position, fc.nat({ max: 7 }), fc.integer({ min: 1, max: 3_000 }), (at, bit, piece) => {
         const received = bytesOf(body);
         received[at] = (received[at] ?? 0) ^ (1 << bit);
-        expect(differenceOf(body, received, piece)).toMatch(/^2000 bytes came back with SHA-256 [\da-f]{64}/);
+        expect(differenceOf(body, received, piece)).toMatch(/^received 2000 bytes with SHA-256 [\da-f]{64}/);
       }),
     );
   });
 
-  it('sees every missing or added byte', async () => {
+  it('detects every missing or added byte', async () => {
     const body = await payloadOf(2_000);
     fc.assert(
       fc.property(fc.nat({ max: 1_999 }), fc.integer({ min: 1, max: 3_000 }), (at, piece) => {
         const whole = bytesOf(body);
         const shorter = Buffer.concat([whole.subarray(0, at), whole.subarray(at + 1)]);
-        expect(differenceOf(body, shorter, piece)).toBe('1999 of 2000 bytes came back');
+        expect(differenceOf(body, shorter, piece)).toBe('received 1999 of 2000 bytes');
         const longer = Buffer.concat([whole.subarray(0, at), Buffer.from('x'), whole.subarray(at)]);
-        expect(differenceOf(body, longer, piece)).toBe('more than the 2000 bytes sent came back');
-        expect(differenceOf(body, whole.subarray(0, at), piece)).toBe(`${at} of 2000 bytes came back`);
+        expect(differenceOf(body, longer, piece)).toBe('received more than the 2000 bytes sent');
+        expect(differenceOf(body, whole.subarray(0, at), piece)).toBe(`received ${at} of 2000 bytes`);
       }),
     );
   });
 
-  it('sees two halves that have changed places', async () => {
+  it('detects swapped halves', async () => {
     const body = await payloadOf(2_000);
     const whole = bytesOf(body);
-    const turned = Buffer.concat([whole.subarray(1_000), whole.subarray(0, 1_000)]);
-    expect(differenceOf(body, turned)).toContain('SHA-256');
+    const swapped = Buffer.concat([whole.subarray(1_000), whole.subarray(0, 1_000)]);
+    expect(differenceOf(body, swapped)).toContain('SHA-256');
   });
 
-  it('breaks off what is too long', async () => {
+  it('stops reading a body that is too long', async () => {
     const sink = new ComparingSink(await payloadOf(10));
     expect(sink.write(Buffer.alloc(10))).toBe(true);
     expect(sink.write(Buffer.alloc(1))).toBe(false);

@@ -5,17 +5,17 @@ import type { Body, Sink } from '../s3/body.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
-/** AES-256-CTR: 32 bytes of key, 16 of counter. */
+/** AES-256-CTR needs a 32-byte key and a 16-byte counter. */
 const SEED_BYTES = 48;
 
-/** Makes `bytes` random bytes. */
+/** Returns `bytes` random bytes. */
 export type RandomBytes = (bytes: number) => Buffer;
 
 /**
- * A random body that no store can compress or deduplicate. A large one is made anew each time it is sent, so that it
- * never stands in memory as a whole.
+ * Creates a random body that no store can compress or deduplicate. A large body is generated again each time it is
+ * sent, so that it never has to fit in memory.
  *
- * @throws `signal.reason` when that aborts.
+ * @throws `signal.reason` if the signal aborts.
  */
 export async function createPayload(
   sizeBytes: number,
@@ -30,22 +30,22 @@ export async function createPayload(
   const digest = createHash('sha256');
   for (const chunk of keyStream(seed, sizeBytes)) {
     digest.update(chunk);
-    // Hashing a large body takes a while; others want to run too.
+    // Hashing a large body takes a while. Yield to other runs.
     await setImmediate();
     signal.throwIfAborted();
   }
   return { sizeBytes, sha256: digest.digest('hex'), chunks: () => keyStream(seed, sizeBytes) };
 }
 
-/** The key stream of a cipher is random to all who lack the key, and cheap. */
+/** Generates the body from a cipher's key stream, which is fast and looks random without the key. */
 function* keyStream(seed: Buffer, sizeBytes: number): Generator<Buffer> {
   const cipher = createCipheriv('aes-256-ctr', seed.subarray(0, 32), seed.subarray(32));
-  for (let left = sizeBytes; left > 0; left -= CHUNK_BYTES) {
-    yield cipher.update(left < CHUNK_BYTES ? ZEROS.subarray(0, left) : ZEROS);
+  for (let remainingBytes = sizeBytes; remainingBytes > 0; remainingBytes -= CHUNK_BYTES) {
+    yield cipher.update(remainingBytes < CHUNK_BYTES ? ZEROS.subarray(0, remainingBytes) : ZEROS);
   }
 }
 
-/** Takes a body as it comes back, and tells whether it is the one that was sent. */
+/** Compares a received body with the body that was sent. */
 export class ComparingSink implements Sink {
   readonly #sent: Body;
   readonly #hash = createHash('sha256');
@@ -61,14 +61,14 @@ export class ComparingSink implements Sink {
     return this.#receivedBytes <= this.#sent.sizeBytes;
   }
 
-  /** @returns how the two differ; undefined when they do not. Asked once, after the last byte. */
+  /** @returns the difference between the bodies, or undefined if they are equal. Call once, after the last byte. */
   difference(): string | undefined {
     const { sizeBytes, sha256 } = this.#sent;
-    if (this.#receivedBytes > sizeBytes) return `more than the ${sizeBytes} bytes sent came back`;
-    if (this.#receivedBytes < sizeBytes) return `${this.#receivedBytes} of ${sizeBytes} bytes came back`;
+    if (this.#receivedBytes > sizeBytes) return `received more than the ${sizeBytes} bytes sent`;
+    if (this.#receivedBytes < sizeBytes) return `received ${this.#receivedBytes} of ${sizeBytes} bytes`;
     const received = this.#hash.digest('hex');
     return received === sha256
       ? undefined
-      : `${sizeBytes} bytes came back with SHA-256 ${received}, sent was ${sha256}`;
+      : `received ${sizeBytes} bytes with SHA-256 ${received}, expected ${sha256}`;
   }
 }

@@ -49,12 +49,12 @@ interface Setting extends Pick<ProbeDeps, 'addressPolicy' | 'resolve'> {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-interface Ran {
+interface TracedRun {
   readonly result: RunResult;
   readonly spans: ReadableSpan[];
 }
 
-async function probe(setting: Setting): Promise<Ran> {
+async function probe(setting: Setting): Promise<TracedRun> {
   const { url, bucket = { mode: 'Ephemeral' }, sizes = [4_096], ca, signal = NEVER, onProgress } = setting;
   const request: RunRequest = {
     ...IDENTITY,
@@ -86,7 +86,7 @@ async function probe(setting: Setting): Promise<Ran> {
   return { result, spans: spans() };
 }
 
-/** The same bytes each time. */
+/** Returns the same bytes each time. */
 function randomBytes(outputLength: number): Buffer {
   if (outputLength === 0) return Buffer.alloc(0);
   return createHash('shake256', { outputLength }).update('seed').digest();
@@ -102,8 +102,8 @@ function outcomesOf({ steps }: RunResult): string[] {
   return steps.map(({ outcome }) => outcome);
 }
 
-/** What holds of every run, however it went: the result is consistent, and the trace says the same as the result. */
-function expectConsistent({ result, spans }: Ran): void {
+/** Checks what must be true for every run: the result is consistent and the trace matches it. */
+function expectConsistent({ result, spans }: TracedRun): void {
   const { steps, verdict, reason, failedStep, message, leftBehind } = result;
   const first = steps.find(({ outcome }) => outcome === 'failed');
   expect(reason).toBe(first?.reason);
@@ -113,18 +113,18 @@ function expectConsistent({ result, spans }: Ran): void {
   expect(verdict === 'Passed' ? leftBehind : []).toEqual([]);
 
   expect(steps.map(({ name }) => name)).toEqual(STEP_NAMES);
-  const after = first === undefined ? [] : steps.slice(steps.indexOf(first) + 1);
-  const work = after.filter(({ functionName }) => !functionName.startsWith('REMOVE'));
-  for (const { outcome } of work) expect(outcome).toBe('skipped');
+  const stepsAfterFailure = first === undefined ? [] : steps.slice(steps.indexOf(first) + 1);
+  const notCleanUp = stepsAfterFailure.filter(({ functionName }) => !functionName.startsWith('REMOVE'));
+  for (const { outcome } of notCleanUp) expect(outcome).toBe('skipped');
   for (const { outcome, calls, startOffsetMs, durationMs } of steps) {
     expect(startOffsetMs === undefined).toBe(outcome === 'skipped');
     expect(durationMs === undefined).toBe(outcome === 'skipped');
     expect(outcome === 'skipped' ? calls : []).toEqual([]);
   }
-  expectSameTrace({ result, spans });
+  expectMatchingTrace({ result, spans });
 }
 
-function expectSameTrace({ result, spans }: Ran): void {
+function expectMatchingTrace({ result, spans }: TracedRun): void {
   const root = spans.find(({ parentSpanContext }) => parentSpanContext === undefined);
   expect(root?.name).toBe('storage probe');
   expect(root?.spanContext()).toMatchObject({ traceId: result.traceId, spanId: result.spanId });
@@ -153,7 +153,7 @@ function expectSameTrace({ result, spans }: Ran): void {
       calls.map(({ name, kind, attributes }) => [name, kind, attributes['storageprobe.reason']]),
     ).toEqual(step.calls.map(({ operation, reason }) => [`S3.${operation}`, SpanKind.CLIENT, reason]));
   }
-  // No orphans, and none of an unknown place.
+  // There are no other spans.
   const calls = executed.flatMap((step) => step.calls);
   expect(spans).toHaveLength(1 + executed.length + calls.length);
 }
@@ -162,18 +162,18 @@ describe('a run that passes', () => {
   it.each([
     { name: 'one object', sizes: [4_096] },
     { name: 'an empty object', sizes: [0] },
-    { name: 'several', sizes: [1, 4_096, 300_000] },
+    { name: 'several objects', sizes: [1, 4_096, 300_000] },
     { name: 'no object', sizes: [] },
-  ])('makes, fetches and removes all it made: $name', async ({ sizes }) => {
+  ])('creates, fetches and removes $name', async ({ sizes }) => {
     const store = await FakeS3.start();
-    const ran = await probe({ url: store.url, sizes });
-    expect(ran.result).toMatchObject({ verdict: 'Passed', bucket: OWN_BUCKET, leftBehind: [] });
-    expect(outcomesOf(ran.result)).toEqual(Array.from({ length: 6 }, () => 'passed'));
+    const run = await probe({ url: store.url, sizes });
+    expect(run.result).toMatchObject({ verdict: 'Passed', bucket: OWN_BUCKET, leftBehind: [] });
+    expect(outcomesOf(run.result)).toEqual(Array.from({ length: 6 }, () => 'passed'));
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('tells the events of the talk', async () => {
+  it("records the events of the talk's script", async () => {
     const { url } = await FakeS3.start();
     const { spans } = await probe({ url });
     expect(spans.flatMap(({ name, events }) => events.map((event) => [name, event.name]))).toEqual([
@@ -186,42 +186,44 @@ describe('a run that passes', () => {
     ]);
   });
 
-  it('leaves an existing bucket and all in it alone', async () => {
+  it('keeps an existing bucket and its contents', async () => {
     const store = await FakeS3.start();
     const kept = new Map([
       ['theirs', Buffer.from('theirs')],
-      [`${OWN_PREFIX}other-run/0-4096`, Buffer.from('of another run')],
+      [`${OWN_PREFIX}other-run/0-4096`, Buffer.from('object of another run')],
     ]);
     store.buckets.set('canary', new Map(kept));
-    const ran = await probe({ url: store.url, bucket: { mode: 'Existing', name: 'canary' } });
-    expect(ran.result).toMatchObject({ verdict: 'Passed', bucket: 'canary' });
+    const run = await probe({ url: store.url, bucket: { mode: 'Existing', name: 'canary' } });
+    expect(run.result).toMatchObject({ verdict: 'Passed', bucket: 'canary' });
     expect(store.buckets.get('canary')).toEqual(kept);
     expect(store.requests.filter((request) => /^(PUT|DELETE) \/canary\/?$/.test(request))).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('removes what a killed run of the same prober left', async () => {
+  it('removes leftovers of a killed run of the same prober', async () => {
     const store = await FakeS3.start();
-    store.buckets.set(OWN_BUCKET, new Map([[`${OWN_PREFIX}killed-run/0-4096`, Buffer.from('stray')]]));
-    const ran = await probe({ url: store.url });
-    expect(ran.result.verdict).toBe('Passed');
+    store.buckets.set(OWN_BUCKET, new Map([[`${OWN_PREFIX}killed-run/0-4096`, Buffer.from('leftover')]]));
+    const run = await probe({ url: store.url });
+    expect(run.result.verdict).toBe('Passed');
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('is told of as it goes', async () => {
+  it('reports the progress of each step', async () => {
     const { url } = await FakeS3.start();
-    const told: string[] = [];
+    const reported: string[] = [];
     const { result } = await probe({
       url,
       onProgress: (progress) => {
-        told.push('began' in progress ? `began ${progress.began}` : progress.ended.outcome);
+        reported.push('started' in progress ? `started ${progress.started}` : progress.finished.outcome);
       },
     });
-    expect(told).toEqual(result.steps.flatMap(({ functionName }) => [`began ${functionName}`, 'passed']));
+    expect(reported).toEqual(
+      result.steps.flatMap(({ functionName }) => [`started ${functionName}`, 'passed']),
+    );
   });
 
-  it('ties each call to its span by traceparent', async () => {
+  it("sends the span's traceparent with each call", async () => {
     const store = new FakeS3();
     const server = await serveHttp((request, response) => void store.handle(request, response));
     const { spans } = await probe({ url: server.url });
@@ -232,151 +234,150 @@ describe('a run that passes', () => {
   });
 });
 
-describe('a run that fails', () => {
-  it('says that the bucket to use is not there, and makes none', async () => {
+describe('a run', () => {
+  it('reports a missing bucket in mode Existing and does not create it', async () => {
     const store = await FakeS3.start();
-    const ran = await probe({ url: store.url, bucket: { mode: 'Existing', name: 'canary' } });
-    expect(ran.result).toMatchObject({ reason: 'BucketMissing', failedStep: 'CHECK_BUCKET' });
+    const run = await probe({ url: store.url, bucket: { mode: 'Existing', name: 'canary' } });
+    expect(run.result).toMatchObject({ reason: 'BucketMissing', failedStep: 'CHECK_BUCKET' });
     expect(store.requests).toEqual(['HEAD /canary']);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
   it.each([
-    { answer: 403, code: 'SignatureDoesNotMatch', want: 'SignatureMismatch' },
-    { answer: 403, code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
-    { answer: 400, code: 'ExpiredToken', want: 'CredentialsExpired' },
-  ])('asks why, where HEAD says no more than $answer: $code', async ({ answer, code, want }) => {
+    { status: 403, code: 'SignatureDoesNotMatch', want: 'SignatureMismatch' },
+    { status: 403, code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
+    { status: 400, code: 'ExpiredToken', want: 'CredentialsExpired' },
+  ])('sends a GET for the error code if HEAD returns only $status: $code', async ({ status, code, want }) => {
     const server = await serveHttp((request, response) => {
       request.resume();
-      // The clock of the test stands still; the server's would be far ahead.
+      // The test's clock is fixed, so the server's date would look like clock skew.
       response.sendDate = false;
-      response.writeHead(answer, { 'x-amz-request-id': '17F0' });
+      response.writeHead(status, { 'x-amz-request-id': '17F0' });
       response.end(request.method === 'HEAD' ? '' : `<Error><Code>${code}</Code></Error>`);
     });
-    const ran = await probe({ url: server.url, bucket: { mode: 'Existing', name: 'canary' } });
-    expect(ran.result).toMatchObject({ reason: want, failedStep: 'CHECK_BUCKET' });
+    const run = await probe({ url: server.url, bucket: { mode: 'Existing', name: 'canary' } });
+    expect(run.result).toMatchObject({ reason: want, failedStep: 'CHECK_BUCKET' });
     expect(server.requests).toEqual(['HEAD /canary', 'GET /canary?location']);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('keeps to what HEAD said where asking why tells no more', async () => {
+  it('keeps the reason from HEAD if the GET returns no error code', async () => {
     const server = await serveHttp((request, response) => {
       request.resume();
       response.sendDate = false;
       response.writeHead(request.method === 'HEAD' ? 403 : 502, { 'x-amz-request-id': '17F0' }).end();
     });
-    const ran = await probe({ url: server.url });
-    expect(ran.result).toMatchObject({ reason: 'AccessDenied', failedStep: 'CHECK_BUCKET' });
-    expectConsistent(ran);
+    const run = await probe({ url: server.url });
+    expect(run.result).toMatchObject({ reason: 'AccessDenied', failedStep: 'CHECK_BUCKET' });
+    expectConsistent(run);
   });
 
-  it('sees that other bytes came back', async () => {
+  it('detects that different bytes were returned', async () => {
     const store = await FakeS3.start({
       corrupt: (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]),
     });
-    const ran = await probe({ url: store.url });
-    expect(ran.result).toMatchObject({
+    const run = await probe({ url: store.url });
+    expect(run.result).toMatchObject({
       reason: 'ContentMismatch',
       failedStep: 'FETCH_OBJECT',
       leftBehind: [],
     });
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('sees that the object is still there after its removal', async () => {
-    const served = new FakeS3();
+  it('detects that the object still exists after its removal', async () => {
+    const store = new FakeS3();
     const server = await serveHttp((request, response) => {
       if (request.method === 'DELETE' && request.url?.includes('/', 1) === true) {
         request.resume();
         return void response.writeHead(204).end();
       }
-      void served.handle(request, response);
+      void store.handle(request, response);
     });
-    const ran = await probe({ url: server.url });
-    expect(ran.result).toMatchObject({ reason: 'ObjectNotRemoved', failedStep: 'REMOVE_OBJECT' });
-    expect(ran.result.leftBehind.toSorted()).toEqual(served.contents.toSorted());
-    expectConsistent(ran);
+    const run = await probe({ url: server.url });
+    expect(run.result).toMatchObject({ reason: 'ObjectNotRemoved', failedStep: 'REMOVE_OBJECT' });
+    expect(run.result.leftBehind.toSorted()).toEqual(store.contents.toSorted());
+    expectConsistent(run);
   });
 
-  it('never empties a bucket of what others put there', async () => {
+  it("does not remove other clients' objects from its bucket", async () => {
     const store = await FakeS3.start();
     store.buckets.set(OWN_BUCKET, new Map([['theirs', Buffer.from('theirs')]]));
-    const ran = await probe({ url: store.url });
-    expect(ran.result).toMatchObject({ reason: 'BucketConflict', failedStep: 'REMOVE_BUCKET' });
+    const run = await probe({ url: store.url });
+    expect(run.result).toMatchObject({ reason: 'BucketConflict', failedStep: 'REMOVE_BUCKET' });
     expect(store.contents).toEqual([OWN_BUCKET, `${OWN_BUCKET}/theirs`]);
-    expect(ran.result.leftBehind).toEqual([OWN_BUCKET]);
-    expectConsistent(ran);
+    expect(run.result.leftBehind).toEqual([OWN_BUCKET]);
+    expectConsistent(run);
   });
 
-  it('removes only what is its own, even if the store lists more', async () => {
-    const served = new FakeS3();
-    served.buckets.set(OWN_BUCKET, new Map([['theirs', Buffer.from('theirs')]]));
+  it('removes only its own objects even if the store ignores the listing prefix', async () => {
+    const store = new FakeS3();
+    store.buckets.set(OWN_BUCKET, new Map([['theirs', Buffer.from('theirs')]]));
     const server = await serveHttp((request, response) => {
-      // A store that does not know the parameter.
       request.url = request.url?.replace(/prefix=[^&]*/, '') ?? '';
-      void served.handle(request, response);
+      void store.handle(request, response);
     });
     await probe({ url: server.url });
-    expect(served.contents).toContain(`${OWN_BUCKET}/theirs`);
+    expect(store.contents).toContain(`${OWN_BUCKET}/theirs`);
   });
 
-  it('says that nothing listens, and has no calls after that', async () => {
-    const ran = await probe({ url: `http://127.0.0.1:${await closedPort()}` });
-    expect(ran.result).toMatchObject({ reason: 'ConnectionRefused', verdict: 'Failed', leftBehind: [] });
-    expect(ran.result.steps.flatMap(({ calls }) => calls)).toHaveLength(1);
-    expectConsistent(ran);
+  it('reports a refused connection and makes no further calls', async () => {
+    const run = await probe({ url: `http://127.0.0.1:${await closedPort()}` });
+    expect(run.result).toMatchObject({ reason: 'ConnectionRefused', verdict: 'Failed', leftBehind: [] });
+    expect(run.result.steps.flatMap(({ calls }) => calls)).toHaveLength(1);
+    expectConsistent(run);
   });
 
-  it('takes an IPv6 address for an endpoint', async () => {
-    const ran = await probe({ url: `http://[::1]:${await closedPort()}` });
-    // A machine without IPv6 cannot even try.
-    expect(['ConnectionRefused', 'Unreachable']).toContain(ran.result.reason);
-    expectConsistent(ran);
+  it('accepts an endpoint with an IPv6 address', async () => {
+    const run = await probe({ url: `http://[::1]:${await closedPort()}` });
+    // Unreachable on a machine without IPv6.
+    expect(['ConnectionRefused', 'Unreachable']).toContain(run.result.reason);
+    expectConsistent(run);
   });
 
-  it('cannot tell with a CA bundle that is none', async () => {
-    const ran = await probe({ url: 'https://127.0.0.1:1', ca: 'nonsense' });
-    expect(ran.result).toMatchObject({
+  it('is Unknown if the CA bundle is invalid', async () => {
+    const run = await probe({ url: 'https://127.0.0.1:1', ca: 'nonsense' });
+    expect(run.result).toMatchObject({
       reason: 'SecretInvalid',
       verdict: 'Unknown',
       failedStep: 'CHECK_BUCKET',
     });
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('cannot tell where the endpoint leads to an address that is not allowed', async () => {
+  it('is Unknown if the endpoint resolves to a blocked address', async () => {
     const store = await FakeS3.start();
     const { port } = new URL(store.url);
-    const ran = await probe({
+    const run = await probe({
       url: `http://my-minio.storage.svc:${port}`,
       addressPolicy: addressPolicy({ allowed: [] }),
       resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
     });
-    expect(ran.result).toMatchObject({
+    expect(run.result).toMatchObject({
       reason: 'AddressNotAllowed',
       verdict: 'Unknown',
       failedStep: 'CHECK_BUCKET',
       message: expect.stringContaining('my-minio.storage.svc resolves to 127.0.0.1') as string,
       leftBehind: [],
     });
-    expect(outcomesOf(ran.result).slice(1)).toEqual(Array.from({ length: 5 }, () => 'skipped'));
+    expect(outcomesOf(run.result).slice(1)).toEqual(Array.from({ length: 5 }, () => 'skipped'));
     expect(store.requests).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('passes where it leads to one that is', async () => {
+  it('passes if the endpoint resolves to an allowed address', async () => {
     const store = await FakeS3.start();
-    const ran = await probe({
+    const run = await probe({
       url: `http://my-minio.storage.svc:${new URL(store.url).port}`,
       addressPolicy: addressPolicy({ allowed: ['127.0.0.1'] }),
       resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
     });
-    expect(ran.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
-    expectConsistent(ran);
+    expect(run.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
+    expectConsistent(run);
   });
 
-  it('cannot tell when it was stopped, and cleans up all the same', async () => {
+  it('is Unknown if it was cancelled, but still cleans up', async () => {
     const stop = new AbortController();
     const store = await FakeS3.start({
       faultAt: (_call, request) => (request.startsWith('GET') ? 'hangsBefore' : undefined),
@@ -384,144 +385,144 @@ describe('a run that fails', () => {
         stop.abort();
       },
     });
-    const ran = await probe({ url: store.url, signal: stop.signal });
-    expect(ran.result).toMatchObject({
+    const run = await probe({ url: store.url, signal: stop.signal });
+    expect(run.result).toMatchObject({
       reason: 'Cancelled',
       verdict: 'Unknown',
       failedStep: 'FETCH_OBJECT',
       leftBehind: [],
     });
-    expect(outcomesOf(ran.result).slice(4)).toEqual(['passed', 'passed']);
+    expect(outcomesOf(run.result).slice(4)).toEqual(['passed', 'passed']);
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
   it.each([
-    { name: 'timed out', reason: 'Timeout', by: new DOMException('time is up', 'TimeoutError') },
-    { name: 'was stopped', reason: 'Cancelled', by: undefined },
-    { name: 'was stopped with a word', reason: 'Cancelled', by: new Error('shutting down') },
-  ])('makes no call when it $name before the first', async ({ reason, by }) => {
+    { name: 'timed out', reason: 'Timeout', abortReason: new DOMException('time is up', 'TimeoutError') },
+    { name: 'was cancelled', reason: 'Cancelled', abortReason: undefined },
+    { name: 'was cancelled with an error', reason: 'Cancelled', abortReason: new Error('shutting down') },
+  ])('makes no call if it $name before the first', async ({ reason, abortReason }) => {
     const store = await FakeS3.start();
-    const ran = await probe({ url: store.url, signal: AbortSignal.abort(by) });
-    expect(ran.result).toMatchObject({ reason, failedStep: 'CHECK_BUCKET', leftBehind: [] });
+    const run = await probe({ url: store.url, signal: AbortSignal.abort(abortReason) });
+    expect(run.result).toMatchObject({ reason, failedStep: 'CHECK_BUCKET', leftBehind: [] });
     expect(store.requests).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('says so when its time is over while it makes a large object', async () => {
+  it('times out while creating a large object', async () => {
     const store = await FakeS3.start();
     const stop = new AbortController();
-    const ran = await probe({
+    const run = await probe({
       url: store.url,
       sizes: [500_000_000],
       signal: stop.signal,
       onProgress: (progress) => {
-        if ('began' in progress && progress.began === 'CREATE_OBJECT')
+        if ('started' in progress && progress.started === 'CREATE_OBJECT')
           queueMicrotask(() => {
             stop.abort(new DOMException('time is up', 'TimeoutError'));
           });
       },
     });
-    expect(ran.result).toMatchObject({ reason: 'Timeout', failedStep: 'CREATE_OBJECT', leftBehind: [] });
+    expect(run.result).toMatchObject({ reason: 'Timeout', failedStep: 'CREATE_OBJECT', leftBehind: [] });
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('finishes a removal in which its time ran out', async () => {
+  it('retries a removal that timed out', async () => {
     const clock = new ManualClock();
-    let hung = false;
+    let hasHung = false;
     const store = await FakeS3.start({
       faultAt: (_call, request) => {
-        if (hung || !request.startsWith('DELETE')) return undefined;
-        hung = true;
+        if (hasHung || !request.startsWith('DELETE')) return undefined;
+        hasHung = true;
         return 'hangsBefore';
       },
       onHang: () => void clock.advance(TIMEOUT_MS),
     });
-    const ran = await probe({ url: store.url, sizes: [10, 20], clock });
-    expect(ran.result).toMatchObject({ reason: 'Timeout', failedStep: 'REMOVE_OBJECT', leftBehind: [] });
+    const run = await probe({ url: store.url, sizes: [10, 20], clock });
+    expect(run.result).toMatchObject({ reason: 'Timeout', failedStep: 'REMOVE_OBJECT', leftBehind: [] });
     expect(store.contents).toEqual([]);
-    expectConsistent(ran);
+    expectConsistent(run);
   });
 
-  it('gives up cleaning up when that takes too long, and says what is left', async () => {
+  it('stops cleaning up at its deadline and reports what is left', async () => {
     const clock = new ManualClock();
-    const hangs: number[] = [];
+    const hangTimesMs: number[] = [];
     const store = await FakeS3.start({
       faultAt: (call) => (call >= 2 ? 'hangsAfter' : undefined),
       onHang: () => {
-        hangs.push(clock.monotonicMs());
-        void clock.advance(hangs.length === 1 ? TIMEOUT_MS : CLEAN_UP_TIMEOUT_MS);
+        hangTimesMs.push(clock.monotonicMs());
+        void clock.advance(hangTimesMs.length === 1 ? TIMEOUT_MS : CLEAN_UP_TIMEOUT_MS);
       },
     });
-    const ran = await probe({ url: store.url, clock });
-    expect(ran.result).toMatchObject({ reason: 'Timeout', failedStep: 'ADD_OBJECT' });
-    expect(ran.result.leftBehind).toContain(OWN_BUCKET);
-    expect(ran.result.durationMs).toBe(TIMEOUT_MS + CLEAN_UP_TIMEOUT_MS);
-    expect(hangs).toEqual([0, TIMEOUT_MS]);
-    expectConsistent(ran);
+    const run = await probe({ url: store.url, clock });
+    expect(run.result).toMatchObject({ reason: 'Timeout', failedStep: 'ADD_OBJECT' });
+    expect(run.result.leftBehind).toContain(OWN_BUCKET);
+    expect(run.result.durationMs).toBe(TIMEOUT_MS + CLEAN_UP_TIMEOUT_MS);
+    expect(hangTimesMs).toEqual([0, TIMEOUT_MS]);
+    expectConsistent(run);
   });
 });
 
-describe('a run of which some call fails', () => {
+describe('a run in which a call fails', () => {
   const THEIRS = new Map([['theirs', Buffer.from('theirs')]]);
   const scenario = fc.record({
     mode: fc.constantFrom<BucketPlan['mode']>('Ephemeral', 'Existing'),
     sizes: fc.array(fc.constantFrom(0, 10, 70_000), { maxLength: 2 }),
     failingCall: fc.nat({ max: 16 }),
-    forGood: fc.boolean(),
-    ownBucket: fc.constantFrom('absent', 'empty', 'stray', 'theirs'),
+    isPermanent: fc.boolean(),
+    ownBucket: fc.constantFrom('absent', 'empty', 'leftover', 'theirs'),
   });
   type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never;
 
-  async function play(
+  async function runAndCheck(
     fault: Fault,
-    { mode, sizes, failingCall, forGood, ownBucket }: Scenario,
+    { mode, sizes, failingCall, isPermanent, ownBucket }: Scenario,
   ): Promise<void> {
     const clock = new ManualClock();
     const faultAt = (call: number): Fault | undefined =>
-      call === failingCall || (forGood && call > failingCall) ? fault : undefined;
+      call === failingCall || (isPermanent && call > failingCall) ? fault : undefined;
     const onHang = (): void => void clock.advance(TIMEOUT_MS + CLEAN_UP_TIMEOUT_MS);
     const store = await FakeS3.start({ faultAt, onHang });
     store.buckets.set('canary', new Map(THEIRS));
-    const own = {
+    const initialContents = {
       absent: undefined,
       empty: [],
-      stray: [[`${OWN_PREFIX}x/0-1`, Buffer.from('x')]],
+      leftover: [[`${OWN_PREFIX}x/0-1`, Buffer.from('x')]],
       theirs: THEIRS,
     };
-    const found = own[ownBucket] as Iterable<[string, Buffer]> | undefined;
-    if (found !== undefined) store.buckets.set(OWN_BUCKET, new Map(found));
+    const initial = initialContents[ownBucket] as Iterable<[string, Buffer]> | undefined;
+    if (initial !== undefined) store.buckets.set(OWN_BUCKET, new Map(initial));
     const before = store.contents;
     const bucket: BucketPlan = mode === 'Existing' ? { mode, name: 'canary' } : { mode };
 
-    const ran = await probe({ url: store.url, bucket, sizes, clock });
+    const run = await probe({ url: store.url, bucket, sizes, clock });
 
-    expectConsistent(ran);
-    const { leftBehind } = ran.result;
-    const made = store.contents.filter((name) => !before.includes(name));
-    for (const name of made) expect(leftBehind).toContain(name);
+    expectConsistent(run);
+    const { leftBehind } = run.result;
+    const added = store.contents.filter((name) => !before.includes(name));
+    for (const name of added) expect(leftBehind).toContain(name);
 
-    // A bucket of its own, and the strays in it, are the probe's to remove: nothing else is.
-    const gone = before.filter((name) => !store.contents.includes(name));
-    const mayGo = mode === 'Existing' ? [] : [OWN_BUCKET, `${OWN_BUCKET}/${OWN_PREFIX}x/0-1`];
-    for (const name of gone) expect(mayGo).toContain(name);
+    // The probe may remove only its own bucket and its leftovers in that bucket.
+    const removed = before.filter((name) => !store.contents.includes(name));
+    const removable = mode === 'Existing' ? [] : [OWN_BUCKET, `${OWN_BUCKET}/${OWN_PREFIX}x/0-1`];
+    for (const name of removed) expect(removable).toContain(name);
 
-    // It claims to have left nothing in a bucket that it has removed.
-    const isGone = mode === 'Ephemeral' && !leftBehind.includes(OWN_BUCKET);
-    expect(isGone ? leftBehind : []).toEqual([]);
-    // No timer outlives its run.
-    expect(clock.waiting).toBe(0);
-    // No retries: each call is one request, at most.
-    const calls = ran.result.steps.flatMap((step) => step.calls);
+    // If the bucket was removed, no leftovers are reported in it.
+    const isBucketRemoved = mode === 'Ephemeral' && !leftBehind.includes(OWN_BUCKET);
+    expect(isBucketRemoved ? leftBehind : []).toEqual([]);
+    // No timer is left after the run.
+    expect(clock.pendingTimers).toBe(0);
+    // Calls are not retried: each sends at most one request.
+    const calls = run.result.steps.flatMap((step) => step.calls);
     expect(store.requests.length).toBeLessThanOrEqual(calls.length);
     expect(store.requests.length).toBeGreaterThan(0);
   }
 
-  it.each(FAULTS)('cleans up, and says what is true: the store %s', async (fault) => {
+  it.each(FAULTS)('cleans up and reports correctly what is left, with fault %s', async (fault) => {
     expect.hasAssertions();
     await fc.assert(
-      fc.asyncProperty(scenario, (generated) => play(fault, generated)),
+      fc.asyncProperty(scenario, (generated) => runAndCheck(fault, generated)),
       { numRuns: 40, endOnFailure: true },
     );
   });

@@ -12,34 +12,34 @@ import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
 import { ephemeralBucket } from './names.ts';
 import type { RandomBytes } from './payload.ts';
 import { endSpan, rootAttributes, startCallSpan, verdictAttributes } from './spans.ts';
-import { type Made, type Step, type StepContext, STEPS } from './steps.ts';
+import { type CreatedResources, type Step, type StepContext, STEPS } from './steps.ts';
 import { TracedStore } from './traced-store.ts';
 
 export interface ProbeDeps {
   readonly clock: Clock;
-  /** The same for all runs, so that keys are made once for a target. */
+  /** Shared by all runs, so that the keys of a target are created once. */
   readonly keyring: TargetKeyring;
   readonly randomBytes: RandomBytes;
-  /** The tracer whose `service.name` is the target's name. */
+  /** Tracer whose `service.name` is the target's name. */
   readonly tracer: Tracer;
-  /** Of storage-probe: goes into the user agent. */
+  /** Version of storage-probe, sent in the `user-agent` header. */
   readonly version: string;
-  /** Which addresses an endpoint may have. Absent: any. */
+  /** Addresses that the probe may connect to. Default: any. */
   readonly addressPolicy?: AddressPolicy | undefined;
-  /** How names are resolved under the policy. Default: as the system does. */
+  /** Resolves host names if there is an address policy. Default: the system's resolver. */
   readonly resolve?: Resolve | undefined;
-  /** Told of each step as it begins and ends, for a live display. */
+  /** Called when a step starts and when it finishes, for a live display. */
   readonly onProgress?: (progress: Progress) => void;
 }
 
-export type Progress = { readonly began: FunctionName } | { readonly ended: StepResult };
+export type Progress = { readonly started: FunctionName } | { readonly finished: StepResult };
 
 /**
- * Makes one run: the six steps against one target, one trace.
+ * Makes one run: six steps against one target, recorded in one trace.
  *
- * Once `request.timeoutMs` has passed or `signal` aborts, the step under way breaks off and the rest is skipped, but
- * for the clean-up of what the run made, which has `request.cleanUpTimeoutMs` of its own. Never throws for what the
- * target, the network or the request did: the result says it.
+ * When `request.timeoutMs` has passed or `signal` aborts, the current step is aborted and the remaining steps are
+ * skipped. Clean-up of the resources that the run created still happens, limited by `request.cleanUpTimeoutMs`.
+ * Failures of the target, the network or the request do not throw but are reported in the result.
  */
 export async function runProbe(
   request: RunRequest,
@@ -63,7 +63,7 @@ class Run {
   readonly #root: Span;
   readonly #startMs: number;
   readonly #startEpochMs: number;
-  readonly #made: Made = { bucket: false, payloads: [], objects: [] };
+  readonly #created: CreatedResources = { bucket: false, payloads: [], objects: [] };
   readonly #steps: StepResult[] = [];
   #cleanUpDeadline: Deadline | undefined;
   #client: TargetClient | undefined;
@@ -86,8 +86,8 @@ class Run {
   async execute(): Promise<RunResult> {
     for (const step of STEPS) {
       const failed = this.#steps.some(({ outcome }) => outcome === 'failed');
-      const isDue = !failed || step.isOwed?.(this.#made) === true;
-      this.#steps.push(isDue ? await this.#runStep(step, failed) : skipped(step));
+      const shouldRun = !failed || step.needsCleanUp?.(this.#created) === true;
+      this.#steps.push(shouldRun ? await this.#runStep(step, failed) : skipped(step));
     }
     return this.#conclude();
   }
@@ -100,7 +100,7 @@ class Run {
 
   async #runStep(step: Step, isCleanUp: boolean): Promise<StepResult> {
     const { name, functionName } = step;
-    this.#deps.onProgress?.({ began: functionName });
+    this.#deps.onProgress?.({ started: functionName });
     const startOffsetMs = this.#elapsedMs();
     const span = this.#deps.tracer.startSpan(
       name,
@@ -108,20 +108,20 @@ class Run {
       trace.setSpan(ROOT_CONTEXT, this.#root),
     );
     const result: StepResult = { name, functionName, outcome: 'passed', startOffsetMs, calls: [] };
-    const act = (asCleanUp: boolean): Promise<void> =>
+    const runAction = (asCleanUp: boolean): Promise<void> =>
       step.action(this.#context(span, result.calls, asCleanUp));
     try {
-      await act(isCleanUp);
+      await runAction(isCleanUp);
     } catch (error) {
       Object.assign(result, { outcome: 'failed' }, reasonOf(error, this.#signalOf(isCleanUp)));
-      // A removal that failed, or was broken off, is tried once more; the step has failed all the same.
-      if (!isCleanUp && step.isOwed?.(this.#made) === true) {
-        await act(true).catch(() => undefined);
+      // A removal that failed or was aborted is tried again as clean-up. The step still counts as failed.
+      if (!isCleanUp && step.needsCleanUp?.(this.#created) === true) {
+        await runAction(true).catch(() => undefined);
       }
     }
     result.durationMs = this.#elapsedMs() - startOffsetMs;
     endSpan(span, result, this.#epochMs(startOffsetMs + result.durationMs));
-    this.#deps.onProgress?.({ ended: result });
+    this.#deps.onProgress?.({ finished: result });
     return result;
   }
 
@@ -131,7 +131,7 @@ class Run {
     return {
       request: this.#request,
       bucket: this.#bucket,
-      made: this.#made,
+      created: this.#created,
       randomBytes,
       signal,
       isCleanUp,
@@ -152,7 +152,7 @@ class Run {
     };
   }
 
-  /** On the first call, so that a bad CA bundle fails a step like anything else. */
+  /** Creates the client on the first call, so that an invalid CA bundle fails a step like any other error. */
   #connect(): TargetClient {
     this.#client ??= new TargetClient(this.#request.target, { ...this.#deps, originMs: this.#startMs });
     return this.#client;
@@ -186,11 +186,11 @@ class Run {
   }
 
   #leftBehind(): string[] {
-    const left = this.#made.objects.map(({ key }) => `${this.#bucket}/${key}`);
-    return this.#made.bucket ? [this.#bucket, ...left] : left;
+    const objects = this.#created.objects.map(({ key }) => `${this.#bucket}/${key}`);
+    return this.#created.bucket ? [this.#bucket, ...objects] : objects;
   }
 
-  /** Its time starts with the first clean-up. */
+  /** Starts the clean-up deadline when it is first needed. */
   #signalOf(isCleanUp: boolean): AbortSignal {
     if (!isCleanUp) return this.#deadline.signal;
     this.#cleanUpDeadline ??= this.#deps.clock.deadline(this.#request.cleanUpTimeoutMs);
@@ -220,8 +220,8 @@ function reasonOf(error: unknown, signal: AbortSignal): Pick<StepResult, 'reason
   const { name, message } = error instanceof Error ? error : new Error(String(error));
   if (signal.aborted && error === signal.reason) {
     return name === 'TimeoutError'
-      ? { reason: 'Timeout', message: 'time ran out between two calls' }
-      : { reason: 'Cancelled', message: 'stopped between two calls' };
+      ? { reason: 'Timeout', message: 'timed out between two calls' }
+      : { reason: 'Cancelled', message: 'cancelled between two calls' };
   }
   return { reason: 'ProberError', message: oneLine(message) };
 }

@@ -32,7 +32,7 @@ export function verdictAttributes({ verdict, failedStep }: RunResult): Attribute
   };
 }
 
-/** Its name and attributes come with the call's result, by {@link describeCall}. */
+/** Starts a span whose name and attributes {@link describeCall} sets when the call has finished. */
 export function startCallSpan(tracer: Tracer, step: Span, startTime: number): Span {
   return tracer.startSpan('S3', { kind: SpanKind.CLIENT, startTime }, trace.setSpan(ROOT_CONTEXT, step));
 }
@@ -45,7 +45,7 @@ export interface DescribedCall {
 }
 
 export function describeCall(span: Span, { endpoint, bucket, key, call }: DescribedCall): void {
-  const found: Attributes = {
+  const callAttributes: Attributes = {
     [attributes.ATTR_RPC_SYSTEM_NAME]: 'aws-api',
     [attributes.ATTR_RPC_METHOD]: `S3/${call.operation}`,
     [attributes.ATTR_AWS_S3_BUCKET]: bucket,
@@ -54,21 +54,25 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
     [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: 'test',
     [attributes.ATTR_CONNECTION_REUSED]: call.reusedConnection,
   };
-  set(found, attributes.ATTR_AWS_S3_KEY, key);
-  set(found, attributes.ATTR_AWS_REQUEST_ID, call.requestId);
-  set(found, attributes.ATTR_AWS_EXTENDED_REQUEST_ID, call.hostId);
-  set(found, attributes.ATTR_HTTP_RESPONSE_STATUS_CODE, call.status);
-  set(found, attributes.ATTR_HTTP_RESPONSE_SERVER, call.server === undefined ? undefined : [call.server]);
-  set(found, attributes.ATTR_HTTP_REQUEST_BODY_SIZE, call.bytesSent || undefined);
-  set(found, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
-  set(found, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
-  set(found, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
-  set(found, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
+  setIfDefined(callAttributes, attributes.ATTR_AWS_S3_KEY, key);
+  setIfDefined(callAttributes, attributes.ATTR_AWS_REQUEST_ID, call.requestId);
+  setIfDefined(callAttributes, attributes.ATTR_AWS_EXTENDED_REQUEST_ID, call.hostId);
+  setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_STATUS_CODE, call.status);
+  setIfDefined(
+    callAttributes,
+    attributes.ATTR_HTTP_RESPONSE_SERVER,
+    call.server === undefined ? undefined : [call.server],
+  );
+  setIfDefined(callAttributes, attributes.ATTR_HTTP_REQUEST_BODY_SIZE, call.bytesSent || undefined);
+  setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
+  setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
+  setIfDefined(callAttributes, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
+  setIfDefined(callAttributes, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {
-    found[PHASE_KEYS[phase as keyof Phases]] = toMicroseconds(durationMs);
+    callAttributes[PHASE_KEYS[phase as keyof Phases]] = toMicroseconds(durationMs);
   }
   span.updateName(`S3.${call.operation}`);
-  span.setAttributes(found);
+  span.setAttributes(callAttributes);
 }
 
 const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {
@@ -80,28 +84,28 @@ const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {
   bodyMs: `${attributes.ATTR_PHASE_PREFIX}body_ms`,
 };
 
-function set(found: Attributes, key: string, value: Attributes[string]): void {
-  if (value !== undefined) found[key] = value;
+function setIfDefined(target: Attributes, key: string, value: Attributes[string]): void {
+  if (value !== undefined) target[key] = value;
 }
 
-/** Ends the span of a run, a step or a call; one with a reason ends in error. */
+/** Ends the span of a run, step or call. A result with a reason sets the span's status to error. */
 export function endSpan(
   span: Span,
-  end: { reason?: Reason; message?: string } | undefined,
+  result: { reason?: Reason; message?: string } | undefined,
   endTime: number,
 ): void {
-  if (end?.reason !== undefined) {
-    span.setAttribute(attributes.ATTR_REASON, end.reason);
-    span.setAttribute(attributes.ATTR_ERROR_TYPE, end.reason);
+  if (result?.reason !== undefined) {
+    span.setAttribute(attributes.ATTR_REASON, result.reason);
+    span.setAttribute(attributes.ATTR_ERROR_TYPE, result.reason);
     span.setStatus({
       code: SpanStatusCode.ERROR,
-      ...(end.message !== undefined && { message: end.message }),
+      ...(result.message !== undefined && { message: result.message }),
     });
   }
   span.end(endTime);
 }
 
-/** Source: W3C Trace Context, "traceparent Header". */
+/** Formats the span's context. Source: W3C Trace Context, "traceparent Header". */
 export function traceparent(span: Span): string {
   const { traceId, spanId, traceFlags } = span.spanContext();
   return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`;

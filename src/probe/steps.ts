@@ -9,44 +9,44 @@ import type { TracedStore } from './traced-store.ts';
 
 export interface StepContext {
   readonly request: RunRequest;
-  /** The name of the bucket that this run works in. */
+  /** Name of the bucket that this run uses. */
   readonly bucket: string;
-  readonly made: Made;
+  readonly created: CreatedResources;
   readonly randomBytes: RandomBytes;
   readonly signal: AbortSignal;
-  /** The run has failed already; only what it made is to be removed. */
+  /** True if the run has failed and the step only removes what the run created. */
   readonly isCleanUp: boolean;
   readonly store: TracedStore;
-  /** Puts an event into the step's span. */
+  /** Adds an event to the step's span. */
   readonly event: (name: string) => void;
 }
 
 export interface Step {
-  /** The span's name. */
+  /** Span name. */
   readonly name: string;
   readonly functionName: FunctionName;
   /** @throws {ReasonedError} */
   readonly action: (context: StepContext) => Promise<void>;
-  /** For a step that also cleans up after a failure: whether there is anything to clean up. */
-  readonly isOwed?: (made: Made) => boolean;
+  /** Present on steps that also clean up after a failure. True if there is something to clean up. */
+  readonly needsCleanUp?: (created: CreatedResources) => boolean;
 }
 
-/** What the run has made and not yet removed: all that it may ever delete. */
-export interface Made {
-  /** The probe's own bucket is, or may be, there. */
+/** Resources that the run has created and not yet removed. The run deletes nothing else. */
+export interface CreatedResources {
+  /** True if the probe's own bucket exists or may exist. */
   bucket: boolean;
   payloads: Body[];
-  objects: MadeObject[];
+  objects: CreatedObject[];
 }
 
-interface MadeObject {
+interface CreatedObject {
   readonly key: string;
   readonly body: Body;
-  /** Unknown while the store has not answered that it took the object. */
+  /** Absent until the store confirms the PUT. */
   version?: ObjectVersion;
 }
 
-/** The workflow. Names, order and events are those of the talk's script, to the letter. */
+/** The workflow. Names, order and events must match the talk's script exactly. */
 export const STEPS: readonly Step[] = [
   { name: 'check if bucket exist', functionName: 'CHECK_BUCKET', action: checkBucket },
   { name: 'create object to add', functionName: 'CREATE_OBJECT', action: createObjects },
@@ -56,43 +56,43 @@ export const STEPS: readonly Step[] = [
     name: 'remove object from bucket',
     functionName: 'REMOVE_OBJECT',
     action: removeObjects,
-    isOwed: (made) => made.objects.length > 0,
+    needsCleanUp: (created) => created.objects.length > 0,
   },
   {
     name: 'check if bucket exists',
     functionName: 'REMOVE_BUCKET',
     action: removeBucket,
-    isOwed: (made) => made.bucket,
+    needsCleanUp: (created) => created.bucket,
   },
 ];
 
-async function checkBucket({ request, bucket, made, store, event }: StepContext): Promise<void> {
+async function checkBucket({ request, bucket, created, store, event }: StepContext): Promise<void> {
   event('Checking if bucket exists.');
   const exists = await bucketExists(store);
   if (request.bucket.mode === 'Existing') {
-    if (!exists) throw new ReasonedError('BucketMissing', `there is no bucket ${bucket}`);
+    if (!exists) throw new ReasonedError('BucketMissing', `bucket ${bucket} does not exist`);
     return;
   }
-  // From here on it may be there: an answer that never comes does not say that the bucket was not made.
-  made.bucket = true;
+  // The bucket may exist from here on, even if the response to its creation never arrives.
+  created.bucket = true;
   if (exists) return;
   event('Bucket does not exist, going to create it.');
   try {
     await store.createBucket();
   } catch (error) {
-    if (wasNotMade(error)) made.bucket = false;
+    if (wasNotCreated(error)) created.bucket = false;
     throw error;
   }
 }
 
-/** An answer to HEAD has no body: where the store gives its code nowhere else, a GET finds out what is wrong. */
+/** A HEAD response has no body. If its headers lack the error code too, this function sends a GET to find it out. */
 async function bucketExists(store: TracedStore): Promise<boolean> {
   try {
     return await store.headBucket();
   } catch (error) {
     if (error instanceof S3Error && error.code === undefined && isUnexplained(error.reason)) {
-      await store.getBucketLocation().catch((explained: unknown) => {
-        if (explained instanceof S3Error && explained.code !== undefined) throw explained;
+      await store.getBucketLocation().catch((detailed: unknown) => {
+        if (detailed instanceof S3Error && detailed.code !== undefined) throw detailed;
       });
     }
     throw error;
@@ -103,28 +103,28 @@ function isUnexplained(reason: Reason): boolean {
   return reason === 'AccessDenied' || reason === 'RequestRejected';
 }
 
-async function createObjects({ request, made, randomBytes, signal }: StepContext): Promise<void> {
+async function createObjects({ request, created, randomBytes, signal }: StepContext): Promise<void> {
   for (const sizeBytes of request.objectSizesBytes) {
-    made.payloads.push(await createPayload(sizeBytes, randomBytes, signal));
+    created.payloads.push(await createPayload(sizeBytes, randomBytes, signal));
   }
 }
 
-async function addObjects({ request, made, store, event }: StepContext): Promise<void> {
-  for (const [index, body] of made.payloads.entries()) {
-    const object: MadeObject = { key: objectKey(request, index, body.sizeBytes), body };
-    made.objects.push(object);
+async function addObjects({ request, created, store, event }: StepContext): Promise<void> {
+  for (const [index, body] of created.payloads.entries()) {
+    const object: CreatedObject = { key: objectKey(request, index, body.sizeBytes), body };
+    created.objects.push(object);
     try {
       object.version = await store.putObject(object.key, body);
     } catch (error) {
-      if (wasNotMade(error)) made.objects.pop();
+      if (wasNotCreated(error)) created.objects.pop();
       throw error;
     }
   }
   event('Test object has been placed in bucket.');
 }
 
-async function fetchObjects({ bucket, made, store, event }: StepContext): Promise<void> {
-  for (const { key, body } of made.objects) {
+async function fetchObjects({ bucket, created, store, event }: StepContext): Promise<void> {
+  for (const { key, body } of created.objects) {
     const sink = new ComparingSink(body);
     await store.getObject(key, sink);
     const difference = sink.difference();
@@ -134,30 +134,41 @@ async function fetchObjects({ bucket, made, store, event }: StepContext): Promis
   event('Test object has been fetched from bucket.');
 }
 
-async function removeObjects({ bucket, made, store, event }: StepContext): Promise<void> {
-  for (let object = made.objects[0]; object !== undefined; object = made.objects[0]) {
+async function removeObjects({ bucket, created, store, event }: StepContext): Promise<void> {
+  for (let object = created.objects[0]; object !== undefined; object = created.objects[0]) {
     await removeObject(object, bucket, store);
-    made.objects.shift();
+    created.objects.shift();
   }
   event('Test object has been removed from bucket.');
 }
 
-async function removeObject({ key, version }: MadeObject, bucket: string, store: TracedStore): Promise<void> {
-  const found = version ?? (await store.headObject(key));
-  if (found === undefined) return;
-  await store.deleteObject(key, found);
-  const left = await store.headObject(key);
-  if (left !== undefined) {
-    throw new ReasonedError('ObjectNotRemoved', `${bucket}/${key} is still served after its removal`);
+async function removeObject(
+  { key, version }: CreatedObject,
+  bucket: string,
+  store: TracedStore,
+): Promise<void> {
+  const versionToDelete = version ?? (await store.headObject(key));
+  if (versionToDelete === undefined) return;
+  await store.deleteObject(key, versionToDelete);
+  const stillServed = await store.headObject(key);
+  if (stillServed !== undefined) {
+    throw new ReasonedError('ObjectNotRemoved', `${bucket}/${key} is still served after it was deleted`);
   }
 }
 
-async function removeBucket({ request, bucket, made, isCleanUp, store, event }: StepContext): Promise<void> {
+async function removeBucket({
+  request,
+  bucket,
+  created,
+  isCleanUp,
+  store,
+  event,
+}: StepContext): Promise<void> {
   const exists = await store.headBucket();
   if (!exists) {
-    forget(made);
+    markAllRemoved(created);
     if (isCleanUp) return;
-    throw new ReasonedError('BucketMissing', `bucket ${bucket} has vanished in the middle of the run`);
+    throw new ReasonedError('BucketMissing', `bucket ${bucket} disappeared during the run`);
   }
   if (request.bucket.mode === 'Existing') return;
   event('Bucket exists, going to remove it.');
@@ -165,30 +176,29 @@ async function removeBucket({ request, bucket, made, isCleanUp, store, event }: 
     await store.deleteBucket();
   } catch (error) {
     if (!(error instanceof S3Error) || error.code !== 'BucketNotEmpty') throw error;
-    await removeStrays(store, request);
+    await removeLeftovers(store, request);
     await store.deleteBucket();
   }
-  forget(made);
+  markAllRemoved(created);
 }
 
-/** No bucket, no objects. */
-function forget(made: Made): void {
-  made.bucket = false;
-  made.objects = [];
+function markAllRemoved(created: CreatedResources): void {
+  created.bucket = false;
+  created.objects = [];
 }
 
-/** Objects that an earlier run of this prober left when it was killed; never anybody else's. */
-async function removeStrays(store: TracedStore, request: RunRequest): Promise<void> {
+/** Removes objects that a killed run of this prober left behind, and no others. */
+async function removeLeftovers(store: TracedStore, request: RunRequest): Promise<void> {
   for (const key of await store.listKeys(keyPrefix(request))) {
-    // Some stores list more than they are asked for.
+    // Some stores ignore the prefix of a listing.
     if (isOwnKey(request, key)) await store.deleteObject(key, { id: undefined });
   }
 }
 
-/** The store said no, or was never asked. Anything else leaves open whether it did what it was asked to. */
-function wasNotMade(error: unknown): boolean {
+/** True if the store rejected the request or never got it. Otherwise, it may have created the resource. */
+function wasNotCreated(error: unknown): boolean {
   if (!(error instanceof S3Error)) return true;
   const { status, phases } = error.call;
-  // A 2xx that is an error was broken off in its body.
+  // After an error with a 2xx status, such as a response that was cut short, the resource may exist.
   return status === undefined ? phases.sendMs === undefined : status >= 300 && status < 500;
 }

@@ -7,20 +7,19 @@ import type { CallOptions, ObjectVersion, Outcome, TargetClient } from '../s3/ta
 import { describeCall, traceparent } from './spans.ts';
 
 export interface TracedStoreOptions {
-  /** The bucket that all calls are about. */
   readonly bucket: string;
   readonly endpoint: URL;
   readonly signal: AbortSignal;
   readonly client: () => TargetClient;
-  /** Starts the span of one call, now. */
+  /** Starts the span of one call at the current time. */
   readonly startSpan: () => Span;
-  /** Ends it, now. */
+  /** Ends the span of one call at the current time. */
   readonly endSpan: (span: Span, call: CallResult | undefined) => void;
-  /** Gets each call's result, also that of one that failed. */
+  /** List to which each call's record is added, including that of a failed call. */
   readonly calls: CallResult[];
 }
 
-/** The S3 calls of one step: each is a CLIENT span under the step's span, and stands in the step's result. */
+/** Makes the S3 calls of one step. Records each as a CLIENT span under the step's span and in the step's result. */
 export class TracedStore {
   readonly #options: TracedStoreOptions;
 
@@ -56,7 +55,7 @@ export class TracedStore {
     return this.#call((client, bucket, options) => client.getObject(bucket, key, sink, options), key);
   }
 
-  /** @returns undefined when it is not there. */
+  /** @returns undefined if the object does not exist. */
   headObject(key: string): Promise<ObjectVersion | undefined> {
     return this.#call((client, bucket, options) => client.headObject(bucket, key, options), key);
   }
@@ -66,16 +65,16 @@ export class TracedStore {
   }
 
   async #call<T>(
-    make: (client: TargetClient, bucket: string, options: CallOptions) => Promise<Outcome<T>>,
+    send: (client: TargetClient, bucket: string, options: CallOptions) => Promise<Outcome<T>>,
     key?: string,
   ): Promise<T> {
     const { bucket, endpoint, signal, client, startSpan, endSpan, calls } = this.#options;
     signal.throwIfAborted();
-    const store = client();
+    const targetClient = client();
     const span = startSpan();
     let call: CallResult | undefined;
     try {
-      const outcome = await make(store, bucket, { signal, traceparent: traceparent(span) });
+      const outcome = await send(targetClient, bucket, { signal, traceparent: traceparent(span) });
       call = outcome.call;
       return outcome.value;
     } catch (error) {

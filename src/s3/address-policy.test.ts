@@ -5,7 +5,7 @@ import tls from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { createAuthority } from '../../deploy/local/certificates.ts';
 import { serveHttp } from '../../test/support/http-server.ts';
 import { systemClock } from '../clock/system-clock.ts';
 import { addressPolicy, type Resolve } from './address-policy.ts';
@@ -17,7 +17,7 @@ const POLICY = addressPolicy({ allowed: [] });
 const LOCAL = addressPolicy({ allowed: ['127.0.0.1'] });
 const METADATA = '169.254.169.254';
 
-describe('an address', () => {
+describe('address policy', () => {
   it.each([
     ['127.0.0.1', 'a loopback address'],
     ['127.255.255.254', 'a loopback address'],
@@ -31,21 +31,21 @@ describe('an address', () => {
     ['fe80::1', 'a link-local address'],
     ['fe80::1%eth0', 'a link-local address'],
     ['febf::1', 'a link-local address'],
-    ['fd00:ec2::254', "an address of the cloud's metadata service"],
-    ['fd00:0ec2::23', "an address of the cloud's metadata service"],
-    ['fd20:ce::254', "an address of the cloud's metadata service"],
-    ['100.100.100.200', "an address of the cloud's metadata service"],
-    ['168.63.129.16', "an address of the cloud's metadata service"],
-    ['192.0.0.192', "an address of the cloud's metadata service"],
+    ['fd00:ec2::254', 'a cloud metadata address'],
+    ['fd00:0ec2::23', 'a cloud metadata address'],
+    ['fd20:ce::254', 'a cloud metadata address'],
+    ['100.100.100.200', 'a cloud metadata address'],
+    ['168.63.129.16', 'a cloud metadata address'],
+    ['192.0.0.192', 'a cloud metadata address'],
     ['224.0.0.1', 'a multicast address'],
     ['239.255.255.250', 'a multicast address'],
     ['ff02::1', 'a multicast address'],
     ['255.255.255.255', 'a broadcast address'],
-    ['', 'no IP address'],
-    ['my-minio', 'no IP address'],
-    ['127.1', 'no IP address'],
-  ])('is refused: %s is %s', (address, want) => {
-    expect(POLICY.refusalOf(address)).toBe(want);
+    ['', 'not an IP address'],
+    ['my-minio', 'not an IP address'],
+    ['127.1', 'not an IP address'],
+  ])('blocks %s as %s', (address, want) => {
+    expect(POLICY.blockedKind(address)).toBe(want);
   });
 
   it.each([
@@ -68,11 +68,11 @@ describe('an address', () => {
     '2a00:1450::1',
     '64:ff9b::10.0.0.1',
     '2002:a00:1::1',
-  ])('may be that of a store: %s', (address) => {
-    expect(POLICY.refusalOf(address)).toBeUndefined();
+  ])('allows %s', (address) => {
+    expect(POLICY.blockedKind(address)).toBeUndefined();
   });
 
-  /** How an IPv6 address holds an IPv4 address. */
+  /** Ways to embed an IPv4 address in an IPv6 address. */
   const EMBEDDINGS: Readonly<Record<string, (ipv4: string) => string>> = {
     'IPv4-mapped': (ipv4) => `::ffff:${ipv4}`,
     'IPv4-mapped in hex': (ipv4) => `::ffff:${hexOf(ipv4)}`,
@@ -83,33 +83,33 @@ describe('an address', () => {
     'local NAT64': (ipv4) => `64:ff9b:1::${ipv4}`,
     '6to4': (ipv4) => `2002:${hexOf(ipv4)}::1`,
   };
-  it.each(Object.keys(EMBEDDINGS))('is what it holds: %s', (name) => {
+  it.each(Object.keys(EMBEDDINGS))('treats an IPv6 address like the IPv4 address in it: %s', (name) => {
     const embed = EMBEDDINGS[name] ?? String;
-    const refused = fc.oneof(
+    const blocked = fc.oneof(
       fc.constantFrom(METADATA, '100.100.100.200', '168.63.129.16', '192.0.0.192', '255.255.255.255'),
       fc.ipV4().map((ipv4) => ipv4.replace(/^\d+/, '127')),
       fc.ipV4().map((ipv4) => ipv4.replace(/^\d+/, '230')),
     );
     fc.assert(
-      fc.property(refused, (ipv4) => {
-        expect(POLICY.refusalOf(embed(ipv4))).toBe(POLICY.refusalOf(ipv4));
+      fc.property(blocked, (ipv4) => {
+        expect(POLICY.blockedKind(embed(ipv4))).toBe(POLICY.blockedKind(ipv4));
       }),
     );
   });
 
-  it('may be allowed, alone or in a range', () => {
+  it('allows listed addresses and ranges', () => {
     const policy = addressPolicy({ allowed: ['127.0.0.0/8', 'fe80::/64', '100.100.100.200', '::1'] });
     const allowed = ['127.1.2.3', '::ffff:127.0.0.1', 'fe80::1', 'fe80::1%eth0', '100.100.100.200', '::1'];
-    for (const address of allowed) expect(policy.refusalOf(address)).toBeUndefined();
+    for (const address of allowed) expect(policy.blockedKind(address)).toBeUndefined();
     for (const address of [METADATA, 'fe80:0:0:1::1', '64:ff9b::127.0.0.1', '::'])
-      expect(policy.refusalOf(address)).toBeDefined();
+      expect(policy.blockedKind(address)).toBeDefined();
   });
 
-  it('may be allowed, whichever it is', () => {
+  it('allows every address if all ranges are listed', () => {
     const policy = addressPolicy({ allowed: ['0.0.0.0/0', '::/0'] });
     fc.assert(
       fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (address) => {
-        expect(policy.refusalOf(address)).toBeUndefined();
+        expect(policy.blockedKind(address)).toBeUndefined();
       }),
     );
   });
@@ -124,12 +124,12 @@ describe('an address', () => {
     '10.0.0.0/8/8',
     'fe80::1%eth0',
     '10.0.0.0/-1',
-  ])('is not allowed by what is none: "%s"', (allowed) => {
+  ])('rejects an invalid entry in the list: "%s"', (allowed) => {
     expect(() => addressPolicy({ allowed: [allowed] })).toThrow('is neither an address nor a CIDR');
   });
 });
 
-describe('a target under a policy', () => {
+describe('a client with an address policy', () => {
   it.each([
     ['http://127.0.0.1', '127.0.0.1 is a loopback address'],
     ['http://2130706433', '127.0.0.1 is a loopback address'],
@@ -140,37 +140,42 @@ describe('a target under a policy', () => {
     [`http://[::ffff:${METADATA}]`, '::ffff:a9fe:a9fe is a link-local address'],
     [`http://${METADATA}`, `${METADATA} is a link-local address`],
     [`https://${METADATA}`, `${METADATA} is a link-local address`],
-    ['http://[fd00:ec2::254]', "fd00:ec2::254 is an address of the cloud's metadata service"],
-  ])('is not connected to when it is an address that is refused: %s', async (endpoint, what) => {
+    ['http://[fd00:ec2::254]', 'fd00:ec2::254 is a cloud metadata address'],
+  ])('does not connect to a blocked address: %s', async (endpoint, finding) => {
     const connected = forbidConnections();
     const error = await failureOf({ endpoint, addressPolicy: POLICY });
     expect(error.reason).toBe('AddressNotAllowed');
-    expect(error.message).toBe(`HeadBucket: ${what}; the operator's --allow-addresses does not list it`);
+    expect(error.message).toBe(
+      `HeadBucket: ${finding}; the operator's --allow-addresses does not include it`,
+    );
     expect(Object.keys(error.call.phases)).toEqual(['connectMs']);
     expect(error.call).not.toHaveProperty('remoteAddress');
     expect(connected()).toBe(0);
   });
 
-  it.each(['http', 'https'])('is not connected to when its name leads to one: %s', async (scheme) => {
-    const server = await serveHttp((_request, response) => response.end());
-    const error = await failureOf({
-      endpoint: `${scheme}://my-minio.storage.svc:${server.port}`,
-      addressPolicy: POLICY,
-      resolve: resolvingTo('127.0.0.1'),
-    });
-    expect(error.reason).toBe('AddressNotAllowed');
-    expect(error.message).toBe(
-      "HeadBucket: my-minio.storage.svc resolves to 127.0.0.1, a loopback address; the operator's --allow-addresses does not list it",
-    );
-    expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
-    expect(server.connections).toHaveLength(0);
-  });
+  it.each(['http', 'https'])(
+    'does not connect to a host name that resolves to a blocked address: %s',
+    async (scheme) => {
+      const server = await serveHttp((_request, response) => response.end());
+      const error = await failureOf({
+        endpoint: `${scheme}://my-minio.storage.svc:${server.port}`,
+        addressPolicy: POLICY,
+        resolve: resolvingTo('127.0.0.1'),
+      });
+      expect(error.reason).toBe('AddressNotAllowed');
+      expect(error.message).toBe(
+        "HeadBucket: my-minio.storage.svc resolves to 127.0.0.1, a loopback address; the operator's --allow-addresses does not include it",
+      );
+      expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
+      expect(server.connections).toHaveLength(0);
+    },
+  );
 
   it.each([
     { name: 'last', addresses: ['127.0.0.1', METADATA] },
     { name: 'first', addresses: [METADATA, '127.0.0.1'] },
     { name: 'as IPv6', addresses: ['127.0.0.1', 'fe80::1'] },
-  ])('is not connected to when its name leads to one among others: $name', async ({ addresses }) => {
+  ])('does not connect if one of several addresses is blocked: $name', async ({ addresses }) => {
     const server = await serveHttp((_request, response) => response.end());
     const error = await failureOf({
       endpoint: `http://my-minio:${server.port}`,
@@ -181,7 +186,7 @@ describe('a target under a policy', () => {
     expect(server.connections).toHaveLength(0);
   });
 
-  it("is not connected to by the system's names for it either", async () => {
+  it("checks addresses from the system's resolver", async () => {
     const server = await serveHttp((_request, response) => response.end());
     const endpoint = `http://localhost:${server.port}`;
     const error = await failureOf({ endpoint, addressPolicy: POLICY });
@@ -189,22 +194,22 @@ describe('a target under a policy', () => {
     expect(server.connections).toHaveLength(0);
   });
 
-  it('is resolved once for a connection, and connected to where that led', async () => {
+  it('resolves the name once per connection and connects to the checked address', async () => {
     const server = await serveHttp((_request, response) => response.end());
-    // A name that leads elsewhere as soon as it was checked.
-    const answers = ['127.0.0.1', METADATA];
-    const asked: string[] = [];
+    // DNS rebinding: the second lookup returns a different address.
+    const addresses = ['127.0.0.1', METADATA];
+    const lookups: string[] = [];
     const client = clientOf({
       endpoint: `http://my-minio:${server.port}`,
       addressPolicy: LOCAL,
       resolve: (hostname, lookupOptions) => {
-        asked.push(hostname);
-        return resolvingTo(answers.shift() ?? METADATA)(hostname, lookupOptions);
+        lookups.push(hostname);
+        return resolvingTo(addresses.shift() ?? METADATA)(hostname, lookupOptions);
       },
     });
     const { call: first } = await client.headBucket('bucket', options());
     const { call: second } = await client.headBucket('bucket', options());
-    expect(asked).toEqual(['my-minio']);
+    expect(lookups).toEqual(['my-minio']);
     expect(first.remoteAddress).toBe('127.0.0.1');
     expect(Object.keys(first.phases)).toEqual(['dnsMs', 'connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
     expect(second.reusedConnection).toBe(true);
@@ -213,12 +218,12 @@ describe('a target under a policy', () => {
     await expect(client.headBucket('bucket', options())).rejects.toMatchObject({
       reason: 'AddressNotAllowed',
     });
-    expect(asked).toHaveLength(2);
+    expect(lookups).toHaveLength(2);
     expect(server.connections).toHaveLength(1);
   });
 
-  it('has the same phases by TLS, and its certificate is checked by its name', async () => {
-    const authority = await makeAuthority();
+  it('measures the same phases over TLS and checks the certificate against the host name', async () => {
+    const authority = await createAuthority();
     const server = await serveHttp((_request, response) => response.end(), {
       tls: await authority.issue({ hosts: ['my-minio'] }),
     });
@@ -239,7 +244,7 @@ describe('a target under a policy', () => {
     ]);
   });
 
-  it('is tried at its next address when it does not listen at the first', async () => {
+  it('tries the next address if the first refuses the connection', async () => {
     const server = await serveHttp((_request, response) => response.end());
     const client = clientOf({
       endpoint: `http://my-minio:${server.port}`,
@@ -250,11 +255,11 @@ describe('a target under a policy', () => {
     expect(call.remoteAddress).toBe('127.0.0.1');
   });
 
-  it('is found by its name also where Node is told to try one address only', async () => {
-    const isDefault = net.getDefaultAutoSelectFamily();
+  it('connects by host name even if Node is configured to try only one address', async () => {
+    const defaultValue = net.getDefaultAutoSelectFamily();
     net.setDefaultAutoSelectFamily(false);
     onTestFinished(() => {
-      net.setDefaultAutoSelectFamily(isDefault);
+      net.setDefaultAutoSelectFamily(defaultValue);
     });
     const server = await serveHttp((_request, response) => response.end());
     const client = clientOf({
@@ -266,7 +271,7 @@ describe('a target under a policy', () => {
     expect(call.status).toBe(200);
   });
 
-  it('may have a name that does not resolve', async () => {
+  it('reports a host name that does not resolve', async () => {
     const error = await failureOf({
       endpoint: 'http://my-minio:9000',
       addressPolicy: POLICY,
@@ -275,12 +280,12 @@ describe('a target under a policy', () => {
     });
     expect(error.reason).toBe('DNSFailed');
     expect(error.message).toBe(
-      'HeadBucket: failed while resolving the name of my-minio:9000: getaddrinfo ENOTFOUND my-minio',
+      'HeadBucket: resolving the host name of my-minio:9000 failed: getaddrinfo ENOTFOUND my-minio',
     );
     expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);
   });
 
-  it('is left while its name is being resolved', async () => {
+  it('stops while the host name is being resolved', async () => {
     const stop = new AbortController();
     const resolving = Promise.withResolvers<LookupAddress[]>();
     const server = await serveHttp((_request, response) => response.end());
@@ -302,20 +307,23 @@ describe('a target under a policy', () => {
     expect(server.connections).toHaveLength(0);
   });
 
-  it.each([301, 302, 303, 307, 308])('is not left for where it redirects to: %d', async (status) => {
-    const server = await serveHttp((request, response) => {
-      request.resume();
-      response.writeHead(status, { location: `http://${METADATA}/latest/meta-data/` }).end();
-    });
-    const connect = vi.spyOn(net, 'connect');
-    onTestFinished(() => {
-      connect.mockRestore();
-    });
-    const error = await failureOf({ endpoint: server.url, addressPolicy: LOCAL });
-    expect(error.reason).toBe('Redirected');
-    expect(server.requests).toEqual(['HEAD /bucket']);
-    expect(connect.mock.calls.map(([to]) => to)).toEqual([expect.objectContaining({ host: '127.0.0.1' })]);
-  });
+  it.each([301, 302, 303, 307, 308])(
+    'does not follow a redirect to a blocked address: %d',
+    async (status) => {
+      const server = await serveHttp((request, response) => {
+        request.resume();
+        response.writeHead(status, { location: `http://${METADATA}/latest/meta-data/` }).end();
+      });
+      const connect = vi.spyOn(net, 'connect');
+      onTestFinished(() => {
+        connect.mockRestore();
+      });
+      const error = await failureOf({ endpoint: server.url, addressPolicy: LOCAL });
+      expect(error.reason).toBe('Redirected');
+      expect(server.requests).toEqual(['HEAD /bucket']);
+      expect(connect.mock.calls.map(([to]) => to)).toEqual([expect.objectContaining({ host: '127.0.0.1' })]);
+    },
+  );
 });
 
 interface Setting extends Pick<TargetClientDeps, 'addressPolicy' | 'resolve'> {
@@ -351,7 +359,7 @@ async function failureOf(setting: Setting): Promise<S3Error> {
   const error = await clientOf(setting)
     .headBucket('bucket', options())
     .catch((failure: unknown) => failure);
-  if (!(error instanceof S3Error)) throw new Error('it did not fail as it should', { cause: error });
+  if (!(error instanceof S3Error)) throw new Error('the call did not fail with an S3Error', { cause: error });
   return error;
 }
 
@@ -367,7 +375,7 @@ function refuse(): never {
   throw new Error('a connection was opened');
 }
 
-/** Should a refusal fail, no test connects to where it should not. */
+/** Counts connection attempts and makes them throw, so that a broken policy cannot reach a real address. */
 function forbidConnections(): () => number {
   const connects = [
     vi.spyOn(net, 'connect').mockImplementation(refuse),
@@ -379,7 +387,7 @@ function forbidConnections(): () => number {
   return () => connects.reduce((sum, connect) => sum + connect.mock.calls.length, 0);
 }
 
-/** `7f00:1` for 127.0.0.1. */
+/** Formats 127.0.0.1 as `7f00:1`. */
 function hexOf(ipv4: string): string {
   const [a = 0, b = 0, c = 0, d = 0] = ipv4.split('.').map(Number);
   return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;

@@ -6,34 +6,37 @@ import { callbackify } from 'node:util';
 import { parseAddressRange } from '../api/address-range.ts';
 import { ReasonedError } from '../api/reasons.ts';
 
-/** Which addresses a prober may connect to: in a cluster, whoever writes an endpoint is not who runs the prober. */
+/**
+ * Limits which addresses the prober connects to. In a cluster, the user who sets an endpoint is usually not the
+ * administrator who runs the prober.
+ */
 export interface AddressPolicy {
-  /** @returns what the address is, for a sentence, when it may not be connected to: `a link-local address`. */
-  refusalOf(address: string): string | undefined;
+  /** @returns the kind of a blocked address, for example `a link-local address`, or undefined if it is allowed. */
+  blockedKind(address: string): string | undefined;
 }
 
-/** All addresses of a name, in the order in which they are to be tried. */
+/** Returns all addresses of a host name in the order in which to try them. */
 export type Resolve = (hostname: string, options: LookupOptions) => Promise<readonly LookupAddress[]>;
 
-interface Refused {
-  /** Reads after `is` and after an address. */
+interface BlockedRanges {
+  /** Noun phrase for messages: `127.0.0.1 is a loopback address`. */
   readonly kind: string;
   readonly ranges: readonly string[];
 }
 
 /**
- * What no store is reached at, but the prober's own node and the credentials of its cloud are. Private networks are
- * missing on purpose: that is where stores live.
+ * Addresses that never host a store but may expose the prober's node or cloud credentials. Private networks are not
+ * listed because most stores run there.
  */
-const REFUSED: readonly Refused[] = [
+const BLOCKED: readonly BlockedRanges[] = [
   // RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3.
   { kind: 'a loopback address', ranges: ['127.0.0.0/8', '::1'] },
-  // RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2. A connection to them ends at the own host.
+  // RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2. Connecting to them reaches the local host.
   { kind: 'an unspecified address', ranges: ['0.0.0.0/8', '::'] },
-  // RFC 3927, RFC 4291 section 2.5.6. Most clouds have their metadata service at 169.254.169.254.
+  // RFC 3927, RFC 4291 section 2.5.6. Most clouds run their metadata service at 169.254.169.254.
   { kind: 'a link-local address', ranges: ['169.254.0.0/16', 'fe80::/10'] },
   {
-    kind: "an address of the cloud's metadata service",
+    kind: 'a cloud metadata address',
     ranges: [
       // Amazon EC2 User Guide, "Use the Instance Metadata Service" (fd00:ec2::254); Amazon EKS User Guide, "EKS Pod
       // Identity" (fd00:ec2::23).
@@ -55,53 +58,53 @@ const REFUSED: readonly Refused[] = [
 ];
 
 /**
- * IPv6 prefixes of 96 bits before an IPv4 address. Sources: RFC 4291 section 2.5.5.1 (IPv4-compatible), RFC 2765
- * section 2.1 (IPv4-translated), RFC 6052 section 2.1 and RFC 8215 section 3 (NAT64). The block list itself knows
- * `::ffff:` (IPv4-mapped).
+ * 96-bit IPv6 prefixes that an IPv4 address can follow. `net.BlockList` handles `::ffff:` (IPv4-mapped) itself.
+ * Sources: RFC 4291 section 2.5.5.1 (IPv4-compatible), RFC 2765 section 2.1 (IPv4-translated), RFC 6052 section 2.1 and
+ * RFC 8215 section 3 (NAT64).
  */
 const EMBEDDING_PREFIXES = ['::', '::ffff:0:', '64:ff9b::', '64:ff9b:1::'];
 
 /**
- * Refuses loopback, link-local, multicast and unspecified addresses and the clouds' metadata services, also where an
- * IPv6 address holds one of them, but for what is allowed.
+ * Blocks loopback, link-local, multicast, broadcast, unspecified and cloud metadata addresses, including IPv6 addresses
+ * that embed one of them. `allowed` takes precedence.
  *
  * @param options.allowed addresses and CIDR ranges.
- * @throws {NotAcceptedError} for one that is neither.
+ * @throws {NotAcceptedError} if an entry is neither.
  */
 export function addressPolicy({ allowed }: { readonly allowed: readonly string[] }): AddressPolicy {
   const allowedList = blockListOf(allowed);
-  const refusedLists = REFUSED.map(({ kind, ranges }) => ({
+  const blockedLists = BLOCKED.map(({ kind, ranges }) => ({
     kind,
-    list: blockListOf(ranges.flatMap((range) => [range, ...embedded(range)])),
+    list: blockListOf(ranges.flatMap((range) => [range, ...embeddingRanges(range)])),
   }));
   return {
-    refusalOf(address) {
-      if (net.isIP(address) === 0) return 'no IP address';
+    blockedKind(address) {
+      if (net.isIP(address) === 0) return 'not an IP address';
       if (contains(allowedList, address)) return undefined;
-      return refusedLists.find(({ list }) => contains(list, address))?.kind;
+      return blockedLists.find(({ list }) => contains(list, address))?.kind;
     },
   };
 }
 
-/** @returns `AddressNotAllowed` where the host is an address that is refused; names are for {@link checkedLookup}. */
-export function refusedHost(policy: AddressPolicy, host: string): ReasonedError | undefined {
-  const refusal = net.isIP(host) === 0 ? undefined : policy.refusalOf(host);
-  return refusal === undefined ? undefined : notAllowed(`${host} is ${refusal}`);
+/** @returns an `AddressNotAllowed` error if the host is a blocked address. {@link checkedLookup} checks host names. */
+export function blockedHostError(policy: AddressPolicy, host: string): ReasonedError | undefined {
+  const kind = net.isIP(host) === 0 ? undefined : policy.blockedKind(host);
+  return kind === undefined ? undefined : notAllowed(`${host} is ${kind}`);
 }
 
 /**
- * A look-up for {@link net.connect} that gives only addresses that were checked: nothing resolves the name a second
- * time, when it could lead elsewhere.
+ * Creates a lookup function for {@link net.connect} that returns only checked addresses. The name is not resolved
+ * again after the check, because it could then resolve to other addresses.
  *
- * It fails with a {@link ReasonedError} `AddressNotAllowed` when any of the addresses is refused: no honest name leads
- * to a store and to such an address as well, and who is to be connected to first is not ours to say.
+ * The lookup fails with a {@link ReasonedError} `AddressNotAllowed` if any address is blocked. No legitimate name
+ * resolves to both a store and a blocked address, and Node decides which address to try first.
  */
 export function checkedLookup(policy: AddressPolicy, resolve: Resolve = resolveAll): net.LookupFunction {
   return callbackify(async (hostname: string, options: LookupOptions) => {
     const addresses = await resolve(hostname, options);
     for (const { address } of addresses) {
-      const refusal = policy.refusalOf(address);
-      if (refusal !== undefined) throw notAllowed(`${hostname} resolves to ${address}, ${refusal}`);
+      const kind = policy.blockedKind(address);
+      if (kind !== undefined) throw notAllowed(`${hostname} resolves to ${address}, ${kind}`);
     }
     return [...addresses];
   });
@@ -111,8 +114,11 @@ function resolveAll(hostname: string, options: LookupOptions): Promise<LookupAdd
   return dns.lookup(hostname, { ...options, all: true });
 }
 
-function notAllowed(what: string): ReasonedError {
-  return new ReasonedError('AddressNotAllowed', `${what}; the operator's --allow-addresses does not list it`);
+function notAllowed(finding: string): ReasonedError {
+  return new ReasonedError(
+    'AddressNotAllowed',
+    `${finding}; the operator's --allow-addresses does not include it`,
+  );
 }
 
 function contains(list: net.BlockList, address: string): boolean {
@@ -132,12 +138,12 @@ function familyOf(address: string): 'ipv4' | 'ipv6' {
   return net.isIPv4(address) ? 'ipv4' : 'ipv6';
 }
 
-/** The IPv6 ranges whose addresses hold an address of an IPv4 range. */
-function embedded(range: string): string[] {
+/** Returns the IPv6 ranges whose addresses embed an address of the given IPv4 range. */
+function embeddingRanges(range: string): string[] {
   const { address, prefixBits } = parseAddressRange(range);
   if (!net.isIPv4(address)) return [];
   const [a = 0, b = 0, c = 0, d = 0] = address.split('.').map(Number);
-  // RFC 3056 section 2: 6to4 has the address right behind its 16 bits.
+  // RFC 3056 section 2: in 6to4, the address follows the 16-bit prefix.
   const sixToFour = `2002:${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}::/${16 + prefixBits}`;
   return [sixToFour, ...EMBEDDING_PREFIXES.map((prefix) => `${prefix}${address}/${96 + prefixBits}`)];
 }

@@ -1,4 +1,4 @@
-/** A request body that can be sent more than once and need not stand in memory as a whole. */
+/** A request body that can be sent more than once and need not fit in memory. */
 export interface Body {
   readonly sizeBytes: number;
   /** Hex SHA-256 of all bytes. */
@@ -6,25 +6,25 @@ export interface Body {
   chunks(): Iterable<Uint8Array>;
 }
 
-/** Takes an answer's body as it comes. A sink that keeps bytes bounds what it keeps. */
+/** Receives the body of a response chunk by chunk. A sink that keeps bytes must limit how many. */
 export interface Sink {
-  /** @returns false to break off: the rest is not read, and the connection is closed. */
+  /** @returns false to stop reading and close the connection. */
   write(chunk: Buffer): boolean;
 }
 
-/** Keeps the first `maxBytes` of a body, and breaks off there. */
+/** Keeps the first `maxBytes` of a body, then stops reading. */
 export class TextSink implements Sink {
   readonly #chunks: Buffer[] = [];
-  #left: number;
+  #remainingBytes: number;
 
   constructor(maxBytes: number) {
-    this.#left = maxBytes;
+    this.#remainingBytes = maxBytes;
   }
 
   write(chunk: Buffer): boolean {
-    this.#chunks.push(chunk.length > this.#left ? chunk.subarray(0, this.#left) : chunk);
-    this.#left = Math.max(0, this.#left - chunk.length);
-    return this.#left > 0;
+    this.#chunks.push(chunk.length > this.#remainingBytes ? chunk.subarray(0, this.#remainingBytes) : chunk);
+    this.#remainingBytes = Math.max(0, this.#remainingBytes - chunk.length);
+    return this.#remainingBytes > 0;
   }
 
   text(): string {

@@ -4,17 +4,17 @@ import type { Phases } from '../api/run.ts';
 import type { Fault } from './s3-error.ts';
 import type { TransportError } from './transport.ts';
 
-/** What goes on in each phase; the host follows. */
-const PHASE_NAMES = {
-  dnsMs: 'resolving the name of',
+/** Activity of each phase, followed by the host in messages. */
+const PHASE_ACTIVITIES = {
+  dnsMs: 'resolving the host name of',
   connectMs: 'connecting to',
-  tlsMs: 'shaking hands by TLS with',
+  tlsMs: 'TLS handshake with',
   sendMs: 'sending the request to',
   firstByteMs: 'waiting for the first byte from',
-  bodyMs: 'reading the answer of',
+  bodyMs: 'reading the response from',
 } as const satisfies Record<keyof Phases, string>;
 
-/** Error codes of Node and of the system, by the reason they give. Sources: libuv, undici, OpenSSL's X509_V_ERR names. */
+/** Reasons by error code of Node and the operating system. Sources: libuv, undici, OpenSSL's X509_V_ERR names. */
 const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
   ENOTFOUND: 'DNSFailed',
   EAI_AGAIN: 'DNSFailed',
@@ -51,25 +51,26 @@ const REASON_OF_CODE: Readonly<Record<string, Reason>> = {
 };
 
 /**
- * Says why an exchange came to no answer.
+ * Derives the fault from an exchange that got no complete response.
  *
- * @param wasConnected an earlier call of the same run was answered: a store that now refuses connections went away.
+ * @param hasResponded true if an earlier call of the same run got a response. If the store now refuses connections, it
+ *   went down during the run.
  */
-export function networkFault(error: TransportError, endpoint: URL, wasConnected: boolean): Fault {
+export function networkFault(error: TransportError, endpoint: URL, hasResponded: boolean): Fault {
   const { cause, phase } = error;
-  // The transport refused, and said why.
+  // The transport refused to connect and has set the reason.
   if (cause instanceof ReasonedError) return { reason: cause.reason, message: cause.message };
-  const doing = `${PHASE_NAMES[phase]} ${endpoint.host}`;
-  if (isTimeout(cause)) return { reason: 'Timeout', message: `time ran out while ${doing}` };
+  const activity = `${PHASE_ACTIVITIES[phase]} ${endpoint.host}`;
+  if (isTimeout(cause)) return { reason: 'Timeout', message: `${activity} timed out` };
 
-  const reason = isNoHttp(cause) ? 'NotS3' : (reasonOfCode(codeOf(cause), phase) ?? 'ProberError');
-  if (reason === 'ConnectionRefused' && wasConnected) {
+  const reason = isParseError(cause) ? 'NotS3' : (reasonOfCode(codeOf(cause), phase) ?? 'ProberError');
+  if (reason === 'ConnectionRefused' && hasResponded) {
     return {
       reason: 'ConnectionLost',
-      message: `${endpoint.host} answered before, and now refuses connections`,
+      message: `${endpoint.host} responded earlier in this run but now refuses connections`,
     };
   }
-  return { reason, message: `failed while ${doing}: ${describe(cause)}` };
+  return { reason, message: `${activity} failed: ${causeText(cause)}` };
 }
 
 function reasonOfCode(code: string, phase: TransportError['phase']): Reason | undefined {
@@ -77,12 +78,12 @@ function reasonOfCode(code: string, phase: TransportError['phase']): Reason | un
   return REASON_OF_CODE[code];
 }
 
-/** undici's parser gives no code. */
-function isNoHttp(cause: unknown): boolean {
+/** Checks the name because errors of undici's HTTP parser have no fixed code. */
+function isParseError(cause: unknown): boolean {
   return cause instanceof Error && cause.name === 'HTTPParserError';
 }
 
-/** True when a deadline, and not a shutdown, broke the call off. */
+/** True if the call was aborted by a deadline rather than by a shutdown. */
 export function isTimeout(cause: unknown): boolean {
   return cause instanceof Error && cause.name === 'TimeoutError';
 }
@@ -92,10 +93,10 @@ function codeOf(cause: unknown): string {
   return '';
 }
 
-function describe(cause: unknown): string {
-  // Several addresses were tried: Node gathers their errors, and gives the whole the first one's code.
-  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return describe(cause.errors[0]);
-  if (!(cause instanceof Error)) return 'no error was given';
-  // OpenSSL's messages carry addresses and source files of its own: `4087…:error:0A00010B:SSL routines:…:wrong version number:…`.
+function causeText(cause: unknown): string {
+  // After trying several addresses, Node throws an AggregateError with the code of the first error.
+  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return causeText(cause.errors[0]);
+  if (!(cause instanceof Error)) return 'unknown error';
+  // OpenSSL messages include internal addresses and source files: `4087…:error:0A00010B:SSL routines:…:wrong version number:…`.
   return oneLine(/:SSL routines:[^:]*:([^:]+):/.exec(cause.message)?.[1] ?? cause.message);
 }

@@ -4,18 +4,18 @@ import type { CallResult } from '../api/run.ts';
 /** Why a call failed. */
 export interface Fault {
   readonly reason: Reason;
-  /** What happened, for the middle of a sentence. */
+  /** One-line description of the failure. */
   readonly message: string;
-  /** The store's own code. */
+  /** Error code from the store. */
   readonly code?: string | undefined;
 }
 
-/** An S3 call that did not do what it should. */
+/** A failed S3 call. */
 export class S3Error extends ReasonedError {
   override readonly name = 'S3Error';
-  /** The store's own code, for example `NoSuchKey`; absent when it gave none. minio looks at it. */
+  /** Error code from the store, for example `NoSuchKey`. The minio client reads this property. */
   readonly code: string | undefined;
-  /** The call as far as it went. */
+  /** Record of the call up to the failure. */
   readonly call: CallResult;
 
   constructor(fault: Fault, call: CallResult, cause?: unknown) {

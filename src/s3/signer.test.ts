@@ -16,7 +16,7 @@ const REQUEST: UnsignedRequest = {
   payloadSha256: EMPTY_SHA256,
 };
 
-/** What minio's own code makes of the same request. */
+/** Returns the `authorization` header that minio's own code creates for the same request. */
 function signedByMinio(
   { method, host, path, query, payloadSha256 }: UnsignedRequest,
   { accessKey, secretKey, sessionToken }: Credentials,
@@ -35,7 +35,7 @@ function signedByMinio(
 
 const token = fc.stringMatching(/^[\w+/=.-]{1,80}$/);
 const segment = fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }).map(encode);
-/** Names of S3's own, and others of letters. */
+/** Query parameters with S3 names or random letters as names. */
 const queryPair = fc.tuple(
   fc.oneof(
     fc.constantFrom('list-type', 'max-keys', 'prefix', 'uploadId', 'partNumber', 'versionId', 'location'),
@@ -44,7 +44,7 @@ const queryPair = fc.tuple(
   fc.option(segment, { nil: undefined }),
 );
 
-/** As S3 wants it. */
+/** Percent-encodes text as S3 requires. */
 function encode(text: string): string {
   return encodeURIComponent(text.toWellFormed()).replaceAll(
     /[!'()*]/g,
@@ -78,7 +78,7 @@ const credentials = fc
 const region = fc.constantFrom('us-east-1', 'eu-central-1', 'my-own', '');
 const time = fc.integer({ min: 0, max: Date.UTC(2099, 11, 31) });
 
-it("signs as minio's own client does", () => {
+it("creates the same signature as minio's client", () => {
   fc.assert(
     fc.property(request, credentials, region, time, (unsigned, keys, place, nowMs) => {
       const { authorization } = new Signer(keys, place).sign(unsigned, nowMs);
@@ -87,8 +87,8 @@ it("signs as minio's own client does", () => {
   );
 });
 
-describe('the key of a day', () => {
-  it('is right whichever day each request is signed on', () => {
+describe('the daily signing key', () => {
+  it('is correct when requests are signed on different days', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -3 * DAY_MS, max: 3 * DAY_MS })), (offsets) => {
         const signer = new Signer(CREDENTIALS, 'us-east-1');
@@ -114,7 +114,7 @@ describe('the key of a day', () => {
   });
 });
 
-it('gives the headers that it signs', () => {
+it('returns the headers that it signs', () => {
   const headers = new Signer({ ...CREDENTIALS, sessionToken: 'token' }, 'us-east-1').sign(REQUEST, NOON);
   const signed = /SignedHeaders=([^,]+)/.exec(headers['authorization'] ?? '')?.[1]?.split(';');
   expect(signed).toEqual(['host', 'x-amz-content-sha256', 'x-amz-date', 'x-amz-security-token']);
@@ -124,6 +124,6 @@ it('gives the headers that it signs', () => {
   ]);
 });
 
-it('knows the hash of nothing', () => {
+it('has the correct hash of an empty body', () => {
   expect(EMPTY_SHA256).toBe(sha256Hex(''));
 });

@@ -7,20 +7,20 @@ export const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 
 export interface UnsignedRequest {
   readonly method: string;
-  /** As it goes on the wire: `host` or `host:port`. */
+  /** The `Host` header as sent: `host` or `host:port`. */
   readonly host: string;
   /** Percent-encoded path, without a query. */
   readonly path: string;
-  /** Percent-encoded query without the `?`; empty when there is none. */
+  /** Percent-encoded query without the `?`. May be empty. */
   readonly query: string;
   /** Hex SHA-256 of the body, or `UNSIGNED-PAYLOAD`. */
   readonly payloadSha256: string;
 }
 
 /**
- * Signs S3 requests by AWS Signature Version 4, in the `Authorization` header. The signing key is derived once a day,
- * not for each request. Only `host` and the `x-amz-*` headers made here are signed, so that a header that a proxy
- * changes, or a `traceparent` added later, does not break the signature.
+ * Signs S3 requests with AWS Signature Version 4 in the `Authorization` header. The signing key is derived once a day
+ * rather than per request. Only `host` and the `x-amz-*` headers added here are signed. Proxies can change other
+ * headers, and `traceparent` can be added, without breaking the signature.
  *
  * Source: Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header".
  */
@@ -39,7 +39,7 @@ export class Signer {
 
   /**
    * @param nowMs wall time of the signature, ms since the epoch.
-   * @returns the headers to add to the request, `authorization` among them.
+   * @returns the headers to add to the request, including `authorization`.
    */
   sign(request: UnsignedRequest, nowMs: number): Record<string, string> {
     const timestamp = this.#timestampOf(nowMs);
@@ -61,14 +61,14 @@ export class Signer {
     }
     const canonicalRequest = `${request.method}\n${request.path}\n${canonicalQuery(request.query)}\n${headerLines}\n${headerNames}\n${request.payloadSha256}`;
     const stringToSign = `AWS4-HMAC-SHA256\n${timestamp}\n${scope}\n${sha256Hex(canonicalRequest)}`;
-    const signature = createHmac('sha256', this.#keyOf(day)).update(stringToSign).digest('hex');
+    const signature = createHmac('sha256', this.#signingKey(day)).update(stringToSign).digest('hex');
 
     signed['authorization'] =
       `AWS4-HMAC-SHA256 Credential=${accessKey}/${scope}, SignedHeaders=${headerNames}, Signature=${signature}`;
     return signed;
   }
 
-  /** `20261122T190147Z`. The calls of a run often share a second. */
+  /** Formats the time as `20261122T190147Z`. Cached, because several calls of a run often start in the same second. */
   #timestampOf(nowMs: number): string {
     const second = Math.floor(nowMs / 1_000);
     if (second === this.#second) return this.#timestamp;
@@ -78,7 +78,7 @@ export class Signer {
     return this.#timestamp;
   }
 
-  #keyOf(day: string): KeyObject {
+  #signingKey(day: string): KeyObject {
     if (this.#key !== undefined && day === this.#day) return this.#key;
     let key = createSecretKey(`AWS4${this.#credentials.secretKey}`, 'utf8');
     for (const part of [day, this.#region, 's3', 'aws4_request']) key = derive(key, part);
@@ -97,7 +97,7 @@ function canonicalQuery(query: string): string {
     .join('&');
 }
 
-/** A key object: with a buffer for a key, each HMAC would make one anew. */
+/** Returns a key object because an HMAC with a buffer as key would create one each time. */
 function derive(key: KeyObject, part: string): KeyObject {
   return createSecretKey(createHmac('sha256', key).update(part).digest());
 }

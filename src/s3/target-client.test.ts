@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
-import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { createAuthority } from '../../deploy/local/certificates.ts';
 import { bodyOf, closedPort, serveHttp, serveTcp } from '../../test/support/http-server.ts';
 import { ReasonedError, REASONS, type Reason } from '../api/reasons.ts';
 import type { CallResult, Credentials, Phases } from '../api/run.ts';
@@ -23,7 +23,7 @@ const CREDENTIALS: Credentials = { accessKey: 'the-access-key', secretKey: 'the-
 const SESSION_TOKEN = 'IQoJb3JpZ2luX2VjEBYaCXVzLWVhc3QtMSJ+/=';
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 const NEVER = new AbortController().signal;
-/** More than the kernel takes off our hands. */
+/** Larger than the kernel's socket buffers. */
 const LARGE_BYTES = 32 * 1_024 * 1_024;
 
 interface ClientOptions {
@@ -64,8 +64,8 @@ function bodyOfSize(sizeBytes: number): Body {
   };
 }
 
-/** Keeps all of an answer, up to a limit. */
-class KeepingSink implements Sink {
+/** Keeps a response body up to a limit. */
+class CollectingSink implements Sink {
   readonly chunks: Buffer[] = [];
   readonly #maxBytes: number;
 
@@ -83,10 +83,10 @@ class KeepingSink implements Sink {
   }
 }
 
-/** The error of a call that must fail. */
+/** Returns the error of a call that must fail. */
 async function failureOf(call: Promise<unknown>): Promise<S3Error> {
   const outcome = await call.then(
-    () => new Error('it did not fail'),
+    () => new Error('the call did not fail'),
     (error: unknown) => error,
   );
   if (!(outcome instanceof S3Error)) throw new Error('not an S3Error', { cause: outcome });
@@ -102,22 +102,22 @@ function errorXml(code: string, rest = ''): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code>${rest}</Error>`;
 }
 
-interface Answer {
+interface TestResponse {
   readonly status?: number;
   readonly headers?: http.OutgoingHttpHeaders;
   readonly text?: string;
 }
 
-/** Answers every request alike. */
-function always({ status = 200, headers = {}, text = '' }: Answer) {
+/** Returns a handler that sends the same response to every request. */
+function always({ status = 200, headers = {}, text = '' }: TestResponse) {
   return (request: http.IncomingMessage, response: http.ServerResponse): void => {
     request.resume();
     response.writeHead(status, headers).end(text);
   };
 }
 
-/** Writes for as long as somebody reads. */
-function writeForEver(response: http.ServerResponse): void {
+/** Writes as long as the client reads. */
+function writeForever(response: http.ServerResponse): void {
   const chunk = Buffer.alloc(16 * 1_024, 'x');
   const write = (): void => {
     while (response.write(chunk));
@@ -126,19 +126,19 @@ function writeForEver(response: http.ServerResponse): void {
   write();
 }
 
-/** What the kernel answers comes in a later turn of the event loop. */
+/** Resolves after a few ticks, before any result from the kernel arrives. */
 async function afterTicks(): Promise<void> {
   for (let tick = 0; tick < 5; tick += 1) await promisify(nextTick)();
 }
 
-describe('a call as it went', () => {
-  it('has all phases on a new connection, none of connecting on the next, and they add up', async () => {
+describe('a call', () => {
+  it('has connection phases only on a new connection, and its phases add up to the duration', async () => {
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then(() => response.end('hello'));
     });
     const client = clientOf(server);
     const { call: first } = await client.putObject('bucket', 'key', bodyOfSize(300_000), { signal: NEVER });
-    const { call: second } = await client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER });
+    const { call: second } = await client.getObject('bucket', 'key', new CollectingSink(), { signal: NEVER });
 
     expect(Object.keys(first.phases)).toEqual(['connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
     expect(first.reusedConnection).toBe(false);
@@ -153,7 +153,7 @@ describe('a call as it went', () => {
     expect(second.startOffsetMs).toBeGreaterThanOrEqual(first.startOffsetMs + first.durationMs);
   });
 
-  it('has a look-up when the endpoint has a name', async () => {
+  it('has a DNS phase if the endpoint has a host name', async () => {
     const server = await serveHttp(always({}));
     const client = clientOf({ url: `http://localhost:${server.port}` });
     const { call } = await client.headBucket('bucket', { signal: NEVER });
@@ -161,10 +161,10 @@ describe('a call as it went', () => {
     expect(durationOf(call.phases)).toBeCloseTo(call.durationMs, 6);
   });
 
-  it('has what the answer says of itself', async () => {
+  it('records status, size and IDs of the response', async () => {
     const headers = { 'x-amz-request-id': '17F0', 'x-amz-id-2': 'node-a', server: 'MinIO' };
     const server = await serveHttp(always({ headers, text: 'hello' }));
-    const sink = new KeepingSink();
+    const sink = new CollectingSink();
     const { call } = await clientOf(server).getObject('bucket', 'key', sink, { signal: NEVER });
     expect(call).toMatchObject({
       operation: 'GetObject',
@@ -179,7 +179,7 @@ describe('a call as it went', () => {
     expect(sink.bytes.toString()).toBe('hello');
   });
 
-  it.each([0, 1, 65_536, 65_537, 1_000_000])('sends a body of %d bytes as it is', async (sizeBytes) => {
+  it.each([0, 1, 65_536, 65_537, 1_000_000])('sends a body of %d bytes unchanged', async (sizeBytes) => {
     let received: Buffer = Buffer.alloc(0);
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then((body) => {
@@ -201,20 +201,20 @@ describe('a call as it went', () => {
   it.each([
     { name: 'in chunks', head: 'transfer-encoding: chunked', body: '3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n' },
     { name: 'with a length', head: 'content-length: 5', body: 'hello' },
-    { name: 'up to the end of the connection', head: 'connection: close', body: 'hello', end: true },
-  ])('reads an answer $name', async ({ head, body, end }) => {
+    { name: 'until the connection closes', head: 'connection: close', body: 'hello', end: true },
+  ])('reads a response body sent $name', async ({ head, body, end }) => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => {
         socket.write(`HTTP/1.1 200 OK\r\n${head}\r\n\r\n${body}`);
         if (end === true) socket.end();
       });
     });
-    const sink = new KeepingSink();
+    const sink = new CollectingSink();
     await clientOf(server).getObject('bucket', 'key', sink, { signal: NEVER });
     expect(sink.bytes.toString()).toBe('hello');
   });
 
-  it('waits through 1xx for the answer', async () => {
+  it('ignores 1xx responses', async () => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => {
         socket.write('HTTP/1.1 102 Processing\r\n\r\n');
@@ -227,7 +227,7 @@ describe('a call as it went', () => {
     expect(durationOf(call.phases)).toBeCloseTo(call.durationMs, 6);
   });
 
-  it('opens a new connection when the store closes the old one after its answer', async () => {
+  it('opens a new connection if the store closed the old one after its response', async () => {
     const server = await serveHttp(always({ headers: { connection: 'close' } }));
     const client = clientOf(server);
     await client.headBucket('bucket', { signal: NEVER });
@@ -237,8 +237,8 @@ describe('a call as it went', () => {
   });
 });
 
-describe('what goes out', () => {
-  it('carries the trace context outside the signature, and says who it is', async () => {
+describe('the client', () => {
+  it('sends an unsigned traceparent and the storage-probe user agent', async () => {
     const server = await serveHttp(always({}));
     await clientOf(server).headBucket('bucket', { signal: NEVER, traceparent: TRACEPARENT });
     const [headers] = server.headers;
@@ -249,7 +249,7 @@ describe('what goes out', () => {
     expect(headers?.authorization).toContain('SignedHeaders=host;x-amz-content-sha256;x-amz-date,');
   });
 
-  it('signs a session token', async () => {
+  it('signs the session token', async () => {
     const server = await serveHttp(always({}));
     await clientOf(server, { sessionToken: SESSION_TOKEN }).headBucket('bucket', { signal: NEVER });
     expect(server.headers[0]).toMatchObject({
@@ -261,7 +261,7 @@ describe('what goes out', () => {
   it.each([
     { region: 'us-east-1', want: /^$/ },
     { region: 'eu-central-1', want: /<LocationConstraint>eu-central-1<\/LocationConstraint>/ },
-  ])('names the region of a new bucket: $region', async ({ region, want }) => {
+  ])('specifies the region of a new bucket: $region', async ({ region, want }) => {
     let received = '';
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then((body) => {
@@ -274,23 +274,23 @@ describe('what goes out', () => {
     expect(server.headers[0]?.['x-amz-content-sha256']).toBe(sha256Hex(received));
   });
 
-  it('asks for exactly what is wanted', async () => {
+  it('sends the right method, path and query for each operation', async () => {
     const server = await serveHttp((request, response) => {
       request.resume();
       response.writeHead(request.method === 'DELETE' ? 204 : 200).end();
     });
     const client = clientOf(server);
-    const signal = { signal: NEVER };
-    await client.headBucket('bucket', signal);
-    await client.createBucket('bucket', signal);
-    await client.putObject('bucket', 'a/b c+d', bodyOfSize(1), signal);
-    await client.getObject('bucket', 'a/b c+d', new KeepingSink(), signal);
-    await client.headObject('bucket', 'a/b c+d', signal);
-    await client.deleteObject('bucket', 'key', { id: undefined }, signal);
-    await client.deleteObject('bucket', 'key', { id: 'v=1' }, signal);
-    await client.listKeys('bucket', 'a/b', signal);
-    await client.listKeys('bucket', 'a/b', { ...signal, startAfter: 'a/b/1' });
-    await client.deleteBucket('bucket', signal);
+    const options = { signal: NEVER };
+    await client.headBucket('bucket', options);
+    await client.createBucket('bucket', options);
+    await client.putObject('bucket', 'a/b c+d', bodyOfSize(1), options);
+    await client.getObject('bucket', 'a/b c+d', new CollectingSink(), options);
+    await client.headObject('bucket', 'a/b c+d', options);
+    await client.deleteObject('bucket', 'key', { id: undefined }, options);
+    await client.deleteObject('bucket', 'key', { id: 'v=1' }, options);
+    await client.listKeys('bucket', 'a/b', options);
+    await client.listKeys('bucket', 'a/b', { ...options, startAfter: 'a/b/1' });
+    await client.deleteBucket('bucket', options);
     expect(server.requests).toEqual([
       'HEAD /bucket',
       'PUT /bucket',
@@ -306,18 +306,18 @@ describe('what goes out', () => {
   });
 
   it.each([
-    { name: 'made', header: { 'x-amz-version-id': 'v1' }, want: 'v1' },
-    { name: 'not kept', header: { 'x-amz-version-id': 'null' }, want: undefined },
-    { name: 'not spoken of', header: {}, want: undefined },
-  ])('tells the version that was $name', async ({ header, want }) => {
-    const server = await serveHttp(always({ headers: header }));
+    { name: 'a version ID', headers: { 'x-amz-version-id': 'v1' }, want: 'v1' },
+    { name: 'version ID "null"', headers: { 'x-amz-version-id': 'null' }, want: undefined },
+    { name: 'no version ID', headers: {}, want: undefined },
+  ])('returns the object version for a response with $name', async ({ headers, want }) => {
+    const server = await serveHttp(always({ headers }));
     const client = clientOf(server);
     const put = await client.putObject('bucket', 'key', bodyOfSize(1), { signal: NEVER });
     const head = await client.headObject('bucket', 'key', { signal: NEVER });
     expect([put.value, head.value]).toEqual([{ id: want }, { id: want }]);
   });
 
-  it('reads the keys of a listing', async () => {
+  it('returns the keys of a listing', async () => {
     const text =
       '<ListBucketResult><Contents><Key>a/1</Key></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>';
     const server = await serveHttp(always({ text }));
@@ -326,12 +326,12 @@ describe('what goes out', () => {
   });
 });
 
-describe('what is not there', () => {
+describe('a missing resource', () => {
   it.each([
-    { name: 'a bare 404', answer: { status: 404 } },
-    { name: "MinIO's", answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } } },
-  ])('is no failure for a bucket: $name', async ({ answer }) => {
-    const server = await serveHttp(always(answer));
+    { name: 'a bare 404', response: { status: 404 } },
+    { name: "MinIO's 404", response: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } } },
+  ])('is not a failure of HeadBucket: $name', async ({ response }) => {
+    const server = await serveHttp(always(response));
     const { value, call } = await clientOf(server).headBucket('bucket', { signal: NEVER });
     expect(value).toBe(false);
     expect(call).toMatchObject({ operation: 'HeadBucket', status: 404 });
@@ -339,14 +339,14 @@ describe('what is not there', () => {
   });
 
   it.each([
-    { name: 'a bare 404', answer: { status: 404 } },
-    { name: "MinIO's", answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchKey' } } },
+    { name: 'a bare 404', response: { status: 404 } },
+    { name: "MinIO's 404", response: { status: 404, headers: { 'x-minio-error-code': 'NoSuchKey' } } },
     {
-      name: "MinIO's, of its bucket",
-      answer: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } },
+      name: "MinIO's 404 for a missing bucket",
+      response: { status: 404, headers: { 'x-minio-error-code': 'NoSuchBucket' } },
     },
-  ])('is no failure for an object: $name', async ({ answer }) => {
-    const server = await serveHttp(always(answer));
+  ])('is not a failure of HeadObject: $name', async ({ response }) => {
+    const server = await serveHttp(always(response));
     const { value, call } = await clientOf(server).headObject('bucket', 'key', { signal: NEVER });
     expect(value).toBeUndefined();
     expect(call).toMatchObject({ operation: 'HeadObject', status: 404 });
@@ -358,7 +358,7 @@ describe('stopping', () => {
   const TIMED_OUT = new DOMException('time is up', 'TimeoutError');
   const STOPPED = new DOMException('stop', 'AbortError');
 
-  /** Servers that keep a call in a phase; each has it aborted there. */
+  /** Servers that keep a call in one phase and abort it there. */
   const PHASES: Record<
     keyof Phases,
     (abort: () => void) => Promise<{ url: string; sink?: Sink; sizeBytes?: number; afterStart?: () => void }>
@@ -405,41 +405,43 @@ describe('stopping', () => {
   };
 
   const cases = Object.keys(PHASES).flatMap((phase) => [
-    { phase: phase as keyof Phases, by: TIMED_OUT, reason: 'Timeout' },
-    { phase: phase as keyof Phases, by: STOPPED, reason: 'Cancelled' },
-    { phase: phase as keyof Phases, by: new Error('shutting down'), reason: 'Cancelled' },
+    { phase: phase as keyof Phases, abortReason: TIMED_OUT, reason: 'Timeout' },
+    { phase: phase as keyof Phases, abortReason: STOPPED, reason: 'Cancelled' },
+    { phase: phase as keyof Phases, abortReason: new Error('shutting down'), reason: 'Cancelled' },
   ]);
-  it.each(cases)('breaks off at once in $phase: $reason', async ({ phase, by, reason }) => {
+  it.each(cases)('aborts a call at once in $phase: $reason', async ({ phase, abortReason, reason }) => {
     const stop = new AbortController();
     const { url, sink, sizeBytes, afterStart } = await PHASES[phase](() => {
-      stop.abort(by);
+      stop.abort(abortReason);
     });
     const client = clientOf({ url });
-    const signal = { signal: stop.signal };
+    const options = { signal: stop.signal };
     const call =
       sink === undefined
-        ? client.putObject('bucket', 'key', bodyOfSize(sizeBytes ?? 10), signal)
-        : client.getObject('bucket', 'key', sink, signal);
+        ? client.putObject('bucket', 'key', bodyOfSize(sizeBytes ?? 10), options)
+        : client.getObject('bucket', 'key', sink, options);
     afterStart?.();
     const error = await failureOf(call);
     expect(error.reason).toBe(reason);
-    expect(error.cause).toBe(by);
+    expect(error.cause).toBe(abortReason);
     expect(Object.keys(error.call.phases).at(-1)).toBe(phase);
     expect(durationOf(error.call.phases)).toBeCloseTo(error.call.durationMs, 6);
     expect(error.call.status).toBe(phase === 'bodyMs' ? 200 : undefined);
   });
 
   it.each([
-    { by: TIMED_OUT, reason: 'Timeout' },
-    { by: STOPPED, reason: 'Cancelled' },
-  ])('sends nothing when it is stopped already: $reason', async ({ by, reason }) => {
+    { abortReason: TIMED_OUT, reason: 'Timeout' },
+    { abortReason: STOPPED, reason: 'Cancelled' },
+  ])('sends nothing if the signal has already aborted: $reason', async ({ abortReason, reason }) => {
     const server = await serveHttp(always({}));
-    const error = await failureOf(clientOf(server).headBucket('bucket', { signal: AbortSignal.abort(by) }));
+    const error = await failureOf(
+      clientOf(server).headBucket('bucket', { signal: AbortSignal.abort(abortReason) }),
+    );
     expect(error.reason).toBe(reason);
     expect(server.connections).toHaveLength(0);
   });
 
-  it('closes the connection, and the next call opens another', async () => {
+  it('closes the connection after an abort, and the next call opens a new one', async () => {
     const stop = new AbortController();
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((request, response) => {
@@ -454,7 +456,7 @@ describe('stopping', () => {
     expect(call).toMatchObject({ status: 200, reusedConnection: false });
   });
 
-  it('leaves nothing behind at the signal', async () => {
+  it('removes the abort listener after each call', async () => {
     const server = await serveHttp(always({}));
     const client = clientOf(server);
     const { signal } = new AbortController();
@@ -467,7 +469,7 @@ describe('stopping', () => {
     expect(remove.mock.calls.length).toBe(add.mock.calls.length);
   });
 
-  it('ends the connection when it is closed', async () => {
+  it('closes an idle connection on close()', async () => {
     const server = await serveHttp(always({}));
     const client = clientOf(server);
     await client.headBucket('bucket', { signal: NEVER });
@@ -476,21 +478,21 @@ describe('stopping', () => {
   });
 });
 
-describe('a store that goes on and on', () => {
+describe('an endless response', () => {
   it.each([
     { name: 'a listing', status: 200, call: 'list', want: undefined },
     { name: 'an error', status: 500, call: 'list', want: 'NotS3' },
-    { name: "an object's error", status: 403, call: 'get', want: 'NotS3' },
+    { name: 'an error for an object', status: 403, call: 'get', want: 'NotS3' },
     { name: 'an object', status: 200, call: 'get', want: undefined },
-  ])('is broken off: $name without end', async ({ status, call, want }) => {
+  ])('is cut short: $name', async ({ status, call, want }) => {
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((request, response) => {
       request.socket.on('close', closed.resolve);
       response.writeHead(status);
-      writeForEver(response);
+      writeForever(response);
     });
     const client = clientOf(server);
-    const sink = new KeepingSink(100_000);
+    const sink = new CollectingSink(100_000);
     const calling =
       call === 'list'
         ? client.listKeys('bucket', 'a/', { signal: NEVER })
@@ -504,7 +506,7 @@ describe('a store that goes on and on', () => {
     expect(sink.bytes.length).toBeLessThan(1_000_000);
   });
 
-  it('is not S3 when its headers are huge', async () => {
+  it('is NotS3 if its headers are too large', async () => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => socket.write(`HTTP/1.1 200 OK\r\n${'x-filler: y\r\n'.repeat(10_000)}\r\n`));
     });
@@ -513,8 +515,8 @@ describe('a store that goes on and on', () => {
   });
 });
 
-describe('a connection that fails', () => {
-  it('was refused', async () => {
+describe('a failed connection', () => {
+  it('is ConnectionRefused if the port is closed', async () => {
     const port = await closedPort();
     const error = await failureOf(
       clientOf({ url: `http://127.0.0.1:${port}` }).headBucket('bucket', { signal: NEVER }),
@@ -524,7 +526,7 @@ describe('a connection that fails', () => {
     expect(Object.keys(error.call.phases)).toEqual(['connectMs']);
   });
 
-  it.each(['ENOTFOUND', 'EAI_AGAIN'])('has a name that does not resolve: %s', async (code) => {
+  it.each(['ENOTFOUND', 'EAI_AGAIN'])('is DNSFailed if the host name does not resolve: %s', async (code) => {
     const lookup = vi.spyOn(dns, 'lookup').mockImplementation((...args: unknown[]) => {
       const done = args.at(-1) as (error: Error) => void;
       queueMicrotask(() => {
@@ -543,35 +545,35 @@ describe('a connection that fails', () => {
   });
 
   it.each([
-    { name: 'closed before the answer', answer: '', phase: 'firstByteMs' },
+    { name: 'before the response', response: '', phase: 'firstByteMs' },
     {
-      name: 'closed in the head of the answer',
-      answer: 'HTTP/1.1 200 OK\r\ncontent-le',
+      name: 'in the response headers',
+      response: 'HTTP/1.1 200 OK\r\ncontent-le',
       phase: 'firstByteMs',
     },
     {
-      name: 'closed in the body of the answer',
-      answer: 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello',
+      name: 'in the response body',
+      response: 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello',
       phase: 'bodyMs',
     },
     {
-      name: 'closed between two chunks',
-      answer: 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n',
+      name: 'between two chunks',
+      response: 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n',
       phase: 'bodyMs',
     },
-  ])('was $name', async ({ answer, phase }) => {
+  ])('is ConnectionLost if it closes $name', async ({ response, phase }) => {
     const server = await serveTcp((socket) => {
-      socket.once('data', () => socket.end(answer));
+      socket.once('data', () => socket.end(response));
     });
     const error = await failureOf(
-      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+      clientOf(server).getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }),
     );
     expect(error.reason).toBe('ConnectionLost');
     expect(Object.keys(error.call.phases).at(-1)).toBe(phase);
     expect(server.connections).toHaveLength(1);
   });
 
-  it('was reset while a body went out', async () => {
+  it('is ConnectionLost if it is reset while a body is sent', async () => {
     const server = await serveTcp((socket) => {
       socket.once('data', () => socket.resetAndDestroy());
     });
@@ -582,7 +584,7 @@ describe('a connection that fails', () => {
     expect(Object.keys(error.call.phases).at(-1)).toBe('sendMs');
   });
 
-  it('was lost when the store answered before, and now refuses', async () => {
+  it('is ConnectionLost if the store responded earlier but now refuses connections', async () => {
     const server = await serveHttp(always({ headers: { connection: 'close' } }));
     const client = clientOf(server);
     await client.headBucket('bucket', { signal: NEVER });
@@ -592,13 +594,13 @@ describe('a connection that fails', () => {
   });
 
   it.each([
-    { name: 'SSH', answer: 'SSH-2.0-OpenSSH_9.9\r\n' },
-    { name: 'binary', answer: Buffer.from([0, 1, 2, 255, 254, 13, 10, 13, 10]) },
-    { name: 'a TLS alert', answer: Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46]) },
-    { name: 'no number for a length', answer: 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n' },
-  ])('speaks no HTTP: $name', async ({ answer }) => {
+    { name: 'SSH', response: 'SSH-2.0-OpenSSH_9.9\r\n' },
+    { name: 'binary data', response: Buffer.from([0, 1, 2, 255, 254, 13, 10, 13, 10]) },
+    { name: 'a TLS alert', response: Buffer.from([0x15, 3, 1, 0, 2, 2, 0x46]) },
+    { name: 'an invalid content-length', response: 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n' },
+  ])('is NotS3 if the response is not valid HTTP: $name', async ({ response }) => {
     const server = await serveTcp((socket) => {
-      socket.once('data', () => socket.write(answer));
+      socket.once('data', () => socket.write(response));
     });
     const error = await failureOf(clientOf(server).headBucket('bucket', { signal: NEVER }));
     expect(error.reason).toBe('NotS3');
@@ -606,8 +608,8 @@ describe('a connection that fails', () => {
   });
 });
 
-describe('an answer before the request is sent', () => {
-  it('is read, and the next call opens another connection', async () => {
+describe('a response before the request is fully sent', () => {
+  it('is read, and the next call opens a new connection', async () => {
     const server = await serveHttp((request, response) => {
       if (request.method === 'PUT') response.writeHead(403).end(errorXml('AccessDenied'));
       else response.end();
@@ -623,9 +625,9 @@ describe('an answer before the request is sent', () => {
   });
 });
 
-describe('an answer that is an error', () => {
+describe('an error response', () => {
   const SIGNED_AT = Date.now();
-  const cases: readonly (Answer & { name: string; want: Reason; message?: RegExp })[] = [
+  const cases: readonly (TestResponse & { name: string; want: Reason; message?: RegExp })[] = [
     ...(
       [
         ['InvalidAccessKeyId', 403, 'InvalidAccessKey'],
@@ -660,12 +662,12 @@ describe('an answer that is an error', () => {
     ).map(([code, status, want]) => ({
       name: `${status} ${code}`,
       status,
-      text: errorXml(code, '<Message>It is so.</Message>'),
+      text: errorXml(code, '<Message>Some message.</Message>'),
       headers: { 'x-amz-request-id': '17F0' },
       want,
       ...(want !== 'Redirected' &&
         want !== 'ClockSkew' && {
-          message: new RegExp(`^GetObject: ${status} ${code} It is so\\. \\(request id 17F0\\)$`),
+          message: new RegExp(`^GetObject: ${status} ${code} Some message\\. \\(request ID 17F0\\)$`),
         }),
     })),
     {
@@ -691,9 +693,9 @@ describe('an answer that is an error', () => {
       want: 'NotS3',
       message: /"Client sent an HTTP request to an HTTPS server\."/,
     },
-    { name: 'an empty 400 of some server', status: 400, want: 'NotS3' },
+    { name: 'an empty 400 from another server', status: 400, want: 'NotS3' },
     {
-      name: 'an empty 400 of a store',
+      name: 'an empty 400 from a store',
       status: 400,
       headers: { 'x-amz-request-id': '17F0' },
       want: 'RequestRejected',
@@ -705,24 +707,24 @@ describe('an answer that is an error', () => {
       status: 307,
       headers: { location: 'https://elsewhere.example/bucket' },
       want: 'Redirected',
-      message: /to https:\/\/elsewhere\.example\/bucket$/,
+      message: /pointing to https:\/\/elsewhere\.example\/bucket$/,
     },
     {
       name: 'a redirect in XML',
       status: 301,
       text: errorXml('PermanentRedirect', '<Endpoint>bucket.s3.eu-west-1.amazonaws.com</Endpoint>'),
       want: 'Redirected',
-      message: /to bucket\.s3\.eu-west-1\.amazonaws\.com$/,
+      message: /pointing to bucket\.s3\.eu-west-1\.amazonaws\.com$/,
     },
     {
-      name: 'the other region',
+      name: 'another region',
       status: 400,
       text: errorXml('AuthorizationHeaderMalformed', '<Region>eu-west-1</Region>'),
       want: 'RegionMismatch',
       message: /the store is in region eu-west-1/,
     },
     {
-      name: 'a clock ahead',
+      name: "a store's clock that is ahead",
       status: 403,
       headers: { date: new Date(SIGNED_AT + 3_600_000).toUTCString() },
       text: errorXml('RequestTimeTooSkewed'),
@@ -730,7 +732,7 @@ describe('an answer that is an error', () => {
       message: /the store's clock is (3[56]\d\d) s ahead of the prober's/,
     },
     {
-      name: 'a clock behind',
+      name: "a store's clock that is behind",
       status: 403,
       headers: { date: new Date(SIGNED_AT - 3_600_000).toUTCString() },
       text: errorXml('RequestTimeTooSkewed'),
@@ -739,10 +741,10 @@ describe('an answer that is an error', () => {
     },
   ];
 
-  it.each(cases)('has a reason: $name → $want', async ({ want, message, ...answer }) => {
-    const server = await serveHttp(always(answer));
+  it.each(cases)('gets a reason: $name → $want', async ({ want, message, ...response }) => {
+    const server = await serveHttp(always(response));
     const error = await failureOf(
-      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+      clientOf(server).getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }),
     );
     expect(error.reason).toBe(want);
     expect(error.message).toMatch(message ?? /./);
@@ -750,10 +752,10 @@ describe('an answer that is an error', () => {
   });
 
   it.each([
-    { name: "with MinIO's header", code: 'AccessDenied', want: 'AccessDenied' },
-    { name: 'with the code of a wrong key', code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
-    { name: 'with nothing', code: undefined, want: 'AccessDenied' },
-  ])('has a reason without a body too: HEAD 403 $name', async ({ code, want }) => {
+    { name: 'AccessDenied', code: 'AccessDenied', want: 'AccessDenied' },
+    { name: 'InvalidAccessKeyId', code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
+    { name: 'no error code', code: undefined, want: 'AccessDenied' },
+  ])('gets a reason without a body: HEAD 403 with $name in the header', async ({ code, want }) => {
     const headers = { 'x-amz-request-id': '17F0', ...(code !== undefined && { 'x-minio-error-code': code }) };
     const server = await serveHttp(always({ status: 403, headers }));
     const client = clientOf(server);
@@ -761,7 +763,7 @@ describe('an answer that is an error', () => {
     expect((await failureOf(client.headObject('bucket', 'key', { signal: NEVER }))).reason).toBe(want);
   });
 
-  it.each([408, 429, 499, 500, 502, 503, 504, 520])('is asked for once: %d', async (status) => {
+  it.each([408, 429, 499, 500, 502, 503, 504, 520])('is not retried: %d', async (status) => {
     const server = await serveHttp(always({ status, text: errorXml('SlowDown') }));
     const client = clientOf(server);
     await failureOf(client.headBucket('bucket', { signal: NEVER }));
@@ -770,17 +772,17 @@ describe('an answer that is an error', () => {
     expect(server.requests).toHaveLength(3);
   });
 
-  it.each([201, 202, 203, 204, 206])('is none with status %d', async (status) => {
+  it.each([201, 202, 203, 204, 206])('causes no error other than S3Error for status %d', async (status) => {
     const server = await serveHttp(always({ status, headers: { 'x-amz-request-id': '17F0' } }));
     const client = clientOf(server);
-    const signal = { signal: NEVER };
+    const options = { signal: NEVER };
     for (const call of [
-      () => client.headBucket('bucket', signal),
-      () => client.createBucket('bucket', signal),
-      () => client.putObject('bucket', 'key', bodyOfSize(1), signal),
-      () => client.headObject('bucket', 'key', signal),
-      () => client.deleteObject('bucket', 'key', { id: undefined }, signal),
-      () => client.deleteBucket('bucket', signal),
+      () => client.headBucket('bucket', options),
+      () => client.createBucket('bucket', options),
+      () => client.putObject('bucket', 'key', bodyOfSize(1), options),
+      () => client.headObject('bucket', 'key', options),
+      () => client.deleteObject('bucket', 'key', { id: undefined }, options),
+      () => client.deleteBucket('bucket', options),
     ]) {
       const outcome = await call().then(
         (done) => done.call.status,
@@ -791,20 +793,20 @@ describe('an answer that is an error', () => {
   });
 
   it.each(['constructor', 'toString', '__proto__'])(
-    'is never taken for a part of the language: %s',
+    'is RequestRejected if its code is the name of a JavaScript built-in: %s',
     async (code) => {
       const server = await serveHttp(always({ status: 400, text: errorXml(code) }));
       const error = await failureOf(
-        clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+        clientOf(server).getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }),
       );
       expect(error.reason).toBe('RequestRejected');
     },
   );
 
-  it('is one printable line, whatever the store writes', async () => {
-    let answer: Answer = {};
+  it('gives a message of one printable line, whatever the store writes', async () => {
+    let current: TestResponse = {};
     const server = await serveHttp((request, response) => {
-      always(answer)(request, response);
+      always(current)(request, response);
     });
     const client = clientOf(server);
     const foreign = fc.oneof(
@@ -831,14 +833,14 @@ describe('an answer that is an error', () => {
         type,
         fc.boolean(),
         async (code, name, message, region, contentType, isXml) => {
-          answer = {
+          current = {
             status: code,
             headers: { 'content-type': contentType },
             text: isXml
               ? errorXml(name, `<Message>${message}</Message><Region>${region}</Region>`)
               : `<title>${message}</title>`,
           };
-          const call = client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER });
+          const call = client.getObject('bucket', 'key', new CollectingSink(), { signal: NEVER });
           const error = await failureOf(call);
           expect(Object.keys(REASONS)).toContain(error.reason);
           expect(error.message).toMatch(/^[^\p{C}\p{Zl}\p{Zp}]{1,512}$/u);
@@ -850,19 +852,19 @@ describe('an answer that is an error', () => {
 
   const HOSTILE = 'x\u001B[2J\u202E\u0000\n<b>'.repeat(400);
   const HOSTILE_HEADER = 'x\u009B2J\u0085'.repeat(400);
-  const hostile: readonly (Answer & { name: string })[] = [
+  const hostile: readonly (TestResponse & { name: string })[] = [
     { name: 'a message', status: 403, text: errorXml('AccessDenied', `<Message>${HOSTILE}</Message>`) },
     { name: 'a code', status: 403, text: errorXml(HOSTILE.slice(0, 1_000).replaceAll('<b>', '')) },
     { name: 'a region', status: 400, text: errorXml('InvalidRegion', `<Region>${HOSTILE}</Region>`) },
     {
-      name: 'an address',
+      name: 'an endpoint',
       status: 301,
       text: errorXml('PermanentRedirect', `<Endpoint>${HOSTILE}</Endpoint>`),
     },
     { name: 'a location', status: 307, headers: { location: HOSTILE_HEADER } },
     { name: 'a page', status: 502, text: HOSTILE },
     { name: 'a title', status: 502, text: `<title>${HOSTILE.replaceAll('<b>', '')}</title>` },
-    { name: 'a type of content', status: 502, headers: { 'content-type': HOSTILE_HEADER }, text: 'no' },
+    { name: 'a content type', status: 502, headers: { 'content-type': HOSTILE_HEADER }, text: 'no' },
     {
       name: 'headers',
       status: 403,
@@ -876,43 +878,43 @@ describe('an answer that is an error', () => {
     },
   ];
 
-  it.each(hostile)('repeats no more than a bounded, printable piece of $name', async (answer) => {
-    const server = await serveHttp(always(answer));
+  it.each(hostile)('is quoted only as a bounded, printable excerpt: $name', async (response) => {
+    const server = await serveHttp(always(response));
     const error = await failureOf(
-      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+      clientOf(server).getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }),
     );
-    expect(error.call.status).toBe(answer.status);
+    expect(error.call.status).toBe(response.status);
     expect(error.message).toMatch(/^GetObject: [^\p{C}]{1,500}$/u);
-    const { requestId, hostId, server: said } = error.call;
-    for (const text of [error.code, requestId, hostId, said])
+    const { requestId, hostId, server: serverHeader } = error.call;
+    for (const text of [error.code, requestId, hostId, serverHeader])
       expect(text ?? '').toMatch(/^[^\p{C}]{0,200}$/u);
   });
 
-  it('is bounded when all of it is repeated', async () => {
+  it('gives a message of bounded length even if it quotes several long texts', async () => {
     const long = 'x'.repeat(1_000);
-    const answer = { status: 502, headers: { 'content-type': long, server: long }, text: long };
-    const server = await serveHttp(always(answer));
+    const response = { status: 502, headers: { 'content-type': long, server: long }, text: long };
+    const server = await serveHttp(always(response));
     const error = await failureOf(
-      clientOf(server).getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }),
+      clientOf(server).getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }),
     );
-    expect(error.message).toMatch(/^GetObject: 502 x+… from x+…, not S3: "x+…$/);
+    expect(error.message).toMatch(/^GetObject: 502 is not an S3 response \(x+… from x+…\): "x+…$/);
     expect(error.message).toHaveLength(512);
   });
 
   it.each(['<', '<a', '<title>', '<Code>', '<Error', '&amp;', '"'])(
-    'is read in no time, whatever it repeats: %s',
+    'is parsed quickly even if it repeats %s',
     async (piece) => {
       const server = await serveHttp(always({ status: 500, text: piece.repeat(65_536 / piece.length) }));
       const client = clientOf(server);
       const startMs = performance.now();
-      await failureOf(client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }));
+      await failureOf(client.getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }));
       expect(performance.now() - startMs).toBeLessThan(1_000);
     },
   );
 });
 
 describe('the session token', () => {
-  const echoes: readonly (Answer & { name: string })[] = [
+  const echoes: readonly (TestResponse & { name: string })[] = [
     {
       name: 'the message',
       status: 400,
@@ -922,22 +924,22 @@ describe('the session token', () => {
     { name: 'a page', status: 400, text: `<title>${SESSION_TOKEN}</title>` },
     { name: 'a redirect', status: 307, headers: { location: `http://elsewhere/?token=${SESSION_TOKEN}` } },
     { name: 'the description', status: 403, headers: { 'x-minio-error-desc': SESSION_TOKEN } },
-    { name: 'the request id', status: 403, headers: { 'x-amz-request-id': SESSION_TOKEN } },
+    { name: 'the request ID', status: 403, headers: { 'x-amz-request-id': SESSION_TOKEN } },
     { name: 'the server header', status: 502, headers: { server: SESSION_TOKEN }, text: 'no' },
     { name: 'the content type', status: 502, headers: { 'content-type': SESSION_TOKEN }, text: 'no' },
   ];
 
-  it.each(echoes)('never comes back in an error: $name', async (answer) => {
-    const server = await serveHttp(always(answer));
+  it.each(echoes)('is redacted in an error if the store echoes it in $name', async (response) => {
+    const server = await serveHttp(always(response));
     const client = clientOf(server, { sessionToken: SESSION_TOKEN });
-    const error = await failureOf(client.getObject('bucket', 'key', new KeepingSink(), { signal: NEVER }));
+    const error = await failureOf(client.getObject('bucket', 'key', new CollectingSink(), { signal: NEVER }));
     expect(JSON.stringify([error.message, error.code, error.call])).not.toContain(SESSION_TOKEN);
   });
 });
 
 describe('TLS', () => {
-  it('is a phase, and tells of the certificate', async () => {
-    const authority = await makeAuthority();
+  it('is a phase of the call, and the record shows when the certificate expires', async () => {
+    const authority = await createAuthority();
     const notAfter = new Date(Date.now() + 86_400_000);
     const server = await serveHttp(always({}), { tls: await authority.issue({ notAfter }) });
     const client = clientOf(server, { ca: authority.certificate });
@@ -951,22 +953,22 @@ describe('TLS', () => {
   const DAY_MS = 86_400_000;
   const days = (count: number): Date => new Date(Date.now() + count * DAY_MS);
   it.each([
-    { name: 'of somebody else', leaf: {}, trusted: false, want: 'TLSUnknownAuthority' },
+    { name: 'from an untrusted authority', leaf: {}, trusted: false, want: 'TLSUnknownAuthority' },
     {
-      name: 'that is over',
+      name: 'that has expired',
       leaf: { notBefore: days(-2), notAfter: days(-1) },
       trusted: true,
       want: 'TLSCertificateExpired',
     },
     {
-      name: 'that is to come',
+      name: 'that is not yet valid',
       leaf: { notBefore: days(1), notAfter: days(2) },
       trusted: true,
       want: 'TLSCertificateNotYetValid',
     },
     { name: 'for another host', leaf: { hosts: ['other'] }, trusted: true, want: 'TLSHostnameMismatch' },
-  ])('refuses a certificate $name', async ({ leaf, trusted, want }) => {
-    const authority = await makeAuthority();
+  ])('rejects a certificate $name', async ({ leaf, trusted, want }) => {
+    const authority = await createAuthority();
     const server = await serveHttp(always({}), { tls: await authority.issue(leaf) });
     const client = clientOf(server, trusted ? { ca: authority.certificate } : {});
     const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
@@ -975,25 +977,25 @@ describe('TLS', () => {
     expect(server.requests).toHaveLength(0);
   });
 
-  it('repeats no more than a piece of a certificate', async () => {
-    const authority = await makeAuthority();
+  it('quotes only a bounded excerpt of a certificate', async () => {
+    const authority = await createAuthority();
     const hosts = Array.from({ length: 300 }, (_, index) => `host-${index}.example`);
     const server = await serveHttp(always({}), { tls: await authority.issue({ hosts }) });
     const client = clientOf(server, { ca: authority.certificate });
     const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
     expect(error.reason).toBe('TLSHostnameMismatch');
-    expect(error.message).toMatch(/^HeadBucket: failed while shaking hands by TLS with [^\p{C}]{1,300}$/u);
+    expect(error.message).toMatch(/^HeadBucket: TLS handshake with [^\p{C}]{1,300}$/u);
   });
 
-  it('fails on a plain port', async () => {
+  it('fails if the port does not use TLS', async () => {
     const { port } = await serveHttp(always({}));
     const client = clientOf({ url: `https://127.0.0.1:${port}` });
     const error = await failureOf(client.headBucket('bucket', { signal: NEVER }));
     expect(error.reason).toBe('TLSFailed');
-    expect(error.message).toMatch(/^HeadBucket: failed while shaking hands by TLS with \P{C}{1,300}$/u);
+    expect(error.message).toMatch(/^HeadBucket: TLS handshake with \P{C}{1,300}$/u);
   });
 
-  it('fails when the server hangs up', async () => {
+  it('fails if the server resets the connection', async () => {
     const { port } = await serveTcp((socket) => {
       socket.once('data', () => socket.resetAndDestroy());
     });
@@ -1005,37 +1007,37 @@ describe('TLS', () => {
 
 describe('a CA bundle', () => {
   it.each([
-    { name: 'is empty', ca: '', want: 'the CA bundle holds no certificate in PEM form' },
+    { name: 'is empty', ca: '', want: 'the CA bundle contains no PEM certificate' },
     {
       name: 'is a key',
       ca: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n',
-      want: /no certif/,
+      want: /no PEM certif/,
     },
     {
-      name: 'is broken',
+      name: 'cannot be parsed',
       ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
-      want: 'certificate 1 of the CA bundle cannot be read',
+      want: 'certificate 1 in the CA bundle cannot be parsed',
     },
-  ])('is refused when it $name', ({ ca, want }) => {
-    const make = (): TargetClient => clientOf({ url: 'https://my-minio:9000' }, { ca });
-    expect(make).toThrow(ReasonedError);
-    expect(make).toThrow(want);
-    expect(make).toThrow(expect.objectContaining({ reason: 'SecretInvalid' }) as Error);
+  ])('is rejected if it $name', ({ ca, want }) => {
+    const createClient = (): TargetClient => clientOf({ url: 'https://my-minio:9000' }, { ca });
+    expect(createClient).toThrow(ReasonedError);
+    expect(createClient).toThrow(want);
+    expect(createClient).toThrow(expect.objectContaining({ reason: 'SecretInvalid' }) as Error);
   });
 
-  it('may hold several certificates, and text between them', async () => {
-    const [first, second] = await Promise.all([makeAuthority('first'), makeAuthority('second')]);
+  it('may contain several certificates with text between them', async () => {
+    const [first, second] = await Promise.all([createAuthority('first'), createAuthority('second')]);
     const server = await serveHttp(always({}), { tls: await second.issue() });
     const ca = `# first\n${first.certificate}\n\n# second\r\n${second.certificate.replaceAll('\n', '\r\n')}`;
     const { call } = await clientOf(server, { ca }).headBucket('bucket', { signal: NEVER });
     expect(call.status).toBe(200);
   });
 
-  it('names the certificate that cannot be read', async () => {
-    const { certificate } = await makeAuthority();
+  it('is rejected with the number of the certificate that cannot be parsed', async () => {
+    const { certificate } = await createAuthority();
     const ca = `${certificate}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`;
     expect(() => clientOf({ url: 'https://my-minio:9000' }, { ca })).toThrow(
-      'certificate 2 of the CA bundle',
+      'certificate 2 in the CA bundle',
     );
   });
 });

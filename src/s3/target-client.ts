@@ -7,50 +7,49 @@ import { oneLine } from '../api/one-line.ts';
 import type { CallResult, RunTarget } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { AddressPolicy, Resolve } from './address-policy.ts';
-import { answerFault, isForeign } from './answer-faults.ts';
 import { type Body, type Sink, TextSink } from './body.ts';
 import { isTimeout, networkFault } from './network-faults.ts';
+import { isNotS3, responseFault } from './response-faults.ts';
 import { type Fault, S3Error } from './s3-error.ts';
 import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
 import type { TargetKeyring } from './target-keys.ts';
 import { type Exchange, header, hostOf, portOf, Transport, TransportError } from './transport.ts';
 
-/** Longest answer that is kept: S3's errors and listings are far shorter. */
+/** Longest response text that is kept. S3 errors and listings are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
 
 const NOT_FOUND = 404;
 
-/** Region that S3 assumes when a bucket is made without one. */
+/** Region of a bucket that is created without one. */
 const DEFAULT_REGION = 'us-east-1';
 
 export interface CallOptions {
   readonly signal: AbortSignal;
-  /** W3C trace context of the call's span; goes out unsigned. */
+  /** W3C trace context of the call's span. Sent as an unsigned header. */
   readonly traceparent?: string;
 }
 
 export interface TargetClientDeps {
   readonly clock: Clock;
   readonly keyring: TargetKeyring;
-  /** For the `user-agent` header. */
+  /** Version of storage-probe, sent in the `user-agent` header. */
   readonly version: string;
-  /** Absent where any address may be connected to. */
+  /** Addresses that the client may connect to. Default: any. */
   readonly addressPolicy?: AddressPolicy | undefined;
-  /** How names are resolved under the policy. Default: as the system does. */
+  /** Resolves host names if there is an address policy. Default: the system's resolver. */
   readonly resolve?: Resolve | undefined;
-  /** Monotonic ms that the offsets of calls count from: the start of the run. */
+  /** Start of the run, to which the offsets of calls are relative. Monotonic ms. */
   readonly originMs: number;
 }
 
-/** What a call gave, with how it went. */
+/** The value that a call returned and the record of the call. */
 export interface Outcome<T> {
   readonly value: T;
   readonly call: CallResult;
 }
 
-/** Which object a key stands for. */
 export interface ObjectVersion {
-  /** Absent in a bucket without versioning. */
+  /** Undefined if the bucket has no versioning. */
   readonly id: string | undefined;
 }
 
@@ -59,16 +58,17 @@ interface PendingCall {
   readonly options: CallOptions;
   readonly body?: Body;
   readonly sink?: Sink;
-  /** 404 is an answer, not a fault. */
-  readonly mayBeAbsent?: boolean;
-  answer?: { exchange: Exchange; text: string };
+  /** If true, a 404 is a valid result rather than a fault. */
+  readonly acceptsNotFound?: boolean;
+  response?: { exchange: Exchange; text: string };
 }
 
 /**
- * The S3 calls of one run against one target: one at a time, over one connection, without retries, each with its
- * phases. minio's client builds the requests; ours sign them, send them and read the answers.
+ * Makes the S3 calls of one run against one target: one at a time, over one connection, without retries. The phases of
+ * each call are measured. The minio client only builds the requests. This class signs and sends them and reads the
+ * responses.
  *
- * Every method throws {@link S3Error} and nothing else for what the store, the network or a signal did.
+ * Every failure caused by the store, the network or a signal is thrown as an {@link S3Error}.
  */
 export class TargetClient {
   readonly #target: RunTarget;
@@ -78,11 +78,11 @@ export class TargetClient {
   readonly #transport: Transport;
   readonly #signer: Signer;
   readonly #client: Client;
-  /** The call under way: minio's seam for a transport has no room for it. */
+  /** The call in progress, kept here because minio's transport interface cannot pass it on. */
   #pending: PendingCall | undefined;
-  #wasConnected = false;
+  #hasResponded = false;
 
-  /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate. */
+  /** @throws {ReasonedError} `SecretInvalid` if `target.ca` contains no certificate or one that cannot be parsed. */
   constructor(target: RunTarget, deps: TargetClientDeps) {
     const { clock, keyring, version, originMs } = deps;
     const { signer, secureContext } = keyring.keysOf(target);
@@ -99,7 +99,7 @@ export class TargetClient {
       region: target.region,
       pathStyle: true,
       retryOptions: { disableRetry: true },
-      // Without keys minio signs nothing: it would derive the signing key anew for each request.
+      // Without keys, minio does not sign requests. Its signer would derive the signing key for each request.
       accessKey: '',
       secretKey: '',
       transport: { request: this.#request.bind(this) as unknown as typeof http.request },
@@ -108,14 +108,14 @@ export class TargetClient {
   }
 
   headBucket(bucket: string, options: CallOptions): Promise<Outcome<boolean>> {
-    const pending: PendingCall = { operation: 'HeadBucket', options, mayBeAbsent: true };
+    const pending: PendingCall = { operation: 'HeadBucket', options, acceptsNotFound: true };
     return this.#call(pending, async () => {
       await this.#client.bucketExists(bucket);
-      return !isAbsent(pending);
+      return !isNotFound(pending);
     });
   }
 
-  /** Needs the same rights as HEAD, more or less, and has a body to say in why it is refused. */
+  /** Needs nearly the same permissions as {@link headBucket}, but an error response has a body with the error code. */
   getBucketLocation(bucket: string, options: CallOptions): Promise<Outcome<void>> {
     return this.#call({ operation: 'GetBucketLocation', options }, async () => {
       await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query: 'location' });
@@ -129,7 +129,7 @@ export class TargetClient {
     );
   }
 
-  /** Fails with reason `BucketConflict` and code `BucketNotEmpty` when something is in it. */
+  /** @throws {S3Error} with code `BucketNotEmpty` if the bucket contains objects. */
   deleteBucket(bucket: string, options: CallOptions): Promise<Outcome<void>> {
     return this.#call({ operation: 'DeleteBucket', options }, () => this.#client.removeBucket(bucket));
   }
@@ -137,7 +137,7 @@ export class TargetClient {
   putObject(bucket: string, key: string, body: Body, options: CallOptions): Promise<Outcome<ObjectVersion>> {
     const pending: PendingCall = { operation: 'PutObject', options, body };
     return this.#call(pending, async () => {
-      // minio's putObject reads the whole body into memory, and splits a large one.
+      // minio's putObject reads the whole body into memory and splits a large one into parts.
       const headers = { 'content-type': 'application/octet-stream' };
       const request = { method: 'PUT', bucketName: bucket, objectName: key, headers };
       await this.#client.makeRequestStreamAsync(request, '', '', [200], '');
@@ -145,23 +145,23 @@ export class TargetClient {
     });
   }
 
-  /** The object's bytes go to `sink` as they come. */
+  /** Passes the object's bytes to `sink` as they arrive. */
   getObject(bucket: string, key: string, sink: Sink, options: CallOptions): Promise<Outcome<void>> {
     return this.#call({ operation: 'GetObject', options, sink }, async () => {
       await this.#client.getObject(bucket, key);
     });
   }
 
-  /** @returns undefined when it is not there. */
+  /** @returns undefined if the object does not exist. */
   headObject(bucket: string, key: string, options: CallOptions): Promise<Outcome<ObjectVersion | undefined>> {
-    const pending: PendingCall = { operation: 'HeadObject', options, mayBeAbsent: true };
+    const pending: PendingCall = { operation: 'HeadObject', options, acceptsNotFound: true };
     return this.#call(pending, async () => {
       await this.#client.statObject(bucket, key);
-      return isAbsent(pending) ? undefined : versionOf(pending);
+      return isNotFound(pending) ? undefined : versionOf(pending);
     });
   }
 
-  /** Without a version, a bucket with versioning keeps the object behind a delete marker. */
+  /** If no version is given, a bucket with versioning keeps the object and only adds a delete marker. */
   deleteObject(
     bucket: string,
     key: string,
@@ -173,7 +173,7 @@ export class TargetClient {
     );
   }
 
-  /** The keys under a prefix, one page: at most 100, from the one after `startAfter` on. */
+  /** Returns one page of at most 100 keys under a prefix, starting after `startAfter`. */
   listKeys(
     bucket: string,
     prefix: string,
@@ -184,11 +184,13 @@ export class TargetClient {
       const start = startAfter === '' ? '' : `&start-after=${encodeURIComponent(startAfter)}`;
       const query = `list-type=2&max-keys=100&prefix=${encodeURIComponent(prefix)}${start}`;
       await this.#client.makeRequestAsync({ method: 'GET', bucketName: bucket, query });
-      return Array.from(pending.answer?.text.matchAll(/<Key>([^<]+)<\/Key>/g) ?? [], ([, key]) => key ?? '');
+      return Array.from(
+        pending.response?.text.matchAll(/<Key>([^<]+)<\/Key>/g) ?? [],
+        ([, key]) => key ?? '',
+      );
     });
   }
 
-  /** Closes the connection. */
   close(): void {
     this.#transport.close();
   }
@@ -203,14 +205,14 @@ export class TargetClient {
     }
   }
 
-  /** minio's seam: what it builds comes in, what it waits for goes out. */
+  /** Stands in for `http.request`: sends the request that minio built and passes the response back to minio. */
   #request(built: BuiltRequest, onResponse: (response: http.IncomingMessage) => void): EventEmitter {
     const pending = this.#pending;
-    if (pending === undefined) throw new Error('no call is under way');
+    if (pending === undefined) throw new Error('no call in progress');
     const outgoing = new OutgoingRequest((text) => {
       this.#exchange(pending, built, text).then(
         (exchange) => {
-          onResponse(new ReadAnswer(built.method, exchange) as unknown as http.IncomingMessage);
+          onResponse(new ConsumedResponse(built.method, exchange) as unknown as http.IncomingMessage);
         },
         (error: unknown) => outgoing.emit('error', error),
       );
@@ -241,14 +243,14 @@ export class TargetClient {
       sinkFor: (status: number) => (status < 300 && pending.sink !== undefined ? pending.sink : excerpt),
     };
     const exchange = await this.#send(pending, request);
-    this.#wasConnected = true;
+    this.#hasResponded = true;
     this.#redactHeaders(exchange);
-    pending.answer = { exchange, text: this.#redacted(excerpt.text()) };
+    pending.response = { exchange, text: this.#redacted(excerpt.text()) };
     const { status = 0 } = exchange;
-    const isExpected = status < 300 || (status === NOT_FOUND && pending.mayBeAbsent === true);
-    if (isExpected && !isForeign(exchange)) return exchange;
+    const isExpected = status < 300 || (status === NOT_FOUND && pending.acceptsNotFound === true);
+    if (isExpected && !isNotS3(exchange)) return exchange;
 
-    const fault = answerFault({ ...pending.answer, signedAtMs });
+    const fault = responseFault({ ...pending.response, signedAtMs });
     throw this.#error(pending, exchange, fault);
   }
 
@@ -259,31 +261,31 @@ export class TargetClient {
       if (!(error instanceof TransportError)) throw error;
       this.#redactHeaders(error.exchange);
       const { signal } = pending.options;
-      const stopped = error.cause === signal.reason && !isTimeout(error.cause);
-      const fault: Fault = stopped
-        ? { reason: 'Cancelled', message: 'stopped before an answer came' }
-        : networkFault(error, this.#endpoint, this.#wasConnected);
+      const isCancelled = error.cause === signal.reason && !isTimeout(error.cause);
+      const fault: Fault = isCancelled
+        ? { reason: 'Cancelled', message: 'cancelled before the response was complete' }
+        : networkFault(error, this.#endpoint, this.#hasResponded);
       throw this.#error(pending, error.exchange, fault, error.cause);
     }
   }
 
   #error(pending: PendingCall, exchange: Exchange, fault: Fault, cause?: unknown): S3Error {
     const message = `${pending.operation}: ${fault.message}`;
-    return new S3Error({ ...fault, message }, this.#describe(pending, exchange), cause);
+    return new S3Error({ ...fault, message }, this.#callResult(pending, exchange), cause);
   }
 
   #resultOf(pending: PendingCall): CallResult {
-    if (pending.answer === undefined) throw new Error(`${pending.operation} made no request`);
-    return this.#describe(pending, pending.answer.exchange);
+    if (pending.response === undefined) throw new Error(`${pending.operation} sent no request`);
+    return this.#callResult(pending, pending.response.exchange);
   }
 
-  #describe({ operation }: PendingCall, exchange: Exchange): CallResult {
-    const { startMs, endMs, headers: _, ...seen } = exchange;
+  #callResult({ operation }: PendingCall, exchange: Exchange): CallResult {
+    const { startMs, endMs, headers: _, ...measured } = exchange;
     const call: CallResult = {
       operation,
       startOffsetMs: startMs - this.#originMs,
       durationMs: endMs - startMs,
-      ...seen,
+      ...measured,
     };
     const requestId = header(exchange, 'x-amz-request-id');
     const hostId = header(exchange, 'x-amz-id-2');
@@ -303,21 +305,21 @@ export class TargetClient {
     }
   }
 
-  /** A session token goes out with each request, and what answers may echo it. */
+  /** Each request contains the session token, and a response could echo it. */
   #redacted(text: string): string {
     const { sessionToken } = this.#target.credentials;
     return sessionToken === undefined ? text : text.replaceAll(sessionToken, '[redacted]');
   }
 }
 
-/** What minio passes to `http.request`. */
+/** The request options from minio that this client reads. */
 interface BuiltRequest {
   readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What minio does with an `http.ClientRequest`: it listens for `error`, and ends it with the body. */
+/** The part of `http.ClientRequest` that minio uses: it listens for `error` and calls `end` with the body. */
 class OutgoingRequest extends EventEmitter {
   readonly #send: (text: string) => void;
 
@@ -331,14 +333,14 @@ class OutgoingRequest extends EventEmitter {
   }
 }
 
-/** What minio does with an answer: it looks at status and headers, and drains a body that is read already. */
-class ReadAnswer extends EventEmitter {
+/** The part of `http.IncomingMessage` that minio uses. The body has been read already, so `end` fires at once. */
+class ConsumedResponse extends EventEmitter {
   readonly statusCode: number;
   readonly headers: http.IncomingHttpHeaders;
 
   constructor(method: string, { headers }: Exchange) {
     super();
-    // It is as it should be, or minio would not get it: any other 2xx, or an absence that was asked for, is no error.
+    // Only accepted responses get here, but minio itself would reject a 404 or an unusual 2xx status.
     this.statusCode = method === 'DELETE' ? 204 : 200;
     this.headers = headers;
   }
@@ -355,11 +357,11 @@ function textBody(text: string): Body | undefined {
   return { sizeBytes: bytes.length, sha256: sha256Hex(bytes), chunks: () => [bytes] };
 }
 
-function isAbsent({ answer }: PendingCall): boolean {
-  return answer?.exchange.status === NOT_FOUND;
+function isNotFound({ response }: PendingCall): boolean {
+  return response?.exchange.status === NOT_FOUND;
 }
 
-function versionOf({ answer }: PendingCall): ObjectVersion {
-  const id = answer && header(answer.exchange, 'x-amz-version-id');
+function versionOf({ response }: PendingCall): ObjectVersion {
+  const id = response && header(response.exchange, 'x-amz-version-id');
   return { id: id === 'null' ? undefined : id };
 }

@@ -5,24 +5,24 @@ import { ReasonedError } from '../api/reasons.ts';
 import type { RunTarget } from '../api/run.ts';
 import { Signer } from './signer.ts';
 
-/** What a target's credentials and CA bundle become before the first call. */
+/** The signer and TLS context of a target, created from its credentials and CA bundle. */
 export interface TargetKeys {
   readonly signer: Signer;
-  /** Absent where the system's authorities are trusted. */
+  /** Absent if the system's certificate authorities are trusted. */
   readonly secureContext: SecureContext | undefined;
 }
 
-/** Keeps the keys of targets over their runs: they are dear to make. One that nobody holds any more is forgotten. */
+/** Caches the keys of targets between runs because they are expensive to create. Keys are freed with their target. */
 export class TargetKeyring {
   readonly #keys = new WeakMap<RunTarget, TargetKeys>();
 
-  /** @throws {ReasonedError} `SecretInvalid`, when `target.ca` holds no certificate or one that cannot be read. */
+  /** @throws {ReasonedError} `SecretInvalid` if `target.ca` contains no certificate or one that cannot be parsed. */
   keysOf(target: RunTarget): TargetKeys {
-    const known = this.#keys.get(target);
-    if (known !== undefined) return known;
+    const cached = this.#keys.get(target);
+    if (cached !== undefined) return cached;
     const keys = {
       signer: new Signer(target.credentials, target.region),
-      secureContext: target.ca === undefined ? undefined : trusting(target.ca),
+      secureContext: target.ca === undefined ? undefined : secureContextFor(target.ca),
     };
     this.#keys.set(target, keys);
     return keys;
@@ -31,17 +31,17 @@ export class TargetKeyring {
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** Node takes any text as a CA bundle, and then trusts nobody. */
-function trusting(ca: string): SecureContext {
+/** Checks the bundle first, because Node accepts any text as a CA bundle and then trusts no certificate. */
+function secureContextFor(ca: string): SecureContext {
   const certificates = ca.match(PEM_CERTIFICATE);
   if (certificates === null) {
-    throw new ReasonedError('SecretInvalid', 'the CA bundle holds no certificate in PEM form');
+    throw new ReasonedError('SecretInvalid', 'the CA bundle contains no PEM certificate');
   }
   for (const [index, certificate] of certificates.entries()) {
     try {
       void new X509Certificate(certificate);
     } catch (cause) {
-      throw new ReasonedError('SecretInvalid', `certificate ${index + 1} of the CA bundle cannot be read`, {
+      throw new ReasonedError('SecretInvalid', `certificate ${index + 1} in the CA bundle cannot be parsed`, {
         cause,
       });
     }

@@ -7,21 +7,21 @@ import { Client, type Dispatcher } from 'undici';
 
 import type { CallResult, Phases } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
-import { type AddressPolicy, checkedLookup, refusedHost, type Resolve } from './address-policy.ts';
+import { type AddressPolicy, blockedHostError, checkedLookup, type Resolve } from './address-policy.ts';
 import type { Body, Sink } from './body.ts';
 
 export interface HttpRequest {
   readonly method: string;
   /** Percent-encoded path and query. */
   readonly path: string;
-  /** Without `content-length`, which comes from the body. */
+  /** Headers without `content-length`, which is derived from the body. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Body | undefined;
-  /** Where the answer's body goes, once its status is known. */
+  /** Returns the sink for the response body. Called when the status is known. */
   sinkFor(status: number): Sink;
 }
 
-/** One HTTP exchange as it went, or as far as it went. */
+/** Record of one HTTP exchange, complete or not. */
 export interface Exchange
   extends
     Pick<CallResult, 'bytesSent' | 'bytesReceived' | 'reusedConnection'>,
@@ -33,7 +33,7 @@ export interface Exchange
   headers: http.IncomingHttpHeaders;
 }
 
-/** The exchange did not reach its end: `cause` says why, `phase` says where. */
+/** An HTTP exchange failed in `phase` because of `cause`. */
 export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly exchange: Exchange;
@@ -46,13 +46,13 @@ export class TransportError extends Error {
   }
 }
 
-/** The first value of a header of the answer. */
+/** Returns the first value of a response header. */
 export function header({ headers }: Pick<Exchange, 'headers'>, name: string): string | undefined {
   const value = headers[name];
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** The host to connect to: an IPv6 address loses the brackets that it has in a URL. */
+/** Returns the host without the brackets that a URL puts around an IPv6 address. */
 export function hostOf({ hostname }: URL): string {
   return hostname.replace(/^\[(.*)\]$/, '$1');
 }
@@ -62,37 +62,37 @@ export function portOf({ port, protocol }: URL): number {
 }
 
 /**
- * Node's default of 250 ms gives up on every address of a store that is one slow continent away.
+ * How long to try one address before the next. Node's default of 250 ms is too short for a distant store.
  * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
  */
 const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_000;
 
 const MAX_HEADER_BYTES = 16 * 1_024;
 
-/** A body up to this size goes out in one piece: it then shares a packet with its head. */
+/** A body up to this size is sent in one piece, so that it can share a packet with the request headers. */
 const MAX_WHOLE_BODY_BYTES = 64 * 1_024;
 
-/** Made once: undici would make an error, with its stack, for each connection that is closed. */
-const CLOSED = new Error('the connection was closed on purpose');
+/** Shared, because undici would otherwise create an error with a stack for each connection that is closed. */
+const CLOSED_ERROR = new Error('the connection was closed on purpose');
 
-/** A run is shorter; the deadline is the caller's signal, and no other. */
+/** Longer than any run, so that undici does not close the idle connection between two calls. */
 const KEEP_ALIVE_MS = 3_600_000;
 
 export interface TransportOptions {
   readonly endpoint: URL;
-  /** Absent where the system's authorities are trusted. */
+  /** Absent if the system's certificate authorities are trusted. */
   readonly secureContext: tls.SecureContext | undefined;
   readonly clock: Clock;
-  /** Absent where any address may be connected to. */
+  /** Addresses that the transport may connect to. Default: any. */
   readonly addressPolicy?: AddressPolicy | undefined;
-  /** How names are resolved under the policy. Default: as the system does. */
+  /** Resolves host names if there is an address policy. Default: the system's resolver. */
   readonly resolve?: Resolve | undefined;
 }
 
 /**
- * Sends requests to one endpoint over one connection of its own, one at a time, and times their phases. No retries,
- * no redirects, no pool shared with others. The first request opens the connection, one after a failure opens
- * another; {@link close} closes it.
+ * Sends requests to one endpoint over a dedicated connection, one at a time, and measures their phases. It does not
+ * retry, follow redirects or share a connection pool. The first request opens the connection, and the first request
+ * after a failure opens a new one.
  */
 export class Transport {
   readonly #clock: Clock;
@@ -102,7 +102,7 @@ export class Transport {
   readonly #resolve: Resolve | undefined;
   #client: Client | undefined;
   #socket: net.Socket | undefined;
-  /** The exchange under way: a connection that opens tells it when. */
+  /** The exchange in progress. It is notified when a connection opens. */
   #current: ExchangeHandler | undefined;
 
   constructor({ endpoint, secureContext, clock, addressPolicy, resolve }: TransportOptions) {
@@ -114,8 +114,8 @@ export class Transport {
   }
 
   /**
-   * @param signal breaks off at once; the rejection's cause is then `signal.reason`.
-   * @throws {TransportError} when no complete answer came.
+   * @param signal aborts the exchange immediately. The cause of the error is then `signal.reason`.
+   * @throws {TransportError} if no complete response arrived.
    */
   send(request: HttpRequest, signal: AbortSignal): Promise<Exchange> {
     return new Promise((resolve, reject) => {
@@ -140,11 +140,11 @@ export class Transport {
     });
   }
 
-  /** Closes the connection; the next request opens another. */
+  /** Closes the connection. The next request opens a new one. */
   close(): void {
-    void this.#client?.destroy(CLOSED).catch(() => undefined);
+    void this.#client?.destroy(CLOSED_ERROR).catch(() => undefined);
     this.#client = undefined;
-    // A client that is destroyed while it connects leaves its socket to the system's own, long time-out.
+    // If undici's client is destroyed while connecting, its socket stays open until the system's long timeout.
     this.#socket?.destroy();
     this.#socket = undefined;
   }
@@ -156,8 +156,8 @@ export class Transport {
       method,
       path,
       headers: body === undefined ? headers : { ...headers, 'content-length': `${body.sizeBytes}` },
-      body: body === undefined ? null : handler.outgoing(body),
-      // Else undici closes the connection after each HEAD.
+      body: body === undefined ? null : handler.requestBody(body),
+      // Otherwise undici closes the connection after each HEAD.
       reset: false,
     };
     this.#client.dispatch(options, handler);
@@ -182,12 +182,12 @@ export class Transport {
   ): void {
     const host = hostOf(this.#endpoint);
     const handler = this.#current;
-    handler?.connecting(net.isIP(host) === 0);
+    handler?.connectStarted(net.isIP(host) === 0);
     const policy = this.#addressPolicy;
-    const refused = policy && refusedHost(policy, host);
-    if (refused !== undefined) {
+    const blocked = policy && blockedHostError(policy, host);
+    if (blocked !== undefined) {
       queueMicrotask(() => {
-        done(refused, null);
+        done(blocked, null);
       });
       return;
     }
@@ -206,14 +206,14 @@ export class Transport {
     };
     socket.once('error', onError);
     socket.once('lookup', (error: Error | null) => {
-      if (error === null) handler?.resolved();
+      if (error === null) handler?.nameResolved();
     });
     socket.once('connect', () => {
       handler?.connected(socket);
     });
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       socket.off('error', onError);
-      if (socket instanceof tls.TLSSocket) handler?.secured(socket);
+      if (socket instanceof tls.TLSSocket) handler?.tlsEstablished(socket);
       done(null, socket);
     });
   }
@@ -227,16 +227,16 @@ export class Transport {
   }
 }
 
-interface Outcome {
+interface Callbacks {
   readonly succeed: (exchange: Exchange, connectionIsReusable: boolean) => void;
   readonly fail: (error: TransportError) => void;
 }
 
-/** Follows one exchange from event to event, and turns them into phases: each lasts from the end of the one before. */
+/** Turns the events of one exchange into phases. Each phase starts when the previous one ends. */
 class ExchangeHandler implements Dispatcher.DispatchHandler {
   readonly #request: HttpRequest;
   readonly #clock: Clock;
-  readonly #outcome: Outcome;
+  readonly #callbacks: Callbacks;
   readonly #exchange: Exchange;
   #sink: Sink | undefined;
   #phase: keyof Phases = 'sendMs';
@@ -244,10 +244,10 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   #isSent = false;
   #isSettled = false;
 
-  constructor(request: HttpRequest, clock: Clock, outcome: Outcome) {
+  constructor(request: HttpRequest, clock: Clock, callbacks: Callbacks) {
     this.#request = request;
     this.#clock = clock;
-    this.#outcome = outcome;
+    this.#callbacks = callbacks;
     const startMs = clock.monotonicMs();
     this.#phaseStartMs = startMs;
     this.#exchange = {
@@ -261,54 +261,53 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     };
   }
 
-  /** The body on its way out. */
-  outgoing(body: Body): Buffer | Readable {
+  requestBody(body: Body): Buffer | Readable {
     if (body.sizeBytes > MAX_WHOLE_BODY_BYTES)
-      return Readable.from(this.#counted(body), { objectMode: false });
+      return Readable.from(this.#countBytes(body), { objectMode: false });
     this.#exchange.bytesSent = body.sizeBytes;
     return Buffer.concat([...body.chunks()], body.sizeBytes);
   }
 
-  connecting(byName: boolean): void {
+  connectStarted(needsLookup: boolean): void {
     this.#exchange.reusedConnection = false;
-    this.#phase = byName ? 'dnsMs' : 'connectMs';
+    this.#phase = needsLookup ? 'dnsMs' : 'connectMs';
   }
 
-  resolved(): void {
-    this.#next('connectMs');
+  nameResolved(): void {
+    this.#startPhase('connectMs');
   }
 
   connected(socket: net.Socket): void {
     this.#exchange.remoteAddress = socket.remoteAddress ?? '';
-    this.#next(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
+    this.#startPhase(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
   }
 
-  secured(socket: tls.TLSSocket): void {
+  tlsEstablished(socket: tls.TLSSocket): void {
     this.#exchange.tlsProtocol = socket.getProtocol() ?? '';
     const certificate = socket.getPeerX509Certificate();
     if (certificate !== undefined) {
       this.#exchange.certificateNotAfter = certificate.validToDate.toISOString();
     }
-    this.#next('sendMs');
+    this.#startPhase('sendMs');
   }
 
   onRequestStart(): void {
-    // undici takes a handler without it for one of its older kind.
+    // Needed because undici treats a handler without this method as one with its old interface.
   }
 
-  /** undici calls it once the last byte is handed to the kernel, or waits for it. */
+  /** Called by undici when the last byte has been handed to the kernel or is buffered in the socket. */
   onRequestSent(): void {
     this.#isSent = true;
-    if (this.#phase === 'sendMs') this.#next('firstByteMs');
+    if (this.#phase === 'sendMs') this.#startPhase('firstByteMs');
   }
 
   onResponseStart(_controller: unknown, status: number, headers: http.IncomingHttpHeaders): void {
-    // 1xx: the answer is still to come.
+    // 1xx: the final response is still to come.
     if (status < 200) return;
     this.#exchange.status = status;
     this.#exchange.headers = headers;
     this.#sink = this.#request.sinkFor(status);
-    this.#next('bodyMs');
+    this.#startPhase('bodyMs');
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
@@ -317,7 +316,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    // A connection whose request was not sent to its end cannot take another.
+    // If the request was not sent completely, the connection cannot be reused.
     this.#succeed(this.#isSent);
   }
 
@@ -329,30 +328,30 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     if (this.#isSettled) return;
     this.#isSettled = true;
     const phase = this.#phase;
-    this.#end();
-    this.#outcome.fail(new TransportError(cause, this.#exchange, phase));
+    this.#closeLastPhase();
+    this.#callbacks.fail(new TransportError(cause, this.#exchange, phase));
   }
 
   #succeed(connectionIsReusable: boolean): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    this.#end();
-    this.#outcome.succeed(this.#exchange, connectionIsReusable);
+    this.#closeLastPhase();
+    this.#callbacks.succeed(this.#exchange, connectionIsReusable);
   }
 
-  *#counted(body: Body): Generator<Uint8Array> {
+  *#countBytes(body: Body): Generator<Uint8Array> {
     for (const chunk of body.chunks()) {
       this.#exchange.bytesSent += chunk.length;
       yield chunk;
     }
   }
 
-  #end(): void {
-    this.#next(this.#phase);
+  #closeLastPhase(): void {
+    this.#startPhase(this.#phase);
     this.#exchange.endMs = this.#phaseStartMs;
   }
 
-  #next(phase: keyof Phases): void {
+  #startPhase(phase: keyof Phases): void {
     const nowMs = this.#clock.monotonicMs();
     this.#exchange.phases[this.#phase] = nowMs - this.#phaseStartMs;
     this.#phase = phase;

@@ -1,91 +1,110 @@
 import { describe, expect, it } from 'vitest';
 
 import { missedRuns } from './missed-runs.ts';
-import { timetable } from './next-due.ts';
+import { timetableFor } from './next-due.ts';
 
 const NOON_MS = Date.UTC(2026, 10, 22, 12);
 const ENTRY = { key: 'a', group: 'storage', seed: 'uid' };
 const MINUTE_MS = 60_000;
 
-describe('with an interval of 10 minutes that fell due 4 minutes ago', () => {
+describe('missed runs of a 10-minute interval that was due 4 minutes ago', () => {
   const schedule = { intervalMs: 10 * MINUTE_MS };
-  const around = timetable(schedule, ENTRY.seed);
-  const dueMs = around(NOON_MS).latestMs;
+  const timetable = timetableFor(schedule, ENTRY.seed);
+  const dueMs = timetable(NOON_MS).latestMs;
   const nowMs = dueMs + 4 * MINUTE_MS;
 
   it.each([
-    { name: 'nothing when it never ran', want: [0, false] },
-    { name: 'nothing when the run was made', last: 0.1, want: [0, false] },
-    { name: 'nothing when the run was made on the dot', last: 0, want: [0, false] },
-    { name: 'nothing when a later start is recorded', last: 9, want: [0, false] },
-    { name: 'one run to catch up on', last: -9.9, want: [0, true] },
-    { name: 'the latest of several', last: -10, want: [0, true] },
-    { name: 'the latest of four', last: -39.9, want: [3, true] },
-    { name: 'all of four that are too late', last: -39.9, deadline: 3, want: [4, false] },
-    { name: 'none too late within the deadline', last: -9.9, deadline: 4, want: [0, true] },
-    { name: 'no slack for periods longer than that', last: -9.9, slack: 1, want: [0, true] },
-  ])('$name', ({ last, deadline, slack, want }) => {
+    { name: 'misses nothing if it never ran', want: [0, false] },
+    { name: 'misses nothing if the last start was after the due time', last: 0.1, want: [0, false] },
+    { name: 'misses nothing if the last start was exactly at the due time', last: 0, want: [0, false] },
+    { name: 'misses nothing if the recorded start is in the future', last: 9, want: [0, false] },
+    { name: 'catches up on one missed run', last: -9.9, want: [0, true] },
+    {
+      name: 'catches up on one run if the last start was exactly one period earlier',
+      last: -10,
+      want: [0, true],
+    },
+    { name: 'catches up on the latest of four missed runs', last: -39.9, want: [3, true] },
+    {
+      name: 'catches up on none of four runs past the starting deadline',
+      last: -39.9,
+      deadline: 3,
+      want: [4, false],
+    },
+    { name: 'catches up within the starting deadline', last: -9.9, deadline: 4, want: [0, true] },
+    { name: 'ignores staleness shorter than the period', last: -9.9, staleness: 1, want: [0, true] },
+  ])('$name', ({ last, deadline, staleness, want }) => {
     const entry = {
       ...ENTRY,
       schedule,
       ...(last === undefined ? {} : { lastStartMs: dueMs + last * MINUTE_MS }),
       ...(deadline === undefined ? {} : { startingDeadlineMs: deadline * MINUTE_MS }),
-      ...(slack === undefined ? {} : { lastStartSlackMs: slack * MINUTE_MS }),
+      ...(staleness === undefined ? {} : { lastStartStalenessMs: staleness * MINUTE_MS }),
     };
-    const { missed, catchUp } = missedRuns(entry, around, nowMs);
-    expect([missed, catchUp]).toEqual(want);
+    const { missed, shouldCatchUp } = missedRuns(entry, timetable, nowMs);
+    expect([missed, shouldCatchUp]).toEqual(want);
   });
 });
 
-describe('with an interval of 10 s and records up to 60 s old', () => {
+describe('missed runs of a 10 s interval whose recorded start may be 60 s stale', () => {
   const schedule = { intervalMs: 10_000 };
-  const around = timetable(schedule, ENTRY.seed);
-  const dueMs = around(NOON_MS).latestMs;
+  const timetable = timetableFor(schedule, ENTRY.seed);
+  const dueMs = timetable(NOON_MS).latestMs;
 
   it.each([
-    { name: 'presumes runs within the slack made', lastS: -69, want: [0, false] },
-    { name: 'and one period beyond', lastS: -70, want: [0, false] },
-    { name: 'catches up on what cannot have been made', lastS: -70.1, want: [1, true] },
-    { name: 'counts only what cannot have been made', lastS: -159.9, want: [9, true] },
+    { name: 'counts runs within the staleness as started', lastS: -69, want: [0, false] },
+    { name: 'counts runs up to one period beyond the staleness as started', lastS: -70, want: [0, false] },
+    { name: 'catches up on a run that cannot have started', lastS: -70.1, want: [1, true] },
+    { name: 'counts only runs that cannot have started', lastS: -159.9, want: [9, true] },
   ])('$name', ({ lastS, want }) => {
-    const entry = { ...ENTRY, schedule, lastStartMs: dueMs + lastS * 1_000, lastStartSlackMs: 60_000 };
-    const { missed, catchUp } = missedRuns(entry, around, dueMs + 5_000);
-    expect([missed, catchUp]).toEqual(want);
+    const entry = { ...ENTRY, schedule, lastStartMs: dueMs + lastS * 1_000, lastStartStalenessMs: 60_000 };
+    const { missed, shouldCatchUp } = missedRuns(entry, timetable, dueMs + 5_000);
+    expect([missed, shouldCatchUp]).toEqual(want);
   });
 });
 
-describe('with an interval of 10 s, and word of up to when another scheduler met all due times', () => {
+describe('missed runs of a 10 s interval with startedUntilMs from the previous scheduler', () => {
   const schedule = { intervalMs: 10_000 };
-  const around = timetable(schedule, ENTRY.seed);
-  const dueMs = around(NOON_MS).latestMs;
+  const timetable = timetableFor(schedule, ENTRY.seed);
+  const dueMs = timetable(NOON_MS).latestMs;
 
   it.each([
-    { name: 'takes its word, whatever is recorded', untilS: 0, lastS: -69, want: [0, false] },
-    { name: 'catches up on what came after', untilS: -0.1, lastS: -5, want: [0, true] },
-    { name: 'on the latest of them', untilS: -25, lastS: -69, want: [2, true] },
-    { name: 'but for what is recorded', untilS: -25, lastS: 0, want: [0, false] },
-    { name: 'nothing when it never ran', untilS: -25, want: [0, false] },
+    { name: 'trusts startedUntilMs over an older recorded start', untilS: 0, lastS: -69, want: [0, false] },
+    { name: 'catches up on a due time after startedUntilMs', untilS: -0.1, lastS: -5, want: [0, true] },
+    {
+      name: 'catches up on the latest of several due times after startedUntilMs',
+      untilS: -25,
+      lastS: -69,
+      want: [2, true],
+    },
+    { name: 'misses nothing if a later start is recorded', untilS: -25, lastS: 0, want: [0, false] },
+    { name: 'misses nothing if it never ran', untilS: -25, want: [0, false] },
   ])('$name', ({ untilS, lastS, want }) => {
     const entry = {
       ...ENTRY,
       schedule,
-      lastStartSlackMs: 60_000,
+      lastStartStalenessMs: 60_000,
       startedUntilMs: dueMs + untilS * 1_000,
       ...(lastS === undefined ? {} : { lastStartMs: dueMs + lastS * 1_000 }),
     };
-    const { missed, catchUp } = missedRuns(entry, around, dueMs + 5_000);
-    expect([missed, catchUp]).toEqual(want);
+    const { missed, shouldCatchUp } = missedRuns(entry, timetable, dueMs + 5_000);
+    expect([missed, shouldCatchUp]).toEqual(want);
   });
 });
 
-describe('with cron', () => {
+describe('missed runs of a cron schedule', () => {
   const schedule = { cron: '0 9 * * *', timeZone: 'UTC' };
-  const around = timetable(schedule, ENTRY.seed);
+  const timetable = timetableFor(schedule, ENTRY.seed);
 
   it.each([
-    { name: 'catches up within 10 minutes', at: '09:10', want: [0, true] },
-    { name: 'leaves it after 10 minutes', at: '09:11', want: [1, false] },
-    { name: 'is told to catch up later', at: '15:00', deadline: 6 * 60, want: [0, true] },
+    { name: 'catches up within 10 minutes by default', at: '09:10', want: [0, true] },
+    { name: 'does not catch up after 10 minutes by default', at: '09:11', want: [1, false] },
+    {
+      name: 'catches up later with a longer starting deadline',
+      at: '15:00',
+      deadline: 6 * 60,
+      want: [0, true],
+    },
   ])('$name', ({ at, deadline, want }) => {
     const entry = {
       ...ENTRY,
@@ -93,15 +112,15 @@ describe('with cron', () => {
       lastStartMs: Date.parse('2026-11-21T09:00:00.100Z'),
       ...(deadline === undefined ? {} : { startingDeadlineMs: deadline * MINUTE_MS }),
     };
-    const { missed, catchUp } = missedRuns(entry, around, Date.parse(`2026-11-22T${at}Z`));
-    expect([missed, catchUp]).toEqual(want);
+    const { missed, shouldCatchUp } = missedRuns(entry, timetable, Date.parse(`2026-11-22T${at}Z`));
+    expect([missed, shouldCatchUp]).toEqual(want);
   });
 
-  it('has missed nothing when it is never due', () => {
-    const never = timetable({ cron: '0 0 30 2 *', timeZone: 'UTC' }, '');
+  it('misses nothing if it is never due', () => {
+    const never = timetableFor({ cron: '0 0 30 2 *', timeZone: 'UTC' }, '');
     expect(missedRuns({ ...ENTRY, schedule, lastStartMs: 0 }, never, NOON_MS)).toEqual({
       missed: 0,
-      catchUp: false,
+      shouldCatchUp: false,
     });
   });
 });

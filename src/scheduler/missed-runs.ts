@@ -1,52 +1,58 @@
 import type { DueTimes, Timetable } from './next-due.ts';
 import type { ScheduleEntry } from './types.ts';
 
-const CRON_STARTING_DEADLINE_MS = 10 * 60_000;
+const DEFAULT_CRON_STARTING_DEADLINE_MS = 10 * 60_000;
 
 export interface MissedRuns {
-  /** Due times that passed, and that no run is going to make up for. */
+  /** Number of due times that passed without a run and will not be caught up on. */
   readonly missed: number;
-  /** Whether a run is to be made now for the latest due time that passed. */
-  readonly catchUp: boolean;
+  /** If true, a run should start now for the latest due time that passed. */
+  readonly shouldCatchUp: boolean;
 }
 
-const NONE: MissedRuns = { missed: 0, catchUp: false };
+const NONE_MISSED: MissedRuns = { missed: 0, shouldCatchUp: false };
 
 /**
- * What a scheduler that begins at `nowMs` is to make of the due times before. Of several that passed without a run only
- * the latest is made up for, and not even that one when it is later than the entry's `startingDeadlineMs`.
+ * Finds the runs that were missed before a scheduler started at `nowMs`. If several due times passed without a run, only
+ * the latest is caught up on, and only within the entry's `startingDeadlineMs`.
  *
- * A run that started at or after a due time has made it. With a period shorter than `lastStartSlackMs`, the last
- * recorded start may not be the last one: runs that could have been made without a record count as made.
+ * A run covers all due times up to its start. If the period is shorter than `lastStartStalenessMs`, the recorded start
+ * may not be the last one, so runs that could have started without being recorded count as started.
  */
-export function missedRuns(entry: ScheduleEntry, around: Timetable, nowMs: number): MissedRuns {
-  const { lastStartMs, lastStartSlackMs = 0, startedUntilMs } = entry;
-  if (lastStartMs === undefined) return NONE;
-  const dues = around(nowMs);
-  const metMs = Math.max(lastStartMs, startedUntilMs ?? -Infinity);
-  if (metMs >= dues.latestMs) return NONE;
+export function missedRuns(entry: ScheduleEntry, timetable: Timetable, nowMs: number): MissedRuns {
+  const { lastStartMs, lastStartStalenessMs = 0, startedUntilMs } = entry;
+  if (lastStartMs === undefined) return NONE_MISSED;
+  const dueTimes = timetable(nowMs);
+  const coveredUntilMs = Math.max(lastStartMs, startedUntilMs ?? -Infinity);
+  if (coveredUntilMs >= dueTimes.latestMs) return NONE_MISSED;
 
-  const periodMs = dues.nextMs - dues.latestMs;
-  const slackMs = startedUntilMs === undefined && periodMs < lastStartSlackMs ? lastStartSlackMs : 0;
-  if (slackMs > 0 && metMs + slackMs + periodMs >= dues.latestMs) return NONE;
+  const periodMs = dueTimes.nextMs - dueTimes.latestMs;
+  const stalenessMs =
+    startedUntilMs === undefined && periodMs < lastStartStalenessMs ? lastStartStalenessMs : 0;
+  if (stalenessMs > 0 && coveredUntilMs + stalenessMs + periodMs >= dueTimes.latestMs) return NONE_MISSED;
 
-  return runsPassed(entry, metMs + slackMs, dues, nowMs);
+  return missedRunsSince(entry, coveredUntilMs + stalenessMs, dueTimes, nowMs);
 }
 
-/** What to make of due times that passed without a run: all after `sinceMs`, up to the latest at `nowMs`. */
-export function runsPassed(entry: ScheduleEntry, sinceMs: number, dues: DueTimes, nowMs: number): MissedRuns {
-  const passed = duesPassed(sinceMs, dues);
-  return isTooLate(entry, nowMs - dues.latestMs)
-    ? { missed: passed, catchUp: false }
-    : { missed: passed - 1, catchUp: true };
+/** The missed runs if no run started after `sinceMs`. `dueTimes` are the due times around `nowMs`. */
+export function missedRunsSince(
+  entry: ScheduleEntry,
+  sinceMs: number,
+  dueTimes: DueTimes,
+  nowMs: number,
+): MissedRuns {
+  const passed = countDueTimes(sinceMs, dueTimes);
+  return isTooLate(entry, nowMs - dueTimes.latestMs)
+    ? { missed: passed, shouldCatchUp: false }
+    : { missed: passed - 1, shouldCatchUp: true };
 }
 
-/** How many due times lie after `sinceMs`, up to and with the latest, which does: exact where they are even. */
-export function duesPassed(sinceMs: number, { latestMs, nextMs }: DueTimes): number {
+/** Number of due times after `sinceMs`, up to and including `latestMs`. At least 1. Exact if the gaps are even. */
+export function countDueTimes(sinceMs: number, { latestMs, nextMs }: DueTimes): number {
   return Math.max(1, Math.ceil((latestMs - sinceMs) / (nextMs - latestMs)));
 }
 
 function isTooLate({ schedule, startingDeadlineMs }: ScheduleEntry, lateMs: number): boolean {
-  const defaultMs = 'intervalMs' in schedule ? Infinity : CRON_STARTING_DEADLINE_MS;
+  const defaultMs = 'intervalMs' in schedule ? Infinity : DEFAULT_CRON_STARTING_DEADLINE_MS;
   return lateMs > (startingDeadlineMs ?? defaultMs);
 }

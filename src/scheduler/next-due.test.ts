@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { timetable } from './next-due.ts';
+import { timetableFor } from './next-due.ts';
 
 const EPOCHS_MS = fc.integer({ min: Date.UTC(2025, 0, 1), max: Date.UTC(2031, 0, 1) });
 const NEAR_DST_CHANGES_MS = fc
@@ -19,20 +19,20 @@ const NEAR_DST_CHANGES_MS = fc
   .map(([change, offsetMs]) => Date.parse(change) + offsetMs);
 
 describe('an interval', () => {
-  it('is due at an offset and its multiples', () => {
+  it('is due at multiples of the interval plus an offset', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1_000, max: 86_400_000 }),
         fc.string(),
         EPOCHS_MS,
         (intervalMs, seed, atMs) => {
-          const around = timetable({ intervalMs }, seed);
-          const { latestMs, nextMs } = around(atMs);
+          const timetable = timetableFor({ intervalMs }, seed);
+          const { latestMs, nextMs } = timetable(atMs);
           expect(latestMs).toBeLessThanOrEqual(atMs);
           expect(nextMs).toBeGreaterThan(atMs);
           expect(nextMs - latestMs).toBe(intervalMs);
-          expect(around(nextMs)).toEqual({ latestMs: nextMs, nextMs: nextMs + intervalMs });
-          expect(timetable({ intervalMs }, seed)(nextMs + 10 * intervalMs).latestMs).toBe(
+          expect(timetable(nextMs)).toEqual({ latestMs: nextMs, nextMs: nextMs + intervalMs });
+          expect(timetableFor({ intervalMs }, seed)(nextMs + 10 * intervalMs).latestMs).toBe(
             nextMs + 10 * intervalMs,
           );
         },
@@ -40,10 +40,10 @@ describe('an interval', () => {
     );
   });
 
-  it('spreads seeds evenly', () => {
+  it('spreads the offsets of different seeds evenly', () => {
     const tenths = Array.from({ length: 10 }, () => 0);
     for (let seed = 0; seed < 10_000; seed += 1) {
-      const offsetMs = timetable({ intervalMs: 30_000 }, `uid-${seed}`)(0).nextMs % 30_000;
+      const offsetMs = timetableFor({ intervalMs: 30_000 }, `uid-${seed}`)(0).nextMs % 30_000;
       const tenth = Math.floor(offsetMs / 3_000);
       tenths[tenth] = (tenths[tenth] ?? 0) + 1;
     }
@@ -52,12 +52,12 @@ describe('an interval', () => {
   });
 });
 
-/** Due times from one local or UTC time on, as UTC's day, hour and minute. */
-function dues(cron: string, timeZone: string, from: string, count: number): string[] {
-  const around = timetable({ cron, timeZone }, '');
+/** The first `count` due times after `from`, as month, day, hour and minute in UTC. */
+function dueTimes(cron: string, timeZone: string, from: string, count: number): string[] {
+  const timetable = timetableFor({ cron, timeZone }, '');
   const times: string[] = [];
   for (let atMs = Date.parse(from); times.length < count;) {
-    atMs = around(atMs).nextMs;
+    atMs = timetable(atMs).nextMs;
     times.push(new Date(atMs).toISOString().slice(5, 16));
   }
   return times;
@@ -65,22 +65,22 @@ function dues(cron: string, timeZone: string, from: string, count: number): stri
 
 describe('cron', () => {
   it.each([
-    // Berlin: 02:00 to 03:00 on 29 March 2026, at 01:00 UTC.
+    // Berlin skips from 02:00 to 03:00 on 29 March 2026, at 01:00 UTC.
     { cron: '30 2 * * *', from: '2026-03-28T12:00Z', want: ['03-29T01:00', '03-30T00:30'] },
     { cron: '0 2 * * *', from: '2026-03-28T12:00Z', want: ['03-29T01:00', '03-30T00:00'] },
     { cron: '0 2,3 * * *', from: '2026-03-28T12:00Z', want: ['03-29T01:00', '03-30T00:00', '03-30T01:00'] },
     { cron: '30 * * * *', from: '2026-03-29T00:00Z', want: ['03-29T00:30', '03-29T01:30', '03-29T02:30'] },
     { cron: '*/30 2 * * *', from: '2026-03-28T12:00Z', want: ['03-30T00:00', '03-30T00:30'] },
-    // And 03:00 to 02:00 on 25 October, at 01:00 UTC.
+    // Berlin goes back from 03:00 to 02:00 on 25 October 2026, at 01:00 UTC.
     { cron: '30 2 * * *', from: '2026-10-24T12:00Z', want: ['10-25T00:30', '10-26T01:30'] },
     { cron: '30 2,4 * * *', from: '2026-10-24T12:00Z', want: ['10-25T00:30', '10-25T03:30', '10-26T01:30'] },
     { cron: '30 * * * *', from: '2026-10-25T00:00Z', want: ['10-25T00:30', '10-25T01:30', '10-25T02:30'] },
   ])('$cron in Berlin from $from', ({ cron, from, want }) => {
-    expect(dues(cron, 'Europe/Berlin', from, want.length)).toEqual(want);
+    expect(dueTimes(cron, 'Europe/Berlin', from, want.length)).toEqual(want);
   });
 
   it.each([
-    // New York: 02:00 to 03:00 on 8 March 2026, at 07:00 UTC; 02:00 to 01:00 on 1 November, at 06:00 UTC.
+    // New York: 02:00 to 03:00 on 8 March 2026 at 07:00 UTC; 02:00 to 01:00 on 1 November at 06:00 UTC.
     {
       zone: 'America/New_York',
       cron: '30 2 * * *',
@@ -99,7 +99,7 @@ describe('cron', () => {
       from: '2026-11-01T05:00Z',
       want: ['11-01T05:30', '11-01T06:30'],
     },
-    // Lord Howe: half an hour, 02:00 to 02:30 on 4 October 2026 at 15:30 UTC; 02:00 to 01:30 on 5 April at 15:00 UTC.
+    // Lord Howe shifts by half an hour: 02:00 to 02:30 on 4 October 2026 at 15:30 UTC; 02:00 to 01:30 on 5 April at 15:00 UTC.
     {
       zone: 'Australia/Lord_Howe',
       cron: '15 2 * * *',
@@ -121,17 +121,17 @@ describe('cron', () => {
     { zone: 'UTC', cron: '0 9 * * MON-FRI', from: '2026-11-20T12:00Z', want: ['11-23T09:00', '11-24T09:00'] },
     { zone: 'UTC', cron: '0 0 29 2 *', from: '2026-11-20T12:00Z', want: ['02-29T00:00'] },
   ])('$cron in $zone from $from', ({ zone, cron, from, want }) => {
-    expect(dues(cron, zone, from, want.length)).toEqual(want);
+    expect(dueTimes(cron, zone, from, want.length)).toEqual(want);
   });
 
-  it('is never due on a day that never comes', () => {
-    expect(timetable({ cron: '0 0 30 2 *', timeZone: 'UTC' }, '')(Date.UTC(2026, 0))).toEqual({
+  it('is never due on a date that does not exist', () => {
+    expect(timetableFor({ cron: '0 0 30 2 *', timeZone: 'UTC' }, '')(Date.UTC(2026, 0))).toEqual({
       latestMs: -Infinity,
       nextMs: Infinity,
     });
   });
 
-  it('gives due times without a gap, in whatever order it is asked', () => {
+  it('returns due times without gaps, in any order of queries', () => {
     const expression = fc
       .tuple(field(59), field(23), fc.constantFrom('*', '1', '28'), fc.constantFrom('*', '3', '10'))
       .map((fields) => `${fields.join(' ')} *`);
@@ -143,14 +143,14 @@ describe('cron', () => {
         zone,
         fc.array(time, { minLength: 1, maxLength: 3 }),
         (cron, timeZone, times) => {
-          const around = timetable({ cron, timeZone }, '');
+          const timetable = timetableFor({ cron, timeZone }, '');
           for (const atMs of times) {
-            const { latestMs, nextMs } = around(atMs);
+            const { latestMs, nextMs } = timetable(atMs);
             expect(latestMs).toBeLessThanOrEqual(atMs);
             expect(nextMs).toBeGreaterThan(atMs);
-            expect(around(nextMs).latestMs).toBe(nextMs);
-            expect(around(latestMs)).toEqual({ latestMs, nextMs });
-            expect(around(nextMs - 1)).toEqual({ latestMs, nextMs });
+            expect(timetable(nextMs).latestMs).toBe(nextMs);
+            expect(timetable(latestMs)).toEqual({ latestMs, nextMs });
+            expect(timetable(nextMs - 1)).toEqual({ latestMs, nextMs });
           }
         },
       ),

@@ -5,32 +5,32 @@ import type { SchedulePlan } from '../api/plan.ts';
 
 const MINUTE_MS = 60_000;
 
-/** Two due times in a row, with the asked time from the first up to before the second. */
+/** The two consecutive due times around a time: `latestMs` is at or before it, `nextMs` after it. */
 export interface DueTimes {
-  /** -Infinity if there was none. */
+  /** -Infinity if the schedule has never been due. */
   readonly latestMs: number;
-  /** Infinity if there will be none. */
+  /** Infinity if the schedule will never be due again. */
   readonly nextMs: number;
 }
 
-/** The due times of a schedule around a wall time. */
+/** Returns the due times of a schedule around a wall time. */
 export type Timetable = (atMs: number) => DueTimes;
 
 /**
- * When the runs of a schedule are due, in wall time. It depends on nothing but its parameters: every replica, and the
- * same one after a restart, computes the same times.
+ * The due times of a schedule, in wall time. They depend only on the parameters, so every replica computes the same
+ * times, also after a restart.
  *
- * An interval's times are an offset and its multiples since the epoch. The offset comes from the seed, so that probes
- * of the same interval spread over it.
+ * An interval is due at multiples of the interval since the epoch, plus an offset. The offset is derived from the seed,
+ * which spreads probes with the same interval over time.
  *
- * Cron's times are exact, by the local time of its zone. Where that skips an hour in spring, times within it are left
- * out, unless hour and minute are given without `*` and steps: then the run is due as soon as the hour is skipped
- * (`30 2 * * *`: at 03:00 in Berlin). Where an hour comes twice in autumn, times within it are due both times, or only
- * the first time if hour and minute are given without `*` and steps.
+ * A cron schedule follows the local time of its zone. Fixed times are those whose hour and minute use no `*` or step.
+ * When an hour is skipped in spring, a fixed time within it is due right after the skip (`30 2 * * *` at 03:00 in
+ * Berlin), and other times are left out. When an hour repeats in autumn, a fixed time within it is due only the first
+ * time, and other times are due both times.
  *
- * @throws for a cron expression or time zone that the API's schema would have refused.
+ * @throws for a cron expression or time zone that the API schema would have rejected.
  */
-export function timetable(schedule: SchedulePlan, seed: string): Timetable {
+export function timetableFor(schedule: SchedulePlan, seed: string): Timetable {
   if ('intervalMs' in schedule) return intervalTimetable(schedule.intervalMs, seed);
   return cronTimetable(schedule.cron, schedule.timeZone);
 }
@@ -50,18 +50,18 @@ function cronTimetable(expression: string, timezone: string): Timetable {
     mode: '5-part',
     fixedTimeRule: 'no-wildcard',
   });
-  // One answer takes some 80 µs, and at a due time every entry with this schedule asks for the same.
-  let known: DueTimes = { latestMs: Infinity, nextMs: -Infinity };
+  // Cached because a lookup takes about 80 µs and, at a due time, every entry with this schedule needs the same one.
+  let cached: DueTimes = { latestMs: Infinity, nextMs: -Infinity };
   return (atMs) => {
-    if (atMs < known.latestMs || atMs >= known.nextMs) {
-      known = { latestMs: latestCronMs(cron, atMs), nextMs: nextCronMs(cron, atMs) };
+    if (atMs < cached.latestMs || atMs >= cached.nextMs) {
+      cached = { latestMs: latestCronMs(cron, atMs), nextMs: nextCronMs(cron, atMs) };
     }
-    return known;
+    return cached;
   };
 }
 
 function latestCronMs(cron: Cron, atMs: number): number {
-  // croner looks before the time that it is given.
+  // previousRuns() excludes the time that it is given.
   const [latest] = cron.previousRuns(1, new Date(Math.floor(atMs) + 1));
   return latest?.getTime() ?? -Infinity;
 }
@@ -69,7 +69,7 @@ function latestCronMs(cron: Cron, atMs: number): number {
 function nextCronMs(cron: Cron, atMs: number): number {
   for (let fromMs = atMs; ; fromMs += MINUTE_MS) {
     const nextMs = cron.nextRun(new Date(fromMs))?.getTime() ?? Infinity;
-    // A time that is not later would make a scheduler spin.
+    // A time that is not later would make the scheduler loop without sleeping.
     if (nextMs > atMs) return nextMs;
   }
 }

@@ -2,9 +2,9 @@ import { oneLine } from '../api/one-line.ts';
 import type { SchedulePlan } from '../api/plan.ts';
 import type { Clock } from '../clock/clock.ts';
 import { Heap } from '../heap/heap.ts';
-import { duesPassed, type MissedRuns, missedRuns, runsPassed } from './missed-runs.ts';
-import { type Timetable, timetable } from './next-due.ts';
-import { Pace } from './pace.ts';
+import { countDueTimes, type MissedRuns, missedRuns, missedRunsSince } from './missed-runs.ts';
+import { type Timetable, timetableFor } from './next-due.ts';
+import { TokenBucket } from './token-bucket.ts';
 import { Slots } from './slots.ts';
 import type { DueRun, ScheduleEntry, SchedulerMetrics, Trigger } from './types.ts';
 
@@ -16,19 +16,19 @@ export interface SchedulerOptions {
   readonly clock: Clock;
   readonly log: SchedulerLog;
   /**
-   * Makes a run. It resolves when the run has ended, and soon after the signal aborts; a rejection is logged and changes
-   * nothing else.
+   * Executes a run. Must resolve when the run has finished, and soon after the signal aborts. A rejection is logged and
+   * has no other effect.
    */
   readonly start: (run: DueRun, signal: AbortSignal) => Promise<void>;
-  /** Runs under way at once, at least 1. One group alone gets three quarters of them: see {@link Slots}. */
+  /** Maximum number of runs in progress, at least 1. A single group gets three quarters of it, see {@link Slots}. */
   readonly maxInFlight: number;
-  /** How long runs may go on once the scheduler stops, before their signals abort. Default 0. */
+  /** Time that runs in progress get to finish when the scheduler stops, before their signals abort. Default 0. */
   readonly drainMs?: number;
   /**
-   * How fast runs start at once or catch up, so that 1,000 new probes do not come all at the same time. What cannot
-   * start before its next due time waits for that. Default: 20 at once, then 10 per second.
+   * Rate limit for immediate and catch-up runs, so that 1,000 new probes do not all start together. A run that cannot
+   * start before its next due time waits for that due time. Default: a burst of 20, then 10 per second.
    */
-  readonly startPace?: { readonly burst: number; readonly perSecond: number };
+  readonly startRateLimit?: { readonly burst: number; readonly perSecond: number };
   readonly metrics?: SchedulerMetrics;
 }
 
@@ -37,60 +37,58 @@ interface PlannedRun {
   readonly trigger: Trigger;
 }
 
-interface Tick extends PlannedRun {
+interface ScheduledRun extends PlannedRun {
   readonly item: Item;
 }
 
 interface Item {
   entry: ScheduleEntry;
-  around: Timetable;
+  timetable: Timetable;
   lastStartMs: number | undefined;
-  /** What comes next. Others of this item in the heap are out of date. */
-  tick: Tick | undefined;
-  /** Waits for a slot. */
+  /** The next run. Any other run of this item in the heap is stale. */
+  next: ScheduledRun | undefined;
+  /** The run that waits for a slot. */
   waiting: PlannedRun | undefined;
-  /** To start anew as soon as the run under way has ended. */
-  again: Trigger | undefined;
+  /** Set if another run must start as soon as the current one has finished. */
+  rerunTrigger: Trigger | undefined;
 }
 
 interface Running {
   readonly abort: AbortController;
-  ended: Promise<void>;
+  finished: Promise<void>;
 }
 
-/** Notices a step of the wall clock, and shows that it lives, at least this often. */
+/** Longest sleep, so that clock steps are noticed and liveness is reported in time. */
 const MAX_SLEEP_MS = 5_000;
-/** A clock that is merely slewed moves by less from one look to the next. Source: adjtimex(2), 500 ppm. */
+/** Slewing moves a clock by less than this between two checks. Source: adjtimex(2), 500 ppm. */
 const MIN_CLOCK_STEP_MS = 1_000;
 const MAX_TIMETABLES = 1_000;
-const DEFAULT_START_PACE = { burst: 20, perSecond: 10 };
+const DEFAULT_START_RATE_LIMIT = { burst: 20, perSecond: 10 };
 
 /**
- * Starts runs when they are due, and never two of one key at once: a run that falls due while the one before it is
- * under way, or waits for a slot, is made by that one.
+ * Starts runs when they are due. A key never has two runs in progress: a run that falls due while the previous one is in
+ * progress or waits for a slot is merged into that one.
  *
- * An interval's run that starts off its due times, at once or to catch up, stands in for a due time within half a period
- * after it.
+ * An immediate or catch-up run of an interval also covers a due time up to half a period later.
  *
- * Time is the wall clock's. When that steps forward, what it stepped over is one missed run per entry, to catch up on.
- * When it steps back, no due time is run again, and nobody waits for the clock to come back to where it was: the next
- * start is half to one and a half periods after the last.
+ * Schedules follow the wall clock. If the clock steps forward, each entry catches up with one run for all skipped due
+ * times. If it steps back, no due time runs twice, and the next run starts half to one and a half periods after the last.
  */
 export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #clock: Clock;
   readonly #metrics: SchedulerMetrics | undefined;
-  readonly #pace: Pace;
+  readonly #startTokens: TokenBucket;
   readonly #slots: Slots<Item>;
   readonly #items = new Map<string, Item>();
-  /** By key, also of entries that were removed: their runs may take a while to end. */
+  /** By key. Includes runs of removed entries, which may take a while to finish. */
   readonly #running = new Map<string, Running>();
-  /** Entries with the same cron share one, and so its last answer. */
+  /** Timetables and their cached due times, shared by entries with the same cron schedule. */
   readonly #cronTimetables = new Map<string, Timetable>();
-  #ticks = newHeap();
+  #schedule = newHeap();
   #isOpen = false;
   #startedUntilMs: number | undefined;
-  /** Wall time less monotonic time, when last looked at. */
+  /** Wall time minus monotonic time, at the last check. */
   #wallOffsetMs: number;
   #lastProgressMs: number;
   #sleep: { readonly untilMs: number; readonly abort: AbortController } | undefined;
@@ -99,31 +97,31 @@ export class Scheduler {
     this.#options = options;
     this.#clock = options.clock;
     this.#metrics = options.metrics;
-    this.#pace = new Pace(options.startPace ?? DEFAULT_START_PACE);
+    this.#startTokens = new TokenBucket(options.startRateLimit ?? DEFAULT_START_RATE_LIMIT);
     this.#slots = new Slots(options.maxInFlight);
     this.#wallOffsetMs = this.#clock.now() - this.#clock.monotonicMs();
     this.#lastProgressMs = this.#clock.monotonicMs();
   }
 
-  /** Monotonic time at which it last looked for what is due: never long ago, while {@link run} is under way. */
+  /** Monotonic time of the last check for due runs. Always recent while {@link run} is in progress. */
   get lastProgressMs(): number {
     return this.#lastProgressMs;
   }
 
   /**
-   * Wall time at which the entry's next run is due: in the past while that waits for its start, not while it is under
-   * way. Undefined of an entry that is suspended, never due or not there.
+   * Wall time at which the entry's next run is due. In the past while that run waits to start. Undefined if the entry is
+   * unknown, suspended or never due.
    */
   nextDueMs(key: string): number | undefined {
-    const { tick, waiting } = this.#items.get(key) ?? {};
-    // Without a tick, what waits was asked for by hand.
-    return tick === undefined ? undefined : (waiting ?? tick).dueMs;
+    const { next, waiting } = this.#items.get(key) ?? {};
+    // If nothing is scheduled, the waiting run was requested manually and has no due time.
+    return next === undefined ? undefined : (waiting ?? next).dueMs;
   }
 
   /**
-   * Adds or changes an entry. One whose schedule is as before keeps what is planned.
+   * Adds or changes an entry. If the schedule is unchanged, the planned run stays.
    *
-   * @throws for a cron expression or time zone that the API's schema would have refused.
+   * @throws for a cron expression or time zone that the API schema would have rejected.
    */
   set(entry: ScheduleEntry): void {
     const item = this.#items.get(entry.key);
@@ -131,23 +129,23 @@ export class Scheduler {
     else this.#change(item, entry);
   }
 
-  /** Takes an entry away and aborts its run. Resolves when that has ended. */
+  /** Removes an entry and aborts its run. Resolves when that run has finished. */
   async remove(key: string): Promise<void> {
     const item = this.#items.get(key);
     if (item !== undefined) {
       this.#items.delete(key);
-      item.tick = undefined;
+      item.next = undefined;
       this.#dropWaiting(item);
       this.#metrics?.entries(this.#items.size);
     }
     const running = this.#running.get(key);
     running?.abort.abort();
-    await running?.ended;
+    await running?.finished;
   }
 
   /**
-   * Starts a run as soon as there is a slot, also of a suspended entry; after the one under way, if there is one. Knows
-   * nothing of a key that is not there.
+   * Starts a run as soon as a slot is free. If a run of the entry is in progress, waits for it to finish first. Also
+   * works for a suspended entry. Does nothing for an unknown key.
    */
   runNow(key: string): void {
     const item = this.#items.get(key);
@@ -157,8 +155,8 @@ export class Scheduler {
   }
 
   /**
-   * Starts what is due until the signal aborts, and then nothing more. Resolves when the runs under way have ended. To
-   * be called once.
+   * Starts runs when they are due, until the signal aborts. Resolves when the runs in progress have finished. Call it
+   * only once.
    */
   async run(signal: AbortSignal): Promise<void> {
     const wake = (): void => {
@@ -175,15 +173,15 @@ export class Scheduler {
     await this.#drain();
   }
 
-  /** Wall time up to which every due time has led to a start, and after which none has; known once {@link run} ends. */
+  /** Every run due up to this wall time was started, and none due later. Defined once {@link run} has stopped. */
   get startedUntilMs(): number | undefined {
     return this.#startedUntilMs;
   }
 
   #firstUnstartedMs(): number {
     let firstMs = Infinity;
-    for (const { tick, waiting } of this.#items.values()) {
-      firstMs = Math.min(firstMs, tick?.dueMs ?? Infinity, waiting?.dueMs ?? Infinity);
+    for (const { next, waiting } of this.#items.values()) {
+      firstMs = Math.min(firstMs, next?.dueMs ?? Infinity, waiting?.dueMs ?? Infinity);
     }
     return firstMs;
   }
@@ -191,23 +189,23 @@ export class Scheduler {
   #add(entry: ScheduleEntry): void {
     const item: Item = {
       entry,
-      around: this.#timetable(entry),
+      timetable: this.#timetableFor(entry),
       lastStartMs: entry.lastStartMs,
-      tick: undefined,
+      next: undefined,
       waiting: undefined,
-      again: undefined,
+      rerunTrigger: undefined,
     };
     this.#items.set(entry.key, item);
     this.#metrics?.entries(this.#items.size);
     if (entry.suspended === true) return;
     if (startsAtOnce(entry)) this.#plan(item, 'at-once');
-    else this.#makeUp(item, missedRuns(entry, item.around, this.#clock.now()));
+    else this.#handleMissedRuns(item, missedRuns(entry, item.timetable, this.#clock.now()));
   }
 
   #change(item: Item, entry: ScheduleEntry): void {
     const before = item.entry;
     const isSameSchedule = before.seed === entry.seed && isEqual(before.schedule, entry.schedule);
-    if (!isSameSchedule) item.around = this.#timetable(entry);
+    if (!isSameSchedule) item.timetable = this.#timetableFor(entry);
     item.entry = entry;
     if (entry.suspended === true) this.#suspend(item);
     else if (startsAtOnce(entry)) this.#plan(item, 'at-once');
@@ -215,29 +213,29 @@ export class Scheduler {
   }
 
   #suspend(item: Item): void {
-    item.tick = undefined;
-    if (item.again !== 'run-now') item.again = undefined;
+    item.next = undefined;
+    if (item.rerunTrigger !== 'run-now') item.rerunTrigger = undefined;
     if (item.waiting?.trigger !== 'run-now') this.#dropWaiting(item);
   }
 
-  #timetable({ schedule, seed }: ScheduleEntry): Timetable {
-    if ('intervalMs' in schedule) return timetable(schedule, seed);
+  #timetableFor({ schedule, seed }: ScheduleEntry): Timetable {
+    if ('intervalMs' in schedule) return timetableFor(schedule, seed);
     const name = `${schedule.cron} ${schedule.timeZone}`;
-    let known = this.#cronTimetables.get(name);
-    if (known === undefined) {
+    let cached = this.#cronTimetables.get(name);
+    if (cached === undefined) {
       if (this.#cronTimetables.size >= MAX_TIMETABLES) this.#cronTimetables.clear();
-      known = timetable(schedule, seed);
-      this.#cronTimetables.set(name, known);
+      cached = timetableFor(schedule, seed);
+      this.#cronTimetables.set(name, cached);
     }
-    return known;
+    return cached;
   }
 
-  /** Plans the next start: at the next due time, or before it if the trigger and the pace of starts say so. */
+  /** Plans the next start: at the next due time, or earlier if the trigger and the rate limit allow it. */
   #plan(item: Item, trigger: Trigger): void {
     const nowMs = this.#clock.now();
-    const { nextMs } = item.around(nowMs);
+    const { nextMs } = item.timetable(nowMs);
     if (trigger !== 'schedule') {
-      const delayMs = this.#pace.take(this.#clock.monotonicMs(), nextMs - nowMs);
+      const delayMs = this.#startTokens.take(this.#clock.monotonicMs(), nextMs - nowMs);
       if (delayMs !== undefined) {
         this.#push({ item, dueMs: nowMs + delayMs, trigger });
         return;
@@ -246,96 +244,96 @@ export class Scheduler {
     this.#push({ item, dueMs: nextMs, trigger: 'schedule' });
   }
 
-  #push(tick: Tick): void {
-    tick.item.tick = undefined;
-    if (tick.dueMs === Infinity) return;
-    tick.item.tick = tick;
-    this.#ticks.push(tick);
-    if (this.#ticks.size > 2 * this.#items.size + 100) this.#rebuildTicks();
-    if (this.#sleep !== undefined && tick.dueMs < this.#sleep.untilMs) this.#sleep.abort.abort();
+  #push(run: ScheduledRun): void {
+    run.item.next = undefined;
+    if (run.dueMs === Infinity) return;
+    run.item.next = run;
+    this.#schedule.push(run);
+    if (this.#schedule.size > 2 * this.#items.size + 100) this.#rebuildSchedule();
+    if (this.#sleep !== undefined && run.dueMs < this.#sleep.untilMs) this.#sleep.abort.abort();
   }
 
-  #rebuildTicks(): void {
-    this.#ticks = newHeap();
-    for (const { tick } of this.#items.values()) {
-      if (tick !== undefined) this.#ticks.push(tick);
+  #rebuildSchedule(): void {
+    this.#schedule = newHeap();
+    for (const { next } of this.#items.values()) {
+      if (next !== undefined) this.#schedule.push(next);
     }
   }
 
   #startDue(): void {
     this.#lastProgressMs = this.#clock.monotonicMs();
     const nowMs = this.#clock.now();
-    this.#followClock(nowMs);
+    this.#detectClockStep(nowMs);
     for (
-      let tick = this.#ticks.peek();
-      tick !== undefined && tick.dueMs <= nowMs;
-      tick = this.#ticks.peek()
+      let run = this.#schedule.peek();
+      run !== undefined && run.dueMs <= nowMs;
+      run = this.#schedule.peek()
     ) {
-      this.#ticks.pop();
-      if (tick.item.tick === tick) this.#onTick(tick, nowMs);
+      this.#schedule.pop();
+      if (run.item.next === run) this.#onDue(run, nowMs);
     }
     this.#startWaiting();
   }
 
-  #onTick(tick: Tick, nowMs: number): void {
-    const { item, dueMs } = tick;
-    this.#request(item, tick);
-    let { nextMs } = item.around(coveredUntilMs(tick, item.entry.schedule));
+  #onDue(run: ScheduledRun, nowMs: number): void {
+    const { item, dueMs } = run;
+    this.#request(item, run);
+    let { nextMs } = item.timetable(coveredUntilMs(run, item.entry.schedule));
     if (nextMs <= nowMs) {
-      const dues = item.around(nowMs);
-      this.#metrics?.missed(duesPassed(dueMs, dues));
-      ({ nextMs } = dues);
+      const dueTimes = item.timetable(nowMs);
+      this.#metrics?.missed(countDueTimes(dueMs, dueTimes));
+      ({ nextMs } = dueTimes);
     }
     this.#push({ item, dueMs: nextMs, trigger: 'schedule' });
   }
 
-  #followClock(nowMs: number): void {
+  #detectClockStep(nowMs: number): void {
     const wallOffsetMs = nowMs - this.#clock.monotonicMs();
     const stepMs = wallOffsetMs - this.#wallOffsetMs;
     this.#wallOffsetMs = wallOffsetMs;
     if (Math.abs(stepMs) < MIN_CLOCK_STEP_MS) return;
-    this.#options.log.warn({ stepMs: Math.round(stepMs) }, 'the wall clock was set');
-    for (const item of this.#items.values()) this.#afterClockStep(item, nowMs, stepMs);
-    this.#rebuildTicks();
+    this.#options.log.warn({ stepMs: Math.round(stepMs) }, 'wall clock jumped');
+    for (const item of this.#items.values()) this.#applyClockStep(item, nowMs, stepMs);
+    this.#rebuildSchedule();
   }
 
-  #afterClockStep(item: Item, nowMs: number, stepMs: number): void {
+  #applyClockStep(item: Item, nowMs: number, stepMs: number): void {
     if (item.waiting !== undefined) item.waiting = { ...item.waiting, dueMs: item.waiting.dueMs + stepMs };
     if (stepMs < 0 && item.lastStartMs !== undefined) item.lastStartMs += stepMs;
-    const { tick } = item;
-    if (tick === undefined) return;
-    if (tick.trigger !== 'schedule') item.tick = { ...tick, dueMs: tick.dueMs + stepMs };
-    else if (stepMs < 0) this.#replan(item, nowMs);
-    else if (tick.dueMs <= nowMs)
-      this.#makeUp(item, runsPassed(item.entry, tick.dueMs - 1, item.around(nowMs), nowMs));
+    const { next } = item;
+    if (next === undefined) return;
+    if (next.trigger !== 'schedule') item.next = { ...next, dueMs: next.dueMs + stepMs };
+    else if (stepMs < 0) this.#replanAfterStepBack(item, nowMs);
+    else if (next.dueMs <= nowMs)
+      this.#handleMissedRuns(item, missedRunsSince(item.entry, next.dueMs - 1, item.timetable(nowMs), nowMs));
   }
 
-  /** After a step back: at least half a period after the last start, and at most one period later. */
-  #replan(item: Item, nowMs: number): void {
-    const { lastStartMs = -Infinity, around } = item;
-    const { latestMs, nextMs } = around(nowMs);
-    // A record from another clock may lie in the future.
-    const soonestMs = Math.min(lastStartMs, nowMs) + (nextMs - latestMs) / 2;
-    if (lastStartMs !== -Infinity && latestMs >= soonestMs) this.#plan(item, 'catch-up');
-    else this.#push({ item, dueMs: around(Math.max(nowMs, soonestMs)).nextMs, trigger: 'schedule' });
+  /** Plans the next start half to one and a half periods after the last one. */
+  #replanAfterStepBack(item: Item, nowMs: number): void {
+    const { lastStartMs = -Infinity, timetable } = item;
+    const { latestMs, nextMs } = timetable(nowMs);
+    // A record written under another clock may be in the future.
+    const earliestMs = Math.min(lastStartMs, nowMs) + (nextMs - latestMs) / 2;
+    if (lastStartMs !== -Infinity && latestMs >= earliestMs) this.#plan(item, 'catch-up');
+    else this.#push({ item, dueMs: timetable(Math.max(nowMs, earliestMs)).nextMs, trigger: 'schedule' });
   }
 
-  #makeUp(item: Item, { missed, catchUp }: MissedRuns): void {
+  #handleMissedRuns(item: Item, { missed, shouldCatchUp }: MissedRuns): void {
     if (missed > 0) this.#metrics?.missed(missed);
-    this.#plan(item, catchUp ? 'catch-up' : 'schedule');
+    this.#plan(item, shouldCatchUp ? 'catch-up' : 'schedule');
   }
 
   async #sleepUntilNext(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const nowMs = this.#clock.now();
-    const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, (this.#ticks.peek()?.dueMs ?? Infinity) - nowMs));
+    const sleepMs = Math.min(MAX_SLEEP_MS, Math.max(0, (this.#schedule.peek()?.dueMs ?? Infinity) - nowMs));
     const abort = new AbortController();
     this.#sleep = { untilMs: nowMs + sleepMs, abort };
     await this.#clock.sleep(sleepMs, abort.signal).catch(() => undefined);
     this.#sleep = undefined;
   }
 
-  /** Asks for a run; it starts when a slot is free. */
+  /** Requests a run, which starts when a slot is free. */
   #request(item: Item, { dueMs, trigger }: PlannedRun): void {
     if (item.waiting !== undefined) {
       if (trigger === 'run-now') item.waiting = { ...item.waiting, trigger };
@@ -348,7 +346,7 @@ export class Scheduler {
       return;
     }
     if (trigger === 'schedule') this.#metrics?.coalesced();
-    else if (item.again !== 'run-now') item.again = trigger;
+    else if (item.rerunTrigger !== 'run-now') item.rerunTrigger = trigger;
   }
 
   #dropWaiting(item: Item): void {
@@ -368,35 +366,39 @@ export class Scheduler {
 
   #start(item: Item): void {
     const { waiting, entry } = item;
-    if (waiting === undefined) throw new Error('only what waits is given a slot');
+    if (waiting === undefined) throw new Error('a slot was given to an item that is not waiting');
     item.waiting = undefined;
     const nowMs = this.#clock.now();
     item.lastStartMs = nowMs;
     const startLagMs = Math.max(0, nowMs - waiting.dueMs);
     this.#metrics?.started(waiting.trigger, startLagMs);
-    const running: Running = { abort: new AbortController(), ended: Promise.resolve() };
+    const running: Running = { abort: new AbortController(), finished: Promise.resolve() };
     this.#running.set(entry.key, running);
-    running.ended = this.#make({ key: entry.key, ...waiting, startLagMs }, entry.group, running.abort.signal);
+    running.finished = this.#execute(
+      { key: entry.key, ...waiting, startLagMs },
+      entry.group,
+      running.abort.signal,
+    );
   }
 
-  async #make(run: DueRun, group: string, signal: AbortSignal): Promise<void> {
+  async #execute(run: DueRun, group: string, signal: AbortSignal): Promise<void> {
     try {
       await this.#options.start(run, signal);
     } catch (error) {
       const message = oneLine(error instanceof Error ? error.message : String(error));
-      this.#options.log.warn({ key: run.key, error: message }, 'a run ended by an error');
+      this.#options.log.warn({ key: run.key, error: message }, 'run rejected with an unexpected error');
     }
     this.#running.delete(run.key);
     this.#slots.release(group);
-    this.#runAgain(run.key);
+    this.#rerun(run.key);
     this.#startWaiting();
   }
 
-  #runAgain(key: string): void {
+  #rerun(key: string): void {
     const item = this.#items.get(key);
-    if (item?.again === undefined) return;
-    const trigger = item.again;
-    item.again = undefined;
+    if (item?.rerunTrigger === undefined) return;
+    const trigger = item.rerunTrigger;
+    item.rerunTrigger = undefined;
     this.#request(item, { dueMs: this.#clock.now(), trigger });
   }
 
@@ -405,22 +407,22 @@ export class Scheduler {
     deadline.signal.addEventListener('abort', () => {
       for (const { abort } of this.#running.values()) abort.abort();
     });
-    await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+    await Promise.all([...this.#running.values()].map(({ finished }) => finished));
   }
 }
 
-function newHeap(): Heap<Tick> {
-  return new Heap<Tick>((a, b) => a.dueMs < b.dueMs);
+function newHeap(): Heap<ScheduledRun> {
+  return new Heap<ScheduledRun>((a, b) => a.dueMs < b.dueMs);
 }
 
-/** Due times up to then are not due any more once this run is. */
+/** Wall time up to which this run covers due times. */
 function coveredUntilMs({ dueMs, trigger }: PlannedRun, schedule: SchedulePlan): number {
   if (trigger === 'schedule' || !('intervalMs' in schedule)) return dueMs;
   return dueMs + schedule.intervalMs / 2;
 }
 
-function startsAtOnce({ schedule, startsAtOnce: asked }: ScheduleEntry): boolean {
-  return asked === true && 'intervalMs' in schedule;
+function startsAtOnce({ schedule, startsAtOnce: isRequested }: ScheduleEntry): boolean {
+  return isRequested === true && 'intervalMs' in schedule;
 }
 
 function isEqual(a: SchedulePlan, b: SchedulePlan): boolean {

@@ -22,14 +22,14 @@ describe('slots', () => {
     [5, 4],
     [8, 6],
     [50, 38],
-  ])('of %i one group alone gets %i', (max, want) => {
+  ])('with a maximum of %i, a single group gets %i', (max, want) => {
     const slots = new Slots<string>(max);
     addMany(slots, 'a', 100);
     expect(takeAll(slots)).toHaveLength(want);
     expect([slots.taken, slots.waiting]).toEqual([want, 100 - want]);
   });
 
-  it('go to groups in turn, and to the items of a group in their order', () => {
+  it('go to the groups in turn, and to the items of a group in order', () => {
     const slots = new Slots<string>(50);
     addMany(slots, 'a', 3);
     addMany(slots, 'b', 2);
@@ -37,7 +37,7 @@ describe('slots', () => {
     expect(takeAll(slots)).toEqual(['a0', 'b0', 'c0', 'a1', 'b1', 'a2']);
   });
 
-  it('are given equally to groups that hold on to them, with some left over', () => {
+  it('are shared equally among groups that never release them, with some left free', () => {
     const slots = new Slots<string>(50);
     for (const group of ['a', 'b', 'c', 'd']) addMany(slots, group, 100);
     const taken = takeAll(slots);
@@ -46,7 +46,7 @@ describe('slots', () => {
     expect(50 - slots.taken).toBeGreaterThanOrEqual(3);
   });
 
-  it('are there at once for a newcomer, although another group never lets go', () => {
+  it('are available at once to a new group while another group never releases its slots', () => {
     const slots = new Slots<string>(8);
     addMany(slots, 'hung', 100);
     takeAll(slots);
@@ -57,7 +57,7 @@ describe('slots', () => {
     }
   });
 
-  it('are not given to what was dropped', () => {
+  it('are not given to dropped items', () => {
     const slots = new Slots<string>(2);
     slots.add('a', 'a0');
     slots.add('b', 'b0');
@@ -67,15 +67,15 @@ describe('slots', () => {
     expect([slots.waiting, takeAll(slots)]).toEqual([1, ['b0']]);
   });
 
-  it('are released only by who holds one', () => {
+  it('cannot be released by a group that holds none', () => {
     const slots = new Slots<string>(2);
     slots.add('a', 'a0');
     expect(() => {
       slots.release('a');
-    }).toThrow('only by who holds it');
+    }).toThrow('the group holds none');
   });
 
-  it('keep their promises whatever happens', () => {
+  it('keep their invariants for any sequence of operations', () => {
     const step = fc.record({
       group: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
       action: fc.constantFrom('add', 'add', 'add', 'release', 'drop'),
@@ -108,7 +108,7 @@ describe('slots', () => {
           const left = [...waiting.values()].flat().length;
           expect([slots.taken, slots.waiting]).toEqual([taken, left]);
           expect(taken).toBeLessThanOrEqual(max);
-          // Who waits holds its share, and who holds nothing waits only when nothing is free.
+          // A waiting group holds its share. A group that holds nothing waits only if no slot is free.
           const waitingGroups = [...waiting].filter(([, items]) => items.length > 0).map(([name]) => name);
           for (const name of waitingGroups) {
             expect(held.get(name) ?? 0).toBeGreaterThanOrEqual(3 * (max - taken));

@@ -1,5 +1,5 @@
-/** A group may hold this many times the number of free slots. */
-const SHARE = 3;
+/** A group gets another slot only while it holds fewer than this many slots per free slot. */
+const MAX_HELD_PER_FREE_SLOT = 3;
 
 interface Group<T> {
   readonly name: string;
@@ -8,19 +8,21 @@ interface Group<T> {
 }
 
 /**
- * A limited number of slots, shared out fairly among groups that ask for more than there are.
+ * A limited number of slots, shared fairly among groups.
  *
- * A group takes a slot only while it holds less than three times as many as are free, in turn with the other groups that
- * wait. So one group alone gets three quarters of `max`, rounded up; k groups that hold on to what they get end up with
- * equal shares and leave about max / (3k + 1) free; and whoever comes next, with `max` of 4 or more, finds a free slot
- * at once, however long the others hold theirs, until there are so many groups that a share is less than three slots.
+ * Waiting groups take turns. A group gets a slot only while it holds fewer than three times the number of free slots:
+ *
+ * - A single group gets three quarters of `max`, rounded up.
+ * - k groups that never release their slots get equal shares and leave about max / (3k + 1) free.
+ * - If `max` is 4 or more, a new group gets a slot at once, however long the others keep theirs. This holds as long as
+ *   an equal share is at least three slots.
  */
 export class Slots<T> {
   readonly #max: number;
-  /** Those that hold a slot or wait for one. */
+  /** Groups that hold a slot or wait for one. */
   readonly #groups = new Map<string, Group<T>>();
-  /** Those that wait, the one whose turn it is first. */
-  readonly #turns = new Set<Group<T>>();
+  /** Waiting groups, in the order of their turns. */
+  readonly #waitingGroups = new Set<Group<T>>();
   #taken = 0;
   #waiting = 0;
 
@@ -36,54 +38,55 @@ export class Slots<T> {
     return this.#waiting;
   }
 
-  /** Lets an item, which is not waiting, wait for a slot behind the others of its group. */
+  /** Queues an item behind the others of its group. It must not be waiting already. */
   add(groupName: string, item: T): void {
     const group = this.#groups.get(groupName) ?? { name: groupName, waiting: new Set(), held: 0 };
     this.#groups.set(groupName, group);
-    this.#turns.add(group);
+    this.#waitingGroups.add(group);
     group.waiting.add(item);
     this.#waiting += 1;
   }
 
-  /** Lets an item wait no longer. */
+  /** Removes an item from the queue. */
   drop(groupName: string, item: T): void {
     const group = this.#groups.get(groupName);
     if (group?.waiting.delete(item) !== true) return;
     this.#waiting -= 1;
-    this.#tidy(group);
+    this.#removeIfIdle(group);
   }
 
-  /** Gives a slot to the item whose turn it is, until {@link release}; undefined if none may have one. */
+  /** Gives a slot to the next item until {@link release}. Returns that item, or undefined if no item may have a slot. */
   take(): T | undefined {
     const free = this.#max - this.#taken;
     if (free === 0) return undefined;
-    // Few are passed over: who may not have one holds three at least.
-    for (const group of this.#turns) {
-      if (group.held >= SHARE * free) continue;
+    // Few groups are skipped: a group that may not take a slot holds at least three.
+    for (const group of this.#waitingGroups) {
+      if (group.held >= MAX_HELD_PER_FREE_SLOT * free) continue;
       const [item] = group.waiting;
       group.waiting.delete(item as T);
       group.held += 1;
       this.#waiting -= 1;
       this.#taken += 1;
-      this.#turns.delete(group);
-      if (group.waiting.size > 0) this.#turns.add(group);
+      this.#waitingGroups.delete(group);
+      if (group.waiting.size > 0) this.#waitingGroups.add(group);
       return item;
     }
     return undefined;
   }
 
-  /** Gives back one slot of the group. */
+  /** Releases one slot of the group. */
   release(groupName: string): void {
     const group = this.#groups.get(groupName);
-    if (group === undefined || group.held === 0) throw new Error('a slot is released only by who holds it');
+    if (group === undefined || group.held === 0)
+      throw new Error('cannot release a slot: the group holds none');
     group.held -= 1;
     this.#taken -= 1;
-    this.#tidy(group);
+    this.#removeIfIdle(group);
   }
 
-  #tidy(group: Group<T>): void {
+  #removeIfIdle(group: Group<T>): void {
     if (group.waiting.size > 0) return;
-    this.#turns.delete(group);
+    this.#waitingGroups.delete(group);
     if (group.held === 0) this.#groups.delete(group.name);
   }
 }

@@ -1,60 +1,57 @@
 import type { SchedulePlan } from '../api/plan.ts';
 
-/** One thing that runs by a schedule: a target of a probe. */
+/** A target of a probe, with its schedule. */
 export interface ScheduleEntry {
-  /** Unique among the entries, for example the probe's uid and the target's name. */
+  /** Unique among entries, for example the probe's UID and the target's name. */
   readonly key: string;
-  /** Whose share of the slots its runs take: the namespace. Never changes for a key. */
+  /** Group for the fair sharing of slots: the namespace. Never changes for a key. */
   readonly group: string;
   readonly schedule: SchedulePlan;
-  /** Places the due times of an interval: the probe's uid, so that its targets share them. */
+  /** Determines the offset of an interval's due times. The probe's UID, so that its targets are due together. */
   readonly seed: string;
-  /** Wall time of the last known start, for an entry that is new here: tells which runs were missed. */
+  /** Wall time of the last known start. Read only when the entry is added, to find missed runs. */
   readonly lastStartMs?: number;
-  /** How old `lastStartMs` may be by the time that it is read, for want of writing it down. Default 0. */
-  readonly lastStartSlackMs?: number;
+  /** How far `lastStartMs` may lag behind the actual last start, because not every start is recorded. Default 0. */
+  readonly lastStartStalenessMs?: number;
   /**
-   * Wall time up to which due times were met, and after which none was, for an entry that is new here: what another
-   * scheduler says of itself that ended in good order. `lastStartSlackMs` then does not count.
+   * Wall time up to which a previous scheduler started every due run before it stopped cleanly; it started none that
+   * was due later. Read only when the entry is added. If set, `lastStartStalenessMs` is ignored.
    */
   readonly startedUntilMs?: number | undefined;
   /**
-   * How late a run may still start after it was missed. When absent, an interval's latest missed run always starts, and
-   * one by cron within 10 minutes.
+   * How late a missed run may still start. If absent, the latest missed run of an interval always starts, and that of
+   * a cron schedule starts up to 10 minutes late.
    */
   readonly startingDeadlineMs?: number;
   /**
-   * For a new or edited probe: an interval's first run does not wait for its due time. To be given once, with the change
-   * that asks for it. Cron keeps to its times.
+   * For a new or edited probe: if true, the first run of an interval does not wait for its due time. Set it only in the
+   * call that adds or changes the entry. Ignored for cron.
    */
   readonly startsAtOnce?: boolean;
-  /** Whether only {@link Scheduler.runNow} starts runs. */
+  /** If true, only {@link Scheduler.runNow} starts runs. */
   readonly suspended?: boolean;
 }
 
-/**
- * What makes a run start: its due time; a new or edited probe; somebody's request; or a due time that passed while
- * nothing could start.
- */
+/** Why a run starts: its due time, a new or edited probe, a manual request, or a missed due time. */
 export type Trigger = 'schedule' | 'at-once' | 'run-now' | 'catch-up';
 
 export interface DueRun {
   readonly key: string;
-  /** Wall time at which it was to start. */
+  /** Wall time at which the run was due. */
   readonly dueMs: number;
-  /** How much later than `dueMs` it starts. */
+  /** Delay between `dueMs` and the start. */
   readonly startLagMs: number;
   readonly trigger: Trigger;
 }
 
 export interface SchedulerMetrics {
   started(trigger: Trigger, lagMs: number): void;
-  /** A run fell due while the one before it was under way or waited: they are one. */
+  /** A run fell due while the previous run of its entry was waiting or in progress, and was merged into it. */
   coalesced(): void;
-  /** `runs` due times passed without a start: an estimate where cron's are uneven. */
+  /** `runs` due times passed without a start. An estimate for cron schedules with uneven gaps. */
   missed(runs: number): void;
   inFlight(runs: number): void;
-  /** Runs that wait for a slot. */
+  /** Runs waiting for a slot. */
   waiting(runs: number): void;
   entries(count: number): void;
 }

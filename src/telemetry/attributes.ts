@@ -1,6 +1,9 @@
-/** Attribute keys of our spans. The others are OpenTelemetry's semantic conventions for AWS S3, RPC and HTTP. */
+/**
+ * Attribute keys of our spans. Except for `function.name`, keys without the `storageprobe.` prefix are OpenTelemetry
+ * semantic conventions.
+ */
 
-/** The script's key for a step's stable name. */
+/** Stable name of a step. The key is the one that the talk's program uses. */
 export const ATTR_FUNCTION_NAME = 'function.name';
 export const ATTR_PROBE_NAMESPACE = 'storageprobe.probe.namespace';
 export const ATTR_PROBE_NAME = 'storageprobe.probe.name';
@@ -11,12 +14,12 @@ export const ATTR_VERDICT = 'storageprobe.verdict';
 export const ATTR_REASON = 'storageprobe.reason';
 export const ATTR_FAILED_STEP = 'storageprobe.failed_step';
 export const ATTR_BUCKET_MODE = 'storageprobe.bucket.mode';
-/** Bytes of each object of the run. */
+/** Size of each object in the run, in bytes. */
 export const ATTR_OBJECT_SIZES = 'storageprobe.object.sizes';
 export const ATTR_CONNECTION_REUSED = 'storageprobe.connection.reused';
-/** When the certificate of the server ends, ISO 8601. */
+/** Expiry time of the server's certificate, ISO 8601. */
 export const ATTR_CERTIFICATE_NOT_AFTER = 'storageprobe.tls.certificate.not_after';
-/** Followed by the phase and `_ms`: where the time of a call went. */
+/** Prefix of the phase durations of a call; the phase and `_ms` follow. */
 export const ATTR_PHASE_PREFIX = 'storageprobe.phase.';
 
 export const ATTR_AWS_REQUEST_ID = 'aws.request_id';
@@ -34,5 +37,5 @@ export const ATTR_RPC_SYSTEM_NAME = 'rpc.system.name';
 export const ATTR_SERVER_ADDRESS = 'server.address';
 export const ATTR_SERVER_PORT = 'server.port';
 export const ATTR_TLS_PROTOCOL_VERSION = 'tls.protocol.version';
-/** Marks the traffic of a prober, so that others can leave it out. */
+/** Marks the traffic as synthetic, so that other tools can filter it out. */
 export const ATTR_USER_AGENT_SYNTHETIC_TYPE = 'user_agent.synthetic.type';

@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 
 import { ConsoleExporter } from './console-exporter.ts';
 
-it("writes each span as a JSON document, in the form of OpenTelemetry Python's", () => {
+it("writes each span as a JSON document, in the format of OpenTelemetry Python's console exporter", () => {
   const written: string[] = [];
   const exporter = new ConsoleExporter((text) => written.push(text));
   const provider = new TracerProvider({

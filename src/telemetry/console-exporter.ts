@@ -3,8 +3,8 @@ import { type ExportResult, ExportResultCode, hrTimeToTimeStamp } from '@opentel
 import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
 
 /**
- * Prints each span as a JSON document, in the form of OpenTelemetry Python's console exporter. OpenTelemetry JS has one
- * too, but it always writes to stdout, where the result of `-o json` goes.
+ * Prints each span as a JSON document, in the format of OpenTelemetry Python's console exporter. OpenTelemetry JS has a
+ * console exporter too, but it always writes to stdout, where the spans would mix with the output of `-o json`.
  */
 export class ConsoleExporter implements SpanExporter {
   readonly #write: (text: string) => void;
@@ -14,14 +14,14 @@ export class ConsoleExporter implements SpanExporter {
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    for (const span of spans) this.#write(`${JSON.stringify(describe(span), undefined, 4)}\n`);
+    for (const span of spans) this.#write(`${JSON.stringify(toDocument(span), undefined, 4)}\n`);
     done({ code: ExportResultCode.SUCCESS });
   }
 
   async shutdown(): Promise<void> {}
 }
 
-function describe(span: ReadableSpan): object {
+function toDocument(span: ReadableSpan): object {
   const { traceId, spanId } = span.spanContext();
   return {
     name: span.name,

@@ -1,11 +1,11 @@
 import { type Exemplar, type ExpositionFormat, formatExemplar } from './exposition.ts';
 
-/** Two in each decade: a step of a healthy store takes some ms, a hung one as long as the run may take. */
+/** Two bounds per decade. A healthy step takes a few ms; a hung step lasts until the run times out. */
 export const DURATION_BOUNDS_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30] as const;
 
-/** A histogram of seconds; each bucket keeps the last measurement as its exemplar. */
+/** A histogram of durations in seconds. Each bucket keeps its latest measurement as the exemplar. */
 export class DurationHistogram {
-  /** By bucket, the last for what is beyond all bounds. */
+  /** Measurements per bucket. The last bucket is `+Inf`. */
   readonly #counts: number[] = Array.from({ length: DURATION_BOUNDS_SECONDS.length + 1 }, () => 0);
   readonly #exemplars: (Exemplar | undefined)[] = [];
   #sumSeconds = 0;
@@ -18,13 +18,12 @@ export class DurationHistogram {
     this.#sumSeconds += exemplar.value;
   }
 
-  /** All lines of it. */
   write(name: string, labels: string, format: ExpositionFormat): string {
     const start = `${name}_bucket{${labels},le="`;
     let lines = '';
     let count = 0;
-    for (const [bucket, here] of this.#counts.entries()) {
-      count += here;
+    for (const [bucket, bucketCount] of this.#counts.entries()) {
+      count += bucketCount;
       const exemplar = format === 'openmetrics' ? formatExemplar(this.#exemplars[bucket]) : '';
       lines += `${start}${DURATION_BOUNDS_SECONDS[bucket] ?? '+Inf'}"} ${count}${exemplar}\n`;
     }

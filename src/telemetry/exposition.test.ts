@@ -4,7 +4,7 @@ import { formatLabels, negotiateFormat, toOpenMetrics } from './exposition.ts';
 
 it.each([
   { name: 'curl', accept: '*/*', want: 'prometheus' },
-  { name: 'nothing', accept: undefined, want: 'prometheus' },
+  { name: 'a client without an Accept header', accept: undefined, want: 'prometheus' },
   {
     name: 'Prometheus',
     accept:
@@ -12,17 +12,21 @@ it.each([
     want: 'openmetrics',
   },
   {
-    name: 'a scraper that likes the plain format better',
+    name: 'a scraper that prefers the plain format',
     accept: 'text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.5',
     want: 'prometheus',
   },
-  { name: 'a scraper that refuses it', accept: 'application/openmetrics-text;q=0', want: 'prometheus' },
-  { name: 'nonsense', accept: ';;,,application/openmetrics-text;q=much', want: 'prometheus' },
-])('negotiates with $name: $want', ({ accept, want }) => {
+  {
+    name: 'a scraper that rejects OpenMetrics',
+    accept: 'application/openmetrics-text;q=0',
+    want: 'prometheus',
+  },
+  { name: 'an invalid Accept header', accept: ';;,,application/openmetrics-text;q=much', want: 'prometheus' },
+])('negotiates $want with $name', ({ accept, want }) => {
   expect(negotiateFormat(accept)).toBe(want);
 });
 
-it('names counters, and only those, without _total in OpenMetrics', () => {
+it('strips _total from counters only, in OpenMetrics', () => {
   const text =
     '# HELP a_total A.\n# TYPE a_total counter\na_total 1\n\n# HELP b_total B.\n# TYPE b_total gauge\nb_total 2\n';
   expect(toOpenMetrics(text)).toBe(
@@ -30,6 +34,6 @@ it('names counters, and only those, without _total in OpenMetrics', () => {
   );
 });
 
-it('escapes what would end a label', () => {
+it('escapes special characters in label values', () => {
   expect(formatLabels({ a: 'x', b: 'q"\\\n' })).toBe(String.raw`a="x",b="q\"\\\n"`);
 });

@@ -1,4 +1,4 @@
-/** `openmetrics` tells exemplars as well. */
+/** Only `openmetrics` includes exemplars. */
 export type ExpositionFormat = 'prometheus' | 'openmetrics';
 
 export const CONTENT_TYPES: Readonly<Record<ExpositionFormat, string>> = {
@@ -13,7 +13,7 @@ export interface FamilyInfo {
   readonly labels: readonly string[];
 }
 
-/** What a scraper with this `Accept` header likes best; OpenMetrics only for one that names it. */
+/** Picks the format that the `Accept` header prefers. OpenMetrics must be named; a wildcard does not select it. */
 export function negotiateFormat(accept = ''): ExpositionFormat {
   const weights = new Map<string, number>();
   for (const range of accept.toLowerCase().split(',')) {
@@ -25,7 +25,7 @@ export function negotiateFormat(accept = ''): ExpositionFormat {
   return openMetrics > 0 && openMetrics >= (weights.get('text/plain') ?? 0) ? 'openmetrics' : 'prometheus';
 }
 
-/** One measurement that a bucket or counter holds, with the trace that it is from. */
+/** A measurement attached to a bucket or counter, with the trace it comes from. */
 export interface Exemplar {
   readonly traceId: string;
   readonly value: number;
@@ -33,22 +33,22 @@ export interface Exemplar {
   readonly timestampSeconds: number;
 }
 
-/** What follows a sample in OpenMetrics. */
+/** The suffix that OpenMetrics adds to a sample. Empty without an exemplar. */
 export function formatExemplar(exemplar: Exemplar | undefined): string {
   if (exemplar === undefined) return '';
   const { traceId, value, timestampSeconds } = exemplar;
   return ` # {trace_id="${traceId}"} ${value} ${timestampSeconds}`;
 }
 
-/** The two lines before the samples of a family. OpenMetrics names a counter without its `_total`. */
+/** The HELP and TYPE lines of a family. In OpenMetrics, they name a counter without its `_total` suffix. */
 export function header({ name, type, help }: FamilyInfo, format: ExpositionFormat): string {
   const family = format === 'openmetrics' && type === 'counter' ? name.replace(/_total$/, '') : name;
   return `# HELP ${family} ${help}\n# TYPE ${family} ${type}\n`;
 }
 
 /**
- * What prom-client writes in Prometheus' format, in OpenMetrics'. Its registry can be switched to OpenMetrics only for
- * good: the first exposition renames the counters.
+ * Converts prom-client's Prometheus output to OpenMetrics. A prom-client registry cannot serve both formats: once it is
+ * switched to OpenMetrics, the first exposition permanently renames the counters.
  */
 export function toOpenMetrics(text: string): string {
   return text

@@ -33,8 +33,8 @@ function loggerAt(level: LogLevel): { log: ReturnType<typeof createLogger>; line
   return { log, lines };
 }
 
-describe('the line of a run', () => {
-  it('ties the run to its trace', () => {
+describe('the log line of a run', () => {
+  it('contains the trace ID and the span ID', () => {
     const { log, lines } = loggerAt('info');
     logRun(log, PASSED);
     expect(lines()).toEqual([
@@ -53,7 +53,7 @@ describe('the line of a run', () => {
     ]);
   });
 
-  it.each(['Failed', 'Unknown'] as const)('says why it did not pass: %s', (verdict) => {
+  it.each(['Failed', 'Unknown'] as const)('gives the reason if the verdict is %s', (verdict) => {
     const { log, lines } = loggerAt('warn');
     logRun(log, {
       ...PASSED,
@@ -78,7 +78,7 @@ describe('the line of a run', () => {
   });
 });
 
-it.each(LOG_LEVELS)('writes at its level and above: %s', (level) => {
+it.each(LOG_LEVELS)('writes only lines of level %s and above', (level) => {
   const { log, lines } = loggerAt(level);
   for (const each of ['error', 'warn', 'info', 'debug'] as const) log[each](each);
   expect(lines()).toHaveLength(LOG_LEVELS.indexOf(level));
@@ -96,7 +96,7 @@ describe('redaction', () => {
     { target: { credentials: { secretKey: SECRET } } },
     { request: { target: { credentials: { secretKey: SECRET } } } },
     { request: { headers: { authorization: SECRET } } },
-  ])('hides %j', (fields) => {
+  ])('redacts %j', (fields) => {
     const { log, lines } = loggerAt('info');
     log.info({ ...fields, kept: 'kept' }, 'message');
     log.child(fields).info('from a child');

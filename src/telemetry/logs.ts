@@ -3,8 +3,8 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 import { toMicroseconds } from '../api/microseconds.ts';
 import type { RunResult } from '../api/run.ts';
 
-/** What no log line may hold, wherever it stands: a second fence, since secrets never reach the logger. */
-const SECRET_PATHS = ['accessKey', 'secretKey', 'sessionToken', 'credentials', 'authorization'];
+/** Fields that are redacted, down to the third level. A second safeguard, because secrets never reach the logger. */
+const SECRET_FIELDS = ['accessKey', 'secretKey', 'sessionToken', 'credentials', 'authorization'];
 
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -16,13 +16,16 @@ export function createLogger(level: LogLevel, destination: DestinationStream): L
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: SECRET_PATHS.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]), censor: '[redacted]' },
+      redact: {
+        paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]),
+        censor: '[redacted]',
+      },
     },
     destination,
   );
 }
 
-/** The one line of a run, tied to its trace by the names that OpenTelemetry gives to these fields. */
+/** Writes one line per run. OpenTelemetry's field names `trace_id` and `span_id` let log tools link to the trace. */
 export function logRun(log: Logger, result: RunResult): void {
   const {
     probe,
@@ -49,6 +52,6 @@ export function logRun(log: Logger, result: RunResult): void {
     ...(leftBehind.length > 0 && { leftBehind }),
   };
   if (verdict === 'Passed') log.info(fields, 'run passed');
-  else if (reason === 'Cancelled') log.info(fields, 'run was broken off');
+  else if (reason === 'Cancelled') log.info(fields, 'run cancelled');
   else log.warn(fields, 'run did not pass');
 }

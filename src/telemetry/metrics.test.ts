@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { openMetricsFaults, OPENMETRICS, samplesOf, textOf } from '../../test/support/exposition.ts';
+import { openMetricsErrors, OPENMETRICS, samplesOf, textOf } from '../../test/support/exposition.ts';
 import { type ResultOptions, runResult } from '../../test/support/run-result.ts';
 import type { RunResult } from '../api/run.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
@@ -25,7 +25,7 @@ function proberMetrics(options: Partial<ProberMetricsOptions> = {}): ProberMetri
   });
 }
 
-/** Knows one target, and its runs. */
+/** Metrics of one target and the given runs. */
 function metricsWith(...runs: (ResultOptions & Partial<RunResult>)[]): ProberMetrics {
   const metrics = proberMetrics();
   metrics.setTarget(REF, { consecutiveFailures: 0 });
@@ -41,8 +41,8 @@ function metricsWith(...runs: (ResultOptions & Partial<RunResult>)[]): ProberMet
   return metrics;
 }
 
-describe('of a target', () => {
-  it('tells of a run', async () => {
+describe('target metrics', () => {
+  it('include the duration of a run and its steps', async () => {
     const metrics = metricsWith({ stepMs: 5, target: 'my-minio' });
     expect(await samplesOf(metrics, 'storage_probe_run_duration')).toEqual([
       ...['0.001', '0.003', '0.01'].map(
@@ -61,7 +61,7 @@ describe('of a target', () => {
     );
   });
 
-  it('counts runs by verdict and reason', async () => {
+  it('count runs by verdict and reason', async () => {
     const metrics = metricsWith({}, {}, FAILED, CANCELLED);
     expect(await samplesOf(metrics, 'storage_probe_runs_total')).toEqual([
       `storage_probe_runs_total{${LABELS},verdict="Passed",reason=""} 2`,
@@ -70,13 +70,13 @@ describe('of a target', () => {
     ]);
   });
 
-  it('measures what passed and what failed, and no run that could not tell', async () => {
+  it('include the duration of passed and failed runs, but not of unknown ones', async () => {
     expect(
       await samplesOf(metricsWith({}, FAILED, CANCELLED), 'storage_probe_run_duration_seconds_count'),
     ).toEqual([`storage_probe_run_duration_seconds_count{${LABELS}} 2`]);
   });
 
-  it('says when it ran and when it passed last, and never goes back', async () => {
+  it('keep the latest start times when an older state is set', async () => {
     const metrics = metricsWith(
       { startTime: '2026-11-22T12:00:00.500Z' },
       { startTime: '2026-11-22T12:00:30Z', ...FAILED },
@@ -88,16 +88,16 @@ describe('of a target', () => {
     ]);
   });
 
-  it('tells the state that it was given', async () => {
+  it('show the state that was set', async () => {
     const metrics = proberMetrics();
-    const at = 1_795_348_800_000;
+    const lastRunMs = 1_795_348_800_000;
     metrics.setTarget(REF, {
       healthy: false,
       consecutiveFailures: 3,
       scheduleIntervalMs: 30_000,
-      lastRunMs: at,
-      lastSuccessMs: at - 60_000,
-      nextRunMs: () => at + 30_000,
+      lastRunMs,
+      lastSuccessMs: lastRunMs - 60_000,
+      nextRunMs: () => lastRunMs + 30_000,
     });
     const gauges = (await textOf(metrics)).split('\n').filter((line) => line.includes(`{${LABELS}} `));
     expect(gauges.filter((line) => !line.includes('duration'))).toEqual([
@@ -110,17 +110,17 @@ describe('of a target', () => {
     ]);
   });
 
-  it('says at each scrape when the next run is due then', async () => {
+  it('read the next due time at each scrape', async () => {
     const metrics = proberMetrics();
-    const dues = [30_000, 60_000, undefined];
-    metrics.setTarget(REF, { consecutiveFailures: 0, nextRunMs: () => dues.shift() });
+    const dueTimesMs = [30_000, 60_000, undefined];
+    metrics.setTarget(REF, { consecutiveFailures: 0, nextRunMs: () => dueTimesMs.shift() });
     const name = 'storage_probe_next_run_timestamp_seconds';
     expect(await samplesOf(metrics, name)).toEqual([`${name}{${LABELS}} 30`]);
     expect(await samplesOf(metrics, name)).toEqual([`${name}{${LABELS}} 60`]);
     expect(await samplesOf(metrics, name)).toEqual([]);
   });
 
-  it('says nothing of its health while that is unknown', async () => {
+  it('omit the health while it is unknown', async () => {
     const metrics = proberMetrics();
     metrics.setTarget(REF, { healthy: true, consecutiveFailures: 0 });
     expect(await samplesOf(metrics, 'storage_probe_healthy')).toHaveLength(1);
@@ -128,19 +128,19 @@ describe('of a target', () => {
     expect(await samplesOf(metrics, 'storage_probe_healthy')).toEqual([]);
   });
 
-  it('says when the certificate ends that was seen last', async () => {
+  it('show the expiry of the last certificate', async () => {
     const metrics = metricsWith({ call: { certificateNotAfter: '2027-01-01T00:00:00Z' } }, FAILED);
     expect(await samplesOf(metrics, 'storage_probe_certificate')).toEqual([
       `storage_probe_certificate_not_after_timestamp_seconds{${LABELS}} ${Date.UTC(2027, 0, 1) / 1_000}`,
     ]);
   });
 
-  it('says nothing of a certificate once a run passed without one', async () => {
+  it('omit the certificate once a run passes without TLS', async () => {
     const metrics = metricsWith({ call: { certificateNotAfter: '2027-01-01T00:00:00Z' } }, {});
     expect(await samplesOf(metrics, 'storage_probe_certificate')).toEqual([]);
   });
 
-  it('leads from a bucket and from a counter to the trace, in OpenMetrics', async () => {
+  it('have exemplars with trace IDs on buckets and counters, in OpenMetrics', async () => {
     const metrics = metricsWith({ stepMs: 5 }, { stepMs: 5, traceId: 'f'.repeat(32) }, { stepMs: 5_000 });
     const [endShort, endLong] = [1_795_348_800 + 0.03, 1_795_348_800 + 30];
     const buckets = await samplesOf(metrics, 'storage_probe_run_duration_seconds_bucket', OPENMETRICS);
@@ -155,8 +155,8 @@ describe('of a target', () => {
   });
 });
 
-describe('forgetting', () => {
-  it('leaves nothing of 1,000 targets, and all of the others', async () => {
+describe('forgetTarget', () => {
+  it('removes all series of 1,000 targets and keeps the others', async () => {
     const metrics = metricsWith({}, FAILED);
     const before = await textOf(metrics);
     const refs = Array.from({ length: 1_000 }, (_, index) => ({
@@ -176,14 +176,14 @@ describe('forgetting', () => {
     expect(await textOf(metrics)).toBe(before);
   });
 
-  it('is not undone by a run that ends later', async () => {
+  it('ignores a run that finishes afterwards', async () => {
     const metrics = metricsWith({});
     metrics.forgetTarget(REF);
     metrics.recordRun(runResult());
     expect(await textOf(metrics)).toBe(await textOf(proberMetrics()));
   });
 
-  it('starts from nothing when the target comes again', async () => {
+  it('resets the series of a target that is added again', async () => {
     const metrics = metricsWith({}, FAILED);
     metrics.forgetTarget(REF);
     metrics.setTarget(REF, { consecutiveFailures: 0 });
@@ -192,12 +192,12 @@ describe('forgetting', () => {
 });
 
 describe('the exposition', () => {
-  it('is good OpenMetrics, whatever the labels', async () => {
+  it('is valid OpenMetrics with any label values', async () => {
     const word = fc.string({ unit: fc.constantFrom('a', '-', '"', '\\', '\n', '{', '}', ' # ', 'ü') });
     await fc.assert(
       fc.asyncProperty(
         fc.uniqueArray(fc.record({ namespace: word, probe: word, target: word }), {
-          // What Kubernetes takes for a name has no slash.
+          // Kubernetes names contain no slash.
           selector: ({ namespace, probe, target }) => `${namespace}/${probe}/${target}`,
         }),
         async (refs) => {
@@ -209,22 +209,22 @@ describe('the exposition', () => {
               metrics.recordRun({ ...result, probe: { namespace: ref.namespace, name: ref.probe } });
             }
           }
-          expect(openMetricsFaults(await textOf(metrics, OPENMETRICS))).toEqual([]);
+          expect(openMetricsErrors(await textOf(metrics, OPENMETRICS))).toEqual([]);
         },
       ),
       { numRuns: 20 },
     );
   });
 
-  it('is good OpenMetrics with the metrics of the process', async () => {
+  it('is valid OpenMetrics with process metrics', async () => {
     const metrics = proberMetrics({ processMetrics: true });
     const text = await textOf(metrics, OPENMETRICS);
-    expect(openMetricsFaults(text)).toEqual([]);
+    expect(openMetricsErrors(text)).toEqual([]);
     expect(text).toMatch(/^nodejs_eventloop_lag_max_seconds [\d.]+$/m);
     expect(text).toMatch(/^process_cpu_seconds_total [\d.]+$/m);
   });
 
-  it('is the same in one format before and after it was asked for in the other', async () => {
+  it('does not change after a request for the other format', async () => {
     const metrics = metricsWith({}, FAILED);
     const [plain, open] = [await textOf(metrics), await textOf(metrics, OPENMETRICS)];
     const [plainAgain, openAgain] = await Promise.all([textOf(metrics), textOf(metrics, OPENMETRICS)]);
@@ -237,7 +237,7 @@ describe('the exposition', () => {
     expect(metrics.expose('*/*').contentType).toBe('text/plain; version=0.0.4; charset=utf-8');
   });
 
-  it('lets others run after each chunk, and no chunk is large', async () => {
+  it('yields to the event loop between small chunks', async () => {
     const metrics = proberMetrics();
     for (let index = 0; index < 200; index += 1) {
       const target = `store-${index}`;
@@ -260,16 +260,16 @@ describe('the exposition', () => {
     expect(turns).toBeGreaterThan(chunks / 2);
   });
 
-  it('has each metric that is described, and no other', async () => {
+  it('contains exactly the metrics that describe() lists', async () => {
     const metrics = proberMetrics({ spanCounts: () => ({ delivered: 0, dropped: 0 }) });
-    const told = (await textOf(metrics)).matchAll(/^# TYPE (\w+) (\w+)$/gm);
-    expect(new Set([...told].map(([, name, type]) => `${name} ${type}`))).toEqual(
+    const exposed = (await textOf(metrics)).matchAll(/^# TYPE (\w+) (\w+)$/gm);
+    expect(new Set([...exposed].map(([, name, type]) => `${name} ${type}`))).toEqual(
       new Set(metrics.describe().map(({ name, type }) => `${name} ${type}`)),
     );
   });
 });
 
-it('tells of the build and of the spans', async () => {
+it('reports the build and the span counts', async () => {
   let delivered = 1;
   const metrics = proberMetrics({ spanCounts: () => ({ delivered, dropped: 2 }) });
   delivered = 7;

@@ -12,7 +12,7 @@ import {
   negotiateFormat,
   toOpenMetrics,
 } from './exposition.ts';
-import { MachineryMetrics } from './machinery-metrics.ts';
+import { OperatorMetrics } from './operator-metrics.ts';
 import { TARGET_FAMILIES, type TargetRef, TargetSeries, type TargetState } from './target-series.ts';
 
 export interface ProberMetricsOptions {
@@ -20,9 +20,9 @@ export interface ProberMetricsOptions {
   readonly version: string;
   /** For example `v24.21.0`. */
   readonly nodeVersion: string;
-  /** What became of the spans; read at each scrape. */
+  /** Number of delivered and dropped spans. Called at each scrape. */
   readonly spanCounts?: () => { readonly delivered: number; readonly dropped: number };
-  /** Whether to tell of the process as well: CPU, memory, event loop. Default true. */
+  /** If true, process metrics (CPU, memory, event loop) are included. Default true. */
   readonly processMetrics?: boolean;
 }
 
@@ -31,51 +31,51 @@ export interface Exposition {
   readonly chunks: AsyncIterable<string>;
 }
 
-/** Characters that are written between two pauses. */
-const CHUNK_LENGTH = 65_536;
+/** Minimum length of a chunk before the writer yields, in characters. */
+const MIN_CHUNK_LENGTH = 65_536;
 
 /**
- * The prober's metrics. prom-client holds those of the process and of the machinery. Those of the targets are our own,
- * since a scrape must not disturb the runs that it tells of: of 1,000 targets, prom-client writes for 200 ms without a
- * pause, and a run under way takes that much longer. Here the writing pauses after each chunk.
+ * The prober's metrics. prom-client keeps the metrics of the process and the operator. Target metrics have their own
+ * writer, because a scrape must not slow down runs in progress. For 1,000 targets, prom-client blocks the event loop
+ * for 200 ms, and every run in progress takes that much longer. This writer yields after each chunk.
  */
 export class ProberMetrics {
-  readonly machinery: MachineryMetrics;
+  readonly operator: OperatorMetrics;
   readonly #registry = new Registry();
   readonly #targets = new Map<string, TargetSeries>();
 
   constructor({ clock, version, nodeVersion, spanCounts, processMetrics = true }: ProberMetricsOptions) {
-    this.machinery = new MachineryMetrics(this.#registry, clock);
+    this.operator = new OperatorMetrics(this.#registry, clock);
     new Gauge({
       name: 'storage_probe_build_info',
-      help: 'Always 1; the labels say which version runs.',
+      help: 'Always 1. The labels show the versions of storage-probe and Node.js.',
       labelNames: ['version', 'node_version'],
       registers: [this.#registry],
     }).set({ version, node_version: nodeVersion }, 1);
     if (spanCounts !== undefined) {
-      this.#counted(
+      this.#externalCounter(
         'storage_probe_spans_exported_total',
-        'Spans that the Collector took.',
+        'Spans accepted by the Collector.',
         () => spanCounts().delivered,
       );
-      this.#counted(
+      this.#externalCounter(
         'storage_probe_spans_dropped_total',
-        'Spans that were given up: the Collector was away for too long, or refused them.',
+        'Spans dropped because the Collector was unavailable for too long or rejected them.',
         () => spanCounts().dropped,
       );
     }
     if (processMetrics) collectDefaultMetrics({ register: this.#registry });
   }
 
-  /** Adds a target, or sets what is known of it. */
+  /** Adds the target if it is new, and sets its state. */
   setTarget(ref: TargetRef, state: TargetState): void {
     const key = keyOf(ref);
-    const known = this.#targets.get(key) ?? new TargetSeries(ref);
-    known.set(state);
-    this.#targets.set(key, known);
+    const series = this.#targets.get(key) ?? new TargetSeries(ref);
+    series.set(state);
+    this.#targets.set(key, series);
   }
 
-  /** A run counts only for a target that is set: one that ends after its target was forgotten leaves nothing. */
+  /** Ignores runs of unknown targets, so a run that outlives its target does not bring its series back. */
   recordRun(result: RunResult): void {
     const { namespace, name: probe } = result.probe;
     this.#targets.get(keyOf({ namespace, probe, target: result.target }))?.record(result);
@@ -86,25 +86,25 @@ export class ProberMetrics {
     this.#targets.delete(keyOf(ref));
   }
 
-  /** @param accept the scraper's `Accept` header: OpenMetrics, with exemplars, for one that takes it. */
+  /** @param accept the scraper's `Accept` header. Scrapers that accept OpenMetrics also get exemplars. */
   expose(accept?: string): Exposition {
     const format = negotiateFormat(accept);
     return { contentType: CONTENT_TYPES[format], chunks: this.#chunks(format) };
   }
 
-  /** All metrics there are, without their values. */
+  /** Name, type, help and labels of every metric, for the reference page. */
   describe(): FamilyInfo[] {
-    const held = this.#registry.getMetricsAsArray() as unknown as (Omit<FamilyInfo, 'labels'> & {
+    const registered = this.#registry.getMetricsAsArray() as unknown as (Omit<FamilyInfo, 'labels'> & {
       labelNames: string[];
     })[];
     return [
       ...TARGET_FAMILIES.map(({ name, type, help, labels }) => ({ name, type, help, labels })),
-      ...held.map(({ name, type, help, labelNames }) => ({ name, type, help, labels: labelNames })),
+      ...registered.map(({ name, type, help, labelNames }) => ({ name, type, help, labels: labelNames })),
     ];
   }
 
-  /** A counter whose value somebody else keeps. */
-  #counted(name: string, help: string, read: () => number): Counter {
+  /** A counter whose value is kept elsewhere and read at each scrape. */
+  #externalCounter(name: string, help: string, read: () => number): Counter {
     return new Counter({
       name,
       help,
@@ -117,14 +117,14 @@ export class ProberMetrics {
   }
 
   async *#chunks(format: ExpositionFormat): AsyncGenerator<string> {
-    const held = await this.#registry.metrics();
-    yield format === 'openmetrics' ? toOpenMetrics(held) : held;
+    const registered = await this.#registry.metrics();
+    yield format === 'openmetrics' ? toOpenMetrics(registered) : registered;
     const targets = [...this.#targets.values()];
     for (const family of TARGET_FAMILIES) {
       let chunk = header(family, format);
       for (const series of targets) {
         chunk += family.write(series, format);
-        if (chunk.length < CHUNK_LENGTH) continue;
+        if (chunk.length < MIN_CHUNK_LENGTH) continue;
         yield chunk;
         await setImmediate();
         chunk = '';

@@ -15,7 +15,7 @@ function isSampled({ sampler }: OtelSettings, traceId: string, context: Context 
   return decision === SamplingDecision.RECORD_AND_SAMPLED;
 }
 
-it('has the defaults of the specification, and gRPC', () => {
+it("uses the specification's defaults, and gRPC", () => {
   const settings = otelSettings({});
   expect(settings).toMatchObject({
     disabled: false,
@@ -35,7 +35,7 @@ it('has the defaults of the specification, and gRPC', () => {
   expect(isSampled(settings, HIGH_ID)).toBe(true);
 });
 
-describe('what it takes', () => {
+describe('valid values', () => {
   it.each<{ env: Record<string, string>; want: object }>([
     { env: { OTEL_SDK_DISABLED: 'true' }, want: { disabled: true } },
     { env: { OTEL_SDK_DISABLED: 'TRUE' }, want: { disabled: true } },
@@ -92,12 +92,12 @@ describe('what it takes', () => {
         },
       },
     },
-  ])('$env', ({ env, want }) => {
+  ])('accepts $env', ({ env, want }) => {
     expect(otelSettings(env)).toMatchObject({ ...want, warnings: [] });
   });
 });
 
-describe('what it warns of, and ignores', () => {
+describe('ignored values', () => {
   const PROTOCOLS = 'grpc, http/protobuf, http/json';
   it.each([
     ['OTEL_EXPORTER_OTLP_PROTOCOL', 'thrift', PROTOCOLS],
@@ -116,15 +116,15 @@ describe('what it warns of, and ignores', () => {
     ].flatMap((name) =>
       ['0', '-1', '1.5', '5s', '1e9', '9999999999'].map((value) => [name, value, 'a whole number above 0']),
     ),
-  ])('%s=%s', (name, value, accepted) => {
+  ])('warns about %s=%s', (name, value, accepted) => {
     const { warnings, ...settings } = otelSettings({ [name]: value });
     expect(warnings).toEqual([`${name}: "${value}" is ignored; accepted: ${accepted}`]);
-    const { warnings: none, ...defaults } = otelSettings({});
-    expect(none).toEqual([]);
+    const { warnings: noWarnings, ...defaults } = otelSettings({});
+    expect(noWarnings).toEqual([]);
     expect(settings).toEqual(defaults);
   });
 
-  it('a bad protocol of traces, in favour of the general one', () => {
+  it('falls back to the general protocol if the traces protocol is invalid', () => {
     const settings = otelSettings({
       OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'thrift',
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
@@ -133,7 +133,7 @@ describe('what it warns of, and ignores', () => {
     expect(settings.warnings).toHaveLength(1);
   });
 
-  it.each(['-0.1', '1.1', 'half', 'NaN', '0,5'])('a ratio of %s', (ratio) => {
+  it.each(['-0.1', '1.1', 'half', 'NaN', '0,5'])('warns about a sampling ratio of %s', (ratio) => {
     const settings = otelSettings({ OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: ratio });
     expect(settings.warnings).toEqual([
       `OTEL_TRACES_SAMPLER_ARG: "${ratio}" is ignored; accepted: a number from 0 to 1`,
@@ -141,7 +141,7 @@ describe('what it warns of, and ignores', () => {
     expect(isSampled(settings, HIGH_ID)).toBe(true);
   });
 
-  it('nothing that is empty', () => {
+  it('treats empty variables as unset', () => {
     const names = [
       'OTEL_SDK_DISABLED',
       'OTEL_TRACES_EXPORTER',
@@ -177,7 +177,7 @@ describe('the sampler', () => {
     { name: 'parentbased_always_off', arg: '', low: false, high: false, ofSampledParent: true },
     { name: 'parentbased_traceidratio', arg: '0.5', low: true, high: false, ofSampledParent: true },
     { name: 'Always_Off', arg: '', low: false, high: false, ofSampledParent: false },
-  ])('$name $arg', ({ name, arg, low, high, ofSampledParent }) => {
+  ])('applies $name $arg', ({ name, arg, low, high, ofSampledParent }) => {
     const settings = otelSettings({ OTEL_TRACES_SAMPLER: name, OTEL_TRACES_SAMPLER_ARG: arg });
     expect(settings.warnings).toEqual([]);
     expect(isSampled(settings, LOW_ID)).toBe(low);

@@ -11,12 +11,12 @@ import {
 export const OTLP_PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const;
 export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number];
 
-/** What the `OTEL_*` variables ask for. Those of the OTLP exporters themselves are read by OpenTelemetry's own code. */
+/** Settings from the `OTEL_*` variables, except those that OpenTelemetry's OTLP exporters read themselves. */
 export interface OtelSettings {
   readonly disabled: boolean;
-  /** Of `OTEL_TRACES_EXPORTER`; absent when it is not set. */
+  /** Value of `OTEL_TRACES_EXPORTER`. Absent if it is not set. */
   readonly exporter?: string;
-  /** Where a variable says that spans go; absent when none does. */
+  /** OTLP endpoint for spans. Absent if no variable sets it. */
   readonly otlpEndpoint?: string;
   readonly protocol: OtlpProtocol;
   readonly resourceAttributes: Readonly<Record<string, string>>;
@@ -28,18 +28,18 @@ export interface OtelSettings {
     readonly maxExportBatchSize: number;
     readonly exportTimeoutMillis: number;
   };
-  /** One line for each variable whose value was not taken. */
+  /** One line for each variable whose value is invalid and ignored. */
   readonly warnings: readonly string[];
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the variables as the specification says: an empty one counts as unset, a bad one is warned of and ignored,
- * and the case of a word does not matter.
+ * Reads the variables as the specification requires. An empty variable counts as unset, an invalid value is ignored
+ * with a warning, and keywords are case-insensitive.
  *
- * Two differences: the protocol defaults to `grpc`, as the specification lets an SDK that always had it do, and
- * `service.name` is the target's name, whatever `OTEL_SERVICE_NAME` says.
+ * There are two differences. The protocol defaults to `grpc`, which the specification allows for an SDK that already
+ * had that default. `service.name` is always the target's name; `OTEL_SERVICE_NAME` is ignored.
  *
  * Source: OpenTelemetry specification, "Environment Variable Specification".
  */
@@ -101,17 +101,17 @@ function rootSampler(name: string, env: Env, warnings: string[]): Sampler {
 }
 
 function limits(env: Env, warnings: string[]): SpanLimits {
-  const found: SpanLimits = {};
+  const spanLimits: SpanLimits = {};
   const shared = count(env, 'OTEL_ATTRIBUTE_COUNT_LIMIT', warnings);
   const attributes = count(env, 'OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', warnings) ?? shared;
   const valueLength =
     count(env, 'OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT', warnings) ??
     count(env, 'OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', warnings);
   const events = count(env, 'OTEL_SPAN_EVENT_COUNT_LIMIT', warnings);
-  if (attributes !== undefined) found.attributeCountLimit = attributes;
-  if (valueLength !== undefined) found.attributeValueLengthLimit = valueLength;
-  if (events !== undefined) found.eventCountLimit = events;
-  return found;
+  if (attributes !== undefined) spanLimits.attributeCountLimit = attributes;
+  if (valueLength !== undefined) spanLimits.attributeValueLengthLimit = valueLength;
+  if (events !== undefined) spanLimits.eventCountLimit = events;
+  return spanLimits;
 }
 
 function text(env: Env, name: string): string | undefined {

@@ -3,8 +3,8 @@ import type { SpanExporter } from '@opentelemetry/sdk-trace';
 import type { OtlpProtocol } from './otel-env.ts';
 
 /**
- * Loads the exporter of a protocol; the others, and gRPC with them, stay unloaded. Endpoint, headers, TLS, timeout and
- * compression come from the `OTEL_EXPORTER_OTLP_*` variables, which OpenTelemetry's exporters read themselves.
+ * Loads only the exporter for `protocol`, so that gRPC is not loaded unless it is used. OpenTelemetry's exporters read
+ * endpoint, headers, TLS, timeout and compression from the `OTEL_EXPORTER_OTLP_*` variables themselves.
  */
 export async function otlpExporterFactory(protocol: OtlpProtocol): Promise<() => SpanExporter> {
   switch (protocol) {

@@ -5,40 +5,39 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../clock/manual-clock.ts';
 import { RetryingExporter, type RetryingExporterOptions } from './retrying-exporter.ts';
 
-/** What the receiver does with one attempt. */
-type Answer = 'takes' | 'hangs' | Error;
+/** How the receiver replies to one attempt. */
+type Reply = 'accepts' | 'hangs' | Error;
 
-/** A receiver that answers as told, and then takes all; it sees every exporter that is made for it. */
+/** A receiver that gives the listed replies, then accepts everything. It records every exporter that is created. */
 class Receiver {
-  readonly answers: Answer[];
-  /** The names of the spans of each attempt. */
+  readonly replies: Reply[];
+  /** Span names of each attempt. */
   readonly attempts: string[][] = [];
-  /** When each came, in ms. */
-  readonly times: number[] = [];
-  readonly taken: string[] = [];
-  made = 0;
+  readonly attemptTimesMs: number[] = [];
+  readonly accepted: string[] = [];
+  created = 0;
   closed = 0;
   readonly #clock: ManualClock;
 
-  constructor(clock: ManualClock, answers: Answer[]) {
+  constructor(clock: ManualClock, replies: Reply[]) {
     this.#clock = clock;
-    this.answers = answers;
+    this.replies = replies;
   }
 
   create(): SpanExporter {
-    this.made += 1;
+    this.created += 1;
     return {
       export: (spans: ReadableSpan[], done: (result: ExportResult) => void) => {
         const names = spans.map(({ name }) => name);
         this.attempts.push(names);
-        this.times.push(this.#clock.monotonicMs());
-        const answer = this.answers.shift() ?? 'takes';
-        if (answer === 'hangs') return;
-        if (answer === 'takes') this.taken.push(...names);
-        // As the real ones do: later.
+        this.attemptTimesMs.push(this.#clock.monotonicMs());
+        const reply = this.replies.shift() ?? 'accepts';
+        if (reply === 'hangs') return;
+        if (reply === 'accepts') this.accepted.push(...names);
+        // Real exporters also call back asynchronously.
         queueMicrotask(() => {
-          if (answer === 'takes') done({ code: ExportResultCode.SUCCESS });
-          else done({ code: ExportResultCode.FAILED, error: answer });
+          if (reply === 'accepts') done({ code: ExportResultCode.SUCCESS });
+          else done({ code: ExportResultCode.FAILED, error: reply });
         });
       },
       shutdown: async () => {
@@ -48,11 +47,11 @@ class Receiver {
   }
 }
 
-interface Setting extends Partial<RetryingExporterOptions> {
-  readonly answers?: Answer[];
+interface SetUpOptions extends Partial<RetryingExporterOptions> {
+  readonly replies?: Reply[];
 }
 
-function setUp({ answers = [], ...options }: Setting = {}): {
+function setUp({ replies = [], ...options }: SetUpOptions = {}): {
   clock: ManualClock;
   receiver: Receiver;
   exporter: RetryingExporter;
@@ -60,7 +59,7 @@ function setUp({ answers = [], ...options }: Setting = {}): {
   send: (...names: string[]) => void;
 } {
   const clock = new ManualClock();
-  const receiver = new Receiver(clock, answers);
+  const receiver = new Receiver(clock, replies);
   const create = receiver.create.bind(receiver);
   const exporter = new RetryingExporter({ create, clock, random: () => 0, ...options });
   const results: ExportResult[] = [];
@@ -73,29 +72,32 @@ function setUp({ answers = [], ...options }: Setting = {}): {
   return { clock, receiver, exporter, results, send };
 }
 
-function coded(code: number | string, rest: object = {}): Error {
+function errorWithCode(code: number | string, rest: object = {}): Error {
   return Object.assign(new Error(`it failed with ${code}`), { code, ...rest });
 }
 
-const AWAY = coded(14);
-const always = (answer: Answer): Answer[] => Array.from({ length: 1_000 }, () => answer);
+const UNAVAILABLE = errorWithCode(14);
+const always = (reply: Reply): Reply[] => Array.from({ length: 1_000 }, () => reply);
 
-/** As `@grpc/grpc-js` gives it: the details are a serialised `google.rpc.Status`. */
-function exhausted(details: readonly string[]): Error {
-  const found = details.map((type) => Buffer.from(`\u0008\u0012type.googleapis.com/${type}\u0001`));
-  return coded(8, { metadata: { get: (key: string) => (key === 'grpc-status-details-bin' ? found : []) } });
+/** The error of `@grpc/grpc-js`, whose details are a serialised `google.rpc.Status`. */
+function resourceExhausted(detailTypes: readonly string[]): Error {
+  const details = detailTypes.map((type) => Buffer.from(`\u0008\u0012type.googleapis.com/${type}\u0001`));
+  return errorWithCode(8, {
+    metadata: { get: (key: string) => (key === 'grpc-status-details-bin' ? details : []) },
+  });
 }
 
-/** How long it waits between the attempts of its first half minute. */
-async function pausesOf(random: () => number): Promise<number[]> {
-  const { clock, receiver, send } = setUp({ answers: always(AWAY), random });
+/** Delays between the attempts in the first 30 s. */
+async function retryDelaysMs(random: () => number): Promise<number[]> {
+  const { clock, receiver, send } = setUp({ replies: always(UNAVAILABLE), random });
   send('a');
   await clock.advance(30_000);
-  return receiver.times.slice(1).map((time, index) => time - (receiver.times[index] ?? 0));
+  const timesMs = receiver.attemptTimesMs;
+  return timesMs.slice(1).map((timeMs, index) => timeMs - (timesMs[index] ?? 0));
 }
 
 describe('delivery', () => {
-  it('takes a batch at once, and delivers all in order', async () => {
+  it('accepts batches immediately and delivers them in order', async () => {
     const { exporter, receiver, results, send } = setUp();
     send('a', 'b');
     send('c');
@@ -105,114 +107,122 @@ describe('delivery', () => {
     expect(exporter.counts).toEqual({ delivered: 3, dropped: 0, lastError: undefined });
   });
 
-  it('goes on after it had nothing to do', async () => {
+  it('resumes after the queue was empty', async () => {
     const { exporter, receiver, send } = setUp();
     send('a');
     await exporter.forceFlush();
     send('b');
     await exporter.forceFlush();
-    expect(receiver.taken).toEqual(['a', 'b']);
-    expect(receiver.made).toBe(1);
+    expect(receiver.accepted).toEqual(['a', 'b']);
+    expect(receiver.created).toBe(1);
   });
 
   it('keeps the order when the first batch needs several attempts', async () => {
-    const { clock, exporter, receiver, send } = setUp({ answers: [AWAY, AWAY] });
+    const { clock, exporter, receiver, send } = setUp({ replies: [UNAVAILABLE, UNAVAILABLE] });
     send('a');
     send('b');
     await clock.advance(10_000);
     await exporter.forceFlush();
     expect(receiver.attempts).toEqual([['a'], ['a'], ['a'], ['b']]);
-    expect(receiver.taken).toEqual(['a', 'b']);
-    expect(exporter.counts).toEqual({ delivered: 2, dropped: 0, lastError: AWAY.message });
+    expect(receiver.accepted).toEqual(['a', 'b']);
+    expect(exporter.counts).toEqual({ delivered: 2, dropped: 0, lastError: UNAVAILABLE.message });
   });
 
-  it('makes a new exporter after a failure, and closes the old one', async () => {
-    const { clock, exporter, receiver, send } = setUp({ answers: [AWAY] });
+  it('replaces the exporter after a failure and closes the old one', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: [UNAVAILABLE] });
     send('a');
     await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(receiver).toMatchObject({ made: 2, closed: 1 });
+    expect(receiver).toMatchObject({ created: 2, closed: 1 });
   });
 
-  it('sends the next batch by a new one, too, after a failure that no attempt can mend', async () => {
-    const { exporter, receiver, send } = setUp({ answers: [coded(12)] });
+  it('also replaces the exporter after a permanent failure', async () => {
+    const { exporter, receiver, send } = setUp({ replies: [errorWithCode(12)] });
     send('a');
     await exporter.forceFlush();
     send('b');
     await exporter.forceFlush();
-    expect(receiver).toMatchObject({ made: 2, closed: 1, taken: ['b'] });
+    expect(receiver).toMatchObject({ created: 2, closed: 1, accepted: ['b'] });
   });
 
-  it('tells once that it fails, and why, and once that it does not any more', async () => {
-    const turns: (string | undefined)[] = [];
+  it('reports a failure and a recovery once each', async () => {
+    const changes: (string | undefined)[] = [];
     const { clock, exporter, send } = setUp({
-      answers: [AWAY, AWAY, AWAY, 'takes', 'takes', coded(7)],
-      onTurn: (error) => turns.push(error),
+      replies: [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'accepts', 'accepts', errorWithCode(7)],
+      onDeliveryChange: (error) => changes.push(error),
     });
     for (const name of ['a', 'b', 'c']) send(name);
     await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(turns).toEqual(['it failed with 14', undefined, 'it failed with 7']);
+    expect(changes).toEqual(['it failed with 14', undefined, 'it failed with 7']);
   });
 
-  it('waits longer each time, up to a limit, with jitter', async () => {
-    const [least, most] = [await pausesOf(() => 0), await pausesOf(() => 1)];
-    expect(least.slice(0, 4)).toEqual([100, 200, 400, 800]);
-    expect(most.slice(0, 4)).toEqual([200, 400, 800, 1_600]);
-    expect(Math.max(...least)).toBe(2_500);
-    expect(Math.max(...most)).toBe(5_000);
+  it('backs off up to a limit, with jitter', async () => {
+    const [shortest, longest] = [await retryDelaysMs(() => 0), await retryDelaysMs(() => 1)];
+    expect(shortest.slice(0, 4)).toEqual([100, 200, 400, 800]);
+    expect(longest.slice(0, 4)).toEqual([200, 400, 800, 1_600]);
+    expect(Math.max(...shortest)).toBe(2_500);
+    expect(Math.max(...longest)).toBe(5_000);
   });
 });
 
-describe('what is tried again', () => {
+describe('retrying', () => {
   it.each([
-    { name: 'gRPC CANCELLED', error: coded(1), again: true },
-    { name: 'gRPC UNKNOWN', error: coded(2), again: false },
-    { name: 'gRPC INVALID_ARGUMENT', error: coded(3), again: false },
-    { name: 'gRPC DEADLINE_EXCEEDED', error: coded(4), again: true },
-    { name: 'gRPC NOT_FOUND', error: coded(5), again: false },
-    { name: 'gRPC PERMISSION_DENIED', error: coded(7), again: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED', error: coded(8), again: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED without details', error: exhausted([]), again: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED for good', error: exhausted(['google.rpc.QuotaFailure']), again: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED for now', error: exhausted(['google.rpc.RetryInfo']), again: true },
-    { name: 'gRPC ABORTED', error: coded(10), again: true },
-    { name: 'gRPC OUT_OF_RANGE', error: coded(11), again: true },
-    { name: 'gRPC UNIMPLEMENTED', error: coded(12), again: false },
-    { name: 'gRPC INTERNAL', error: coded(13), again: false },
-    { name: 'gRPC UNAVAILABLE', error: coded(14), again: true },
-    { name: 'gRPC DATA_LOSS', error: coded(15), again: true },
-    { name: 'gRPC UNAUTHENTICATED', error: coded(16), again: false },
-    { name: 'HTTP 400', error: coded(400), again: false },
-    { name: 'HTTP 401', error: coded(401), again: false },
-    { name: 'HTTP 404', error: coded(404), again: false },
-    { name: 'HTTP 429', error: coded(429), again: true },
-    { name: 'HTTP 500', error: coded(500), again: false },
-    { name: 'HTTP 502', error: coded(502), again: true },
-    { name: 'HTTP 503', error: coded(503), again: true },
-    { name: 'HTTP 504', error: coded(504), again: true },
+    { name: 'gRPC CANCELLED', error: errorWithCode(1), retries: true },
+    { name: 'gRPC UNKNOWN', error: errorWithCode(2), retries: false },
+    { name: 'gRPC INVALID_ARGUMENT', error: errorWithCode(3), retries: false },
+    { name: 'gRPC DEADLINE_EXCEEDED', error: errorWithCode(4), retries: true },
+    { name: 'gRPC NOT_FOUND', error: errorWithCode(5), retries: false },
+    { name: 'gRPC PERMISSION_DENIED', error: errorWithCode(7), retries: false },
+    { name: 'gRPC RESOURCE_EXHAUSTED', error: errorWithCode(8), retries: false },
+    { name: 'gRPC RESOURCE_EXHAUSTED without details', error: resourceExhausted([]), retries: false },
     {
-      name: "the HTTP exporter's own word",
-      error: new Error('Export failed with retryable status'),
-      again: true,
+      name: 'gRPC RESOURCE_EXHAUSTED with QuotaFailure',
+      error: resourceExhausted(['google.rpc.QuotaFailure']),
+      retries: false,
     },
-    { name: 'a refused connection', error: coded('ECONNREFUSED'), again: true },
-    { name: 'a connection that was cut', error: coded('ECONNRESET'), again: true },
-    { name: 'an unknown error', error: new Error('Nothing to send'), again: false },
-  ])('$name: $again', async ({ error, again }) => {
-    const { clock, exporter, receiver, send } = setUp({ answers: [error] });
+    {
+      name: 'gRPC RESOURCE_EXHAUSTED with RetryInfo',
+      error: resourceExhausted(['google.rpc.RetryInfo']),
+      retries: true,
+    },
+    { name: 'gRPC ABORTED', error: errorWithCode(10), retries: true },
+    { name: 'gRPC OUT_OF_RANGE', error: errorWithCode(11), retries: true },
+    { name: 'gRPC UNIMPLEMENTED', error: errorWithCode(12), retries: false },
+    { name: 'gRPC INTERNAL', error: errorWithCode(13), retries: false },
+    { name: 'gRPC UNAVAILABLE', error: errorWithCode(14), retries: true },
+    { name: 'gRPC DATA_LOSS', error: errorWithCode(15), retries: true },
+    { name: 'gRPC UNAUTHENTICATED', error: errorWithCode(16), retries: false },
+    { name: 'HTTP 400', error: errorWithCode(400), retries: false },
+    { name: 'HTTP 401', error: errorWithCode(401), retries: false },
+    { name: 'HTTP 404', error: errorWithCode(404), retries: false },
+    { name: 'HTTP 429', error: errorWithCode(429), retries: true },
+    { name: 'HTTP 500', error: errorWithCode(500), retries: false },
+    { name: 'HTTP 502', error: errorWithCode(502), retries: true },
+    { name: 'HTTP 503', error: errorWithCode(503), retries: true },
+    { name: 'HTTP 504', error: errorWithCode(504), retries: true },
+    {
+      name: "the HTTP exporter's retryable error",
+      error: new Error('Export failed with retryable status'),
+      retries: true,
+    },
+    { name: 'a refused connection', error: errorWithCode('ECONNREFUSED'), retries: true },
+    { name: 'a reset connection', error: errorWithCode('ECONNRESET'), retries: true },
+    { name: 'an unknown error', error: new Error('Nothing to send'), retries: false },
+  ])('after $name: $retries', async ({ error, retries }) => {
+    const { clock, exporter, receiver, send } = setUp({ replies: [error] });
     send('a', 'b');
     await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(receiver.attempts).toHaveLength(again ? 2 : 1);
+    expect(receiver.attempts).toHaveLength(retries ? 2 : 1);
     expect(exporter.counts).toEqual({
-      delivered: again ? 2 : 0,
-      dropped: again ? 0 : 2,
+      delivered: retries ? 2 : 0,
+      dropped: retries ? 0 : 2,
       lastError: error.message,
     });
   });
 
-  it('is not what fails for its settings', async () => {
+  it('is skipped when the exporter cannot be created', async () => {
     const { exporter, send } = setUp({
       create: () => {
         throw new TypeError('Invalid URL');
@@ -223,7 +233,7 @@ describe('what is tried again', () => {
     expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: 'Invalid URL' });
   });
 
-  it('is not what throws', async () => {
+  it('is skipped when export throws', async () => {
     const broken = {
       export: () => {
         throw new Error('broken');
@@ -238,9 +248,9 @@ describe('what is tried again', () => {
   });
 });
 
-describe('its bounds', () => {
-  it('holds so many spans and no more', async () => {
-    const { clock, exporter, receiver, results, send } = setUp({ answers: [AWAY], maxHeldSpans: 3 });
+describe('limits', () => {
+  it('drops spans when the queue is full', async () => {
+    const { clock, exporter, receiver, results, send } = setUp({ replies: [UNAVAILABLE], maxQueuedSpans: 3 });
     send('a', 'b');
     send('c', 'd');
     send('e');
@@ -248,78 +258,78 @@ describe('its bounds', () => {
     expect(exporter.counts.dropped).toBe(2);
     await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(receiver.taken).toEqual(['a', 'b', 'e']);
+    expect(receiver.accepted).toEqual(['a', 'b', 'e']);
     expect(exporter.counts).toMatchObject({ delivered: 3, dropped: 2 });
 
     send('f', 'g', 'h');
     await exporter.forceFlush();
-    expect(receiver.taken).toEqual(['a', 'b', 'e', 'f', 'g', 'h']);
+    expect(receiver.accepted).toEqual(['a', 'b', 'e', 'f', 'g', 'h']);
   });
 
-  it('gives a batch up after its time, and the next has a time of its own', async () => {
-    const { clock, exporter, receiver, send } = setUp({ answers: always(AWAY), maxRetryMs: 10_000 });
+  it('applies the retry limit to each batch separately', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: always(UNAVAILABLE), maxRetryMs: 10_000 });
     send('a');
     await clock.advance(9_000);
     send('b');
     await clock.advance(2_000);
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: AWAY.message });
-    receiver.answers.length = 0;
+    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: UNAVAILABLE.message });
+    receiver.replies.length = 0;
     await clock.advance(5_000);
     await exporter.forceFlush();
-    expect(receiver.taken).toEqual(['b']);
+    expect(receiver.accepted).toEqual(['b']);
     expect(exporter.counts).toMatchObject({ delivered: 1, dropped: 1 });
   });
 
-  it('tells an error in one short line', async () => {
-    const { exporter, send } = setUp({ answers: [new Error(`one\n  two\t${'x'.repeat(1_000)}`)] });
+  it('shortens an error to one line', async () => {
+    const { exporter, send } = setUp({ replies: [new Error(`one\n  two\t${'x'.repeat(1_000)}`)] });
     send('a');
     await exporter.forceFlush();
     expect(exporter.counts.lastError).toMatch(/^one two x{100,192}…$/);
   });
 });
 
-describe('shutting down', () => {
-  it('drops and counts what is not delivered, without waiting for who hangs', async () => {
-    const { exporter, receiver, send } = setUp({ answers: ['hangs'] });
+describe('shutdown', () => {
+  it('drops and counts undelivered spans without waiting for a hanging receiver', async () => {
+    const { exporter, receiver, send } = setUp({ replies: ['hangs'] });
     send('a', 'b');
     send('c');
     await exporter.shutdown();
     expect(exporter.counts).toEqual({
       delivered: 0,
       dropped: 3,
-      lastError: 'no answer within the time to flush',
+      lastError: 'flush timed out while waiting for a response',
     });
     expect(receiver.closed).toBe(1);
   });
 
-  it('wakes who waits for the next attempt, and keeps the reason of the last', async () => {
-    const { clock, exporter, send } = setUp({ answers: always(AWAY) });
+  it('interrupts the backoff and keeps the last error', async () => {
+    const { clock, exporter, send } = setUp({ replies: always(UNAVAILABLE) });
     send('a');
     await clock.advance(50);
     await exporter.shutdown();
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: AWAY.message });
-    expect(clock.waiting).toBe(0);
+    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: UNAVAILABLE.message });
+    expect(clock.pendingTimers).toBe(0);
   });
 
-  it('takes nothing more', async () => {
+  it('drops spans that are exported afterwards', async () => {
     const { exporter, receiver, results, send } = setUp();
     await exporter.shutdown();
     send('a');
     expect(results).toHaveLength(1);
-    expect(receiver.made).toBe(0);
+    expect(receiver.created).toBe(0);
     expect(exporter.counts.dropped).toBe(1);
   });
 
-  it('loses nothing when it is flushed first', async () => {
+  it('drops nothing after a flush', async () => {
     const { exporter, receiver, send } = setUp();
     send('a');
     await exporter.forceFlush();
     await exporter.shutdown();
-    expect(receiver.taken).toEqual(['a']);
+    expect(receiver.accepted).toEqual(['a']);
     expect(exporter.counts).toMatchObject({ delivered: 1, dropped: 0 });
   });
 
-  it('does not wait for a channel that does not close', async () => {
+  it('does not wait for a channel that hangs while closing', async () => {
     const { exporter, send } = setUp({
       create: () => ({
         export: (_spans, done) => {

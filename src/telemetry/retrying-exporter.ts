@@ -6,52 +6,54 @@ import type { Clock } from '../clock/clock.ts';
 
 export interface RetryingExporterOptions {
   /**
-   * Makes the exporter; made anew after a failure, since a gRPC channel waits ever longer before it connects again, and
-   * stays with a peer that is no receiver at all.
+   * Creates the inner exporter. Called again after each failure, because a failed gRPC channel waits longer and longer
+   * before it reconnects, and stays connected to a peer that is not an OTLP receiver.
    */
   readonly create: () => SpanExporter;
   readonly clock: Clock;
   /** In [0, 1): jitter. */
   readonly random: () => number;
-  /** Spans held while the receiver is away; what comes on top is dropped. Default 8,192. */
-  readonly maxHeldSpans?: number;
-  /** How long a batch is tried before it is dropped, in ms. Default 300,000, as the Collector's own exporters do. */
+  /** Maximum number of queued spans. Further spans are dropped. Default 8,192. */
+  readonly maxQueuedSpans?: number;
+  /** Time limit for delivering a batch, in ms. Default 300,000, as in the Collector's exporters. */
   readonly maxRetryMs?: number;
-  /** Is told once, in one line, why deliveries fail from now on, and with nothing that they succeed again. */
-  readonly onTurn?: (error?: string) => void;
+  /** Called with a one-line reason when delivery starts failing, and with no argument when it recovers. */
+  readonly onDeliveryChange?: (error?: string) => void;
 }
 
 export interface DeliveryCounts {
   readonly delivered: number;
   readonly dropped: number;
-  /** Of the last failed attempt; one line. */
+  /** Error message of the last failed attempt, on one line. */
   readonly lastError: string | undefined;
 }
 
 interface Batch {
   readonly spans: ReadableSpan[];
-  readonly sinceMs: number;
+  /** Monotonic time at which the batch was queued. */
+  readonly queuedAtMs: number;
 }
 
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 5_000;
 
 /**
- * Delivers batches to an OTLP exporter, one after another, and tries again where the receiver may come back. It takes
- * a batch at once, so that whoever ended a span never waits; what it cannot hold or deliver it drops, and counts.
+ * Delivers batches to an OTLP exporter one at a time, and retries after errors that may be temporary. `export` only
+ * queues the batch, so a run never waits for delivery. Spans that cannot be queued or delivered are dropped and
+ * counted.
  */
 export class RetryingExporter implements SpanExporter {
   readonly #create: () => SpanExporter;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #maxHeldSpans: number;
+  readonly #maxQueuedSpans: number;
   readonly #maxRetryMs: number;
-  readonly #onTurn: (error?: string) => void;
+  readonly #onDeliveryChange: (error?: string) => void;
   readonly #queue: Batch[] = [];
   readonly #stopping = new AbortController();
   #exporter: SpanExporter | undefined;
-  #pumping: Promise<void> | undefined;
-  #held = 0;
+  #draining: Promise<void> | undefined;
+  #queuedSpans = 0;
   #delivered = 0;
   #dropped = 0;
   #lastError: string | undefined;
@@ -61,9 +63,9 @@ export class RetryingExporter implements SpanExporter {
     this.#create = options.create;
     this.#clock = options.clock;
     this.#random = options.random;
-    this.#maxHeldSpans = options.maxHeldSpans ?? 8_192;
+    this.#maxQueuedSpans = options.maxQueuedSpans ?? 8_192;
     this.#maxRetryMs = options.maxRetryMs ?? 300_000;
-    this.#onTurn = options.onTurn ?? (() => undefined);
+    this.#onDeliveryChange = options.onDeliveryChange ?? (() => undefined);
   }
 
   get counts(): DeliveryCounts {
@@ -71,56 +73,56 @@ export class RetryingExporter implements SpanExporter {
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    if (this.#stopping.signal.aborted || this.#held + spans.length > this.#maxHeldSpans) {
+    if (this.#stopping.signal.aborted || this.#queuedSpans + spans.length > this.#maxQueuedSpans) {
       this.#dropped += spans.length;
     } else {
-      this.#held += spans.length;
-      this.#queue.push({ spans, sinceMs: this.#clock.monotonicMs() });
-      this.#pumping ??= this.#pump();
+      this.#queuedSpans += spans.length;
+      this.#queue.push({ spans, queuedAtMs: this.#clock.monotonicMs() });
+      this.#draining ??= this.#drain();
     }
     done({ code: ExportResultCode.SUCCESS });
   }
 
-  /** Resolves when all that was taken is delivered or dropped. */
+  /** Resolves when every queued batch is delivered or dropped. */
   async forceFlush(): Promise<void> {
-    await this.#pumping;
+    await this.#draining;
   }
 
-  /** Drops what is not delivered yet. Flush first. */
+  /** Drops all batches that are not yet delivered. Call `forceFlush` first to keep them. */
   async shutdown(): Promise<void> {
     this.#stopping.abort();
-    await this.#pumping;
-    // A channel that hangs must not hold up the process: its close is not waited for.
+    await this.#draining;
+    // Not awaited: a channel that hangs while closing must not delay the process exit.
     void this.#exporter?.shutdown().catch(() => undefined);
   }
 
-  async #pump(): Promise<void> {
+  async #drain(): Promise<void> {
     for (let batch = this.#queue[0]; batch !== undefined; batch = this.#queue[0]) {
       if (await this.#deliver(batch)) this.#delivered += batch.spans.length;
       else this.#dropped += batch.spans.length;
-      this.#held -= batch.spans.length;
+      this.#queuedSpans -= batch.spans.length;
       this.#queue.shift();
     }
-    this.#pumping = undefined;
+    this.#draining = undefined;
   }
 
-  /** @returns whether the receiver took it. */
-  async #deliver({ spans, sinceMs }: Batch): Promise<boolean> {
+  /** @returns true if the receiver accepted the batch. */
+  async #deliver({ spans, queuedAtMs }: Batch): Promise<boolean> {
     const { signal } = this.#stopping;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       const failure = await this.#attempt(spans, signal);
       if (failure === undefined) {
-        if (this.#isFailing) this.#onTurn();
+        if (this.#isFailing) this.#onDeliveryChange();
         this.#isFailing = false;
         return true;
       }
       const error = oneLine(failure.message);
-      // An abort says less than the failure that it cut short.
+      // On shutdown, an earlier failure explains more than the abort does.
       if (!signal.aborted || this.#lastError === undefined) this.#lastError = error;
-      if (!this.#isFailing) this.#onTurn(error);
+      if (!this.#isFailing) this.#onDeliveryChange(error);
       this.#isFailing = true;
       const delayMs = this.#backoffMs(attempt);
-      const ageMs = this.#clock.monotonicMs() - sinceMs;
+      const ageMs = this.#clock.monotonicMs() - queuedAtMs;
       this.#discardExporter();
       if (!isRetryable(failure) || ageMs + delayMs > this.#maxRetryMs) return false;
       await this.#clock.sleep(delayMs, signal).catch(() => undefined);
@@ -128,7 +130,7 @@ export class RetryingExporter implements SpanExporter {
     return false;
   }
 
-  /** @returns what went wrong. */
+  /** @returns the error, or undefined on success. */
   #attempt(spans: ReadableSpan[], signal: AbortSignal): Promise<Error | undefined> {
     return new Promise((resolve) => {
       const settle = (failure?: Error): void => {
@@ -136,16 +138,20 @@ export class RetryingExporter implements SpanExporter {
         resolve(failure);
       };
       const onAbort = (): void => {
-        settle(new Error('no answer within the time to flush'));
+        settle(new Error('flush timed out while waiting for a response'));
       };
       signal.addEventListener('abort', onAbort, { once: true });
       try {
         this.#exporter ??= this.#create();
         this.#exporter.export(spans, ({ code, error }) => {
-          settle(code === ExportResultCode.SUCCESS ? undefined : (error ?? new Error('no reason was given')));
+          settle(
+            code === ExportResultCode.SUCCESS
+              ? undefined
+              : (error ?? new Error('export failed without a reason')),
+          );
         });
       } catch (cause) {
-        // It throws for its settings, such as an endpoint that is no address: that no later attempt can mend.
+        // Exporters throw on invalid settings, such as a malformed endpoint. Retrying cannot fix that.
         settle(new Error(cause instanceof Error ? cause.message : String(cause), { cause }));
       }
     });
@@ -161,21 +167,21 @@ export class RetryingExporter implements SpanExporter {
   }
 }
 
-/** Source: OTLP specification, "OTLP/gRPC Response": the retryable codes. */
+/** Source: OTLP specification, "OTLP/gRPC Response". */
 const RETRYABLE_GRPC_CODES = new Set([1, 4, 10, 11, 14, 15]);
 const GRPC_RESOURCE_EXHAUSTED = 8;
-/** Source: OTLP specification, "OTLP/HTTP Response": retryable response codes. */
+/** Source: OTLP specification, "OTLP/HTTP Response". */
 const RETRYABLE_HTTP_CODES = new Set([429, 502, 503, 504]);
 
 function isRetryable(error: Error): boolean {
   const code = 'code' in error ? error.code : undefined;
-  // A system error (ECONNREFUSED), or the HTTP exporter's own "retryable" without a code.
+  // A system error such as ECONNREFUSED, or the HTTP exporter's "retryable" error, which has no code.
   if (typeof code !== 'number') return code !== undefined || error.message.includes('retryable');
   if (code === GRPC_RESOURCE_EXHAUSTED) return hasRetryInfo(error);
   return RETRYABLE_GRPC_CODES.has(code) || RETRYABLE_HTTP_CODES.has(code);
 }
 
-/** `RESOURCE_EXHAUSTED` may be tried again only when the receiver says when. */
+/** `RESOURCE_EXHAUSTED` is retryable only if the receiver sends `RetryInfo`. */
 function hasRetryInfo(error: Error): boolean {
   const metadata = 'metadata' in error ? error.metadata : undefined;
   if (typeof metadata !== 'object' || metadata === null || !('get' in metadata)) return false;

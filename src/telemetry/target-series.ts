@@ -15,16 +15,16 @@ export interface TargetRef {
   readonly target: string;
 }
 
-/** What the status says of a target; times are ms since the epoch. */
+/** The state of a target, from the probe's status and schedule. Times are in ms since the epoch. */
 export interface TargetState {
   /** Absent while unknown. */
   readonly healthy?: boolean | undefined;
   readonly consecutiveFailures: number;
-  /** Of a cron schedule, the distance of the next two runs. Absent when no run is planned. */
+  /** Time between runs; for a cron schedule, between the next two. Absent when no run is planned. */
   readonly scheduleIntervalMs?: number | undefined;
   /**
-   * When the next run is due, in the past while it waits for its start; read at each scrape. Undefined when none is
-   * planned or can start.
+   * Returns the due time of the next run. Called at each scrape. The time is in the past while the run waits to start.
+   * Undefined when no run is planned or can start.
    */
   readonly nextRunMs?: () => number | undefined;
   /** Start of the last run. */
@@ -39,12 +39,12 @@ interface RunCount {
   exemplar: Exemplar;
 }
 
-/** All numbers of one target. */
+/** The metric values of one target. */
 export class TargetSeries {
   readonly labels: string;
   readonly runDuration = new DurationHistogram();
   readonly stepDurations = new Map<FunctionName, DurationHistogram>();
-  /** By verdict and reason. */
+  /** Keyed by reason, or by verdict for a run without a reason. */
   readonly runs = new Map<Verdict | Reason, RunCount>();
   state: TargetState = { consecutiveFailures: 0 };
   lastRunSeconds: number | undefined;
@@ -57,8 +57,8 @@ export class TargetSeries {
 
   set(state: TargetState): void {
     this.state = state;
-    this.lastRunSeconds = later(this.lastRunSeconds, seconds(state.lastRunMs));
-    this.lastSuccessSeconds = later(this.lastSuccessSeconds, seconds(state.lastSuccessMs));
+    this.lastRunSeconds = latest(this.lastRunSeconds, seconds(state.lastRunMs));
+    this.lastSuccessSeconds = latest(this.lastSuccessSeconds, seconds(state.lastSuccessMs));
   }
 
   record(result: RunResult): void {
@@ -70,13 +70,13 @@ export class TargetSeries {
     });
     const exemplar = exemplarOf(result.durationMs, result.durationMs);
     this.#count(result, exemplar);
-    this.lastRunSeconds = later(this.lastRunSeconds, startSeconds);
-    if (result.verdict === 'Passed') this.lastSuccessSeconds = later(this.lastSuccessSeconds, startSeconds);
+    this.lastRunSeconds = latest(this.lastRunSeconds, startSeconds);
+    if (result.verdict === 'Passed') this.lastSuccessSeconds = latest(this.lastSuccessSeconds, startSeconds);
     const notAfter = certificateNotAfter(result);
     if (notAfter !== undefined) this.certificateNotAfterSeconds = Date.parse(notAfter) / 1_000;
-    // A run that passed has shaken hands, unless the endpoint is not https any more.
+    // A run that passed without a TLS handshake means that the endpoint no longer uses https.
     else if (result.verdict === 'Passed') this.certificateNotAfterSeconds = undefined;
-    // A run that could not tell, such as one that was broken off, did not measure the store.
+    // An Unknown run, such as a cancelled one, did not measure the store.
     if (result.verdict === 'Unknown') return;
 
     this.runDuration.observe(exemplar);
@@ -88,19 +88,19 @@ export class TargetSeries {
 
   #count({ verdict, reason }: RunResult, exemplar: Exemplar): void {
     const key = reason ?? verdict;
-    const known = this.runs.get(key);
-    if (known === undefined) {
+    const existing = this.runs.get(key);
+    if (existing === undefined) {
       const labels = `${this.labels},${formatLabels({ verdict, reason: reason ?? '' })}`;
       this.runs.set(key, { labels, value: 1, exemplar: { ...exemplar, value: 1 } });
     } else {
-      known.value += 1;
-      known.exemplar = { ...exemplar, value: 1 };
+      existing.value += 1;
+      existing.exemplar = { ...exemplar, value: 1 };
     }
   }
 
   #stepDuration(functionName: FunctionName): DurationHistogram {
-    const known = this.stepDurations.get(functionName);
-    if (known !== undefined) return known;
+    const existing = this.stepDurations.get(functionName);
+    if (existing !== undefined) return existing;
     const duration = new DurationHistogram();
     this.stepDurations.set(functionName, duration);
     return duration;
@@ -108,7 +108,7 @@ export class TargetSeries {
 }
 
 export interface TargetFamily extends FamilyInfo {
-  /** All lines of one target; none while there is nothing to tell. */
+  /** Returns the samples of one target, or an empty string if it has none yet. */
   readonly write: (series: TargetSeries, format: ExpositionFormat) => string;
 }
 
@@ -117,12 +117,12 @@ const RUNS = 'storage_probe_runs_total';
 const RUN_DURATION = 'storage_probe_run_duration_seconds';
 const STEP_DURATION = 'storage_probe_step_duration_seconds';
 
-/** All metrics of a target, as they are told. */
+/** The metric families of a target, in the order in which they are written. */
 export const TARGET_FAMILIES: readonly TargetFamily[] = [
   {
     name: RUNS,
     type: 'counter',
-    help: 'Runs by verdict and by reason, which is empty for those that passed.',
+    help: 'Runs by verdict and reason. The reason is empty for runs that passed.',
     labels: [...LABELS, 'verdict', 'reason'],
     write: ({ runs }, format) => {
       let lines = '';
@@ -135,14 +135,14 @@ export const TARGET_FAMILIES: readonly TargetFamily[] = [
   {
     name: RUN_DURATION,
     type: 'histogram',
-    help: 'How long a run took that passed or failed.',
+    help: 'Duration of runs that passed or failed.',
     labels: LABELS,
     write: ({ labels, runDuration }, format) => runDuration.write(RUN_DURATION, labels, format),
   },
   {
     name: STEP_DURATION,
     type: 'histogram',
-    help: 'How long a step took, in a run that passed or failed.',
+    help: 'Duration of each step in runs that passed or failed.',
     labels: [...LABELS, 'function_name'],
     write: ({ labels, stepDurations }, format) => {
       let lines = '';
@@ -153,37 +153,37 @@ export const TARGET_FAMILIES: readonly TargetFamily[] = [
       return lines;
     },
   },
-  gauge('healthy', '1 if the target is healthy, 0 if it is not; absent while unknown.', ({ state }) =>
+  gauge('healthy', '1 if the target is healthy, 0 if it is not. Absent while unknown.', ({ state }) =>
     state.healthy === undefined ? undefined : Number(state.healthy),
   ),
   gauge(
     'consecutive_failures',
-    'Failed runs since the last one that passed.',
+    'Failed runs since the last run that passed.',
     ({ state }) => state.consecutiveFailures,
   ),
   gauge(
     'last_run_timestamp_seconds',
-    'When the last run started, whatever its verdict.',
+    'Start time of the last run, regardless of its verdict.',
     ({ lastRunSeconds }) => lastRunSeconds,
   ),
   gauge(
     'last_success_timestamp_seconds',
-    'When the last run started that passed.',
+    'Start time of the last run that passed.',
     ({ lastSuccessSeconds }) => lastSuccessSeconds,
   ),
   gauge(
     'schedule_interval_seconds',
-    'From one run to the next, of cron the distance of the next two; absent when no run is planned.',
+    'Time between runs. For a cron schedule, the time between the next two. Absent when no run is planned.',
     ({ state }) => seconds(state.scheduleIntervalMs),
   ),
   gauge(
     'next_run_timestamp_seconds',
-    'When the next run is due; in the past while it waits for its start; absent when none is planned or can start.',
+    'Due time of the next run. In the past while the run waits to start. Absent when no run is planned or can start.',
     ({ state }) => seconds(state.nextRunMs?.()),
   ),
   gauge(
     'certificate_not_after_timestamp_seconds',
-    'When the certificate ends that the target showed last.',
+    'Expiry time of the certificate that the target last presented.',
     ({ certificateNotAfterSeconds }) => certificateNotAfterSeconds,
   ),
 ];
@@ -215,7 +215,7 @@ function seconds(ms: number | undefined): number | undefined {
   return ms === undefined ? undefined : ms / 1_000;
 }
 
-function later(one: number | undefined, other: number | undefined): number | undefined {
-  if (one === undefined || other === undefined) return one ?? other;
-  return Math.max(one, other);
+function latest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.max(a, b);
 }

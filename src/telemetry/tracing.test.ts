@@ -7,7 +7,7 @@ import { Tracing } from './tracing.ts';
 
 const NEVER = new AbortController().signal;
 
-/** Keeps its spans when it is shut down, unlike the one that it builds on. */
+/** Unlike its base class, keeps its spans after shutdown. */
 class KeepingExporter extends InMemorySpanExporter {
   override async shutdown(): Promise<void> {}
 }
@@ -17,7 +17,7 @@ function tracingWith(env: Record<string, string> = {}): { tracing: Tracing; expo
   return { exporter, tracing: new Tracing({ exporter, settings: otelSettings(env), version: '1.2.3' }) };
 }
 
-it('names the service after the target, and adds what the environment says', async () => {
+it('uses the target as service name and adds resource attributes from the environment', async () => {
   const { tracing, exporter } = tracingWith({
     OTEL_RESOURCE_ATTRIBUTES: 'service.name=other,deployment.environment=prod',
     OTEL_SERVICE_NAME: 'other',
@@ -38,12 +38,12 @@ it('names the service after the target, and adds what the environment says', asy
   expect(spans[0]?.instrumentationScope).toMatchObject({ name: 'storage-probe', version: '1.2.3' });
 });
 
-it('has one tracer for a target', () => {
+it('reuses the tracer of a target', () => {
   const { tracing } = tracingWith();
   expect(tracing.tracerFor('store-1')).toBe(tracing.tracerFor('store-1'));
 });
 
-it('forgets a target, and still delivers what it began', async () => {
+it('forgets a target but still exports its open spans', async () => {
   const { tracing, exporter } = tracingWith();
   const tracer = tracing.tracerFor('store-1');
   const span = tracer.startSpan('one');
@@ -54,7 +54,7 @@ it('forgets a target, and still delivers what it began', async () => {
   expect(exporter.getFinishedSpans()).toHaveLength(1);
 });
 
-it('flushes without an end to it', async () => {
+it('can flush repeatedly', async () => {
   const { tracing, exporter } = tracingWith();
   const tracer = tracing.tracerFor('store-1');
   tracer.startSpan('one').end();
@@ -65,14 +65,14 @@ it('flushes without an end to it', async () => {
   expect(exporter.getFinishedSpans()).toHaveLength(2);
 });
 
-it('gives traces an id even when nothing is exported', async () => {
+it('generates trace IDs without an exporter', async () => {
   const tracing = new Tracing({ settings: otelSettings({}), version: '1.2.3' });
   const { traceId } = tracing.tracerFor('store-1').startSpan('one').spanContext();
   expect(traceId).toMatch(/^(?!0{32})[\da-f]{32}$/);
   await tracing.shutdown(NEVER);
 });
 
-it('exports nothing when the sampler is off, and gives traces an id all the same', async () => {
+it('exports nothing with the always_off sampler but still generates trace IDs', async () => {
   const { tracing, exporter } = tracingWith({ OTEL_TRACES_SAMPLER: 'always_off' });
   const span = tracing.tracerFor('store-1').startSpan('one');
   span.end();
@@ -84,7 +84,7 @@ it('exports nothing when the sampler is off, and gives traces an id all the same
   });
 });
 
-it('keeps to the limits of a span', async () => {
+it('applies span limits', async () => {
   const { tracing, exporter } = tracingWith({
     OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: '1',
     OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: '3',
@@ -119,9 +119,9 @@ it.each([
     });
     tracing.tracerFor('store-1').startSpan('one').end();
     const deadline = new AbortController();
-    const ended = tracing.shutdown(deadline.signal);
+    const shuttingDown = tracing.shutdown(deadline.signal);
     deadline.abort();
-    await ended;
+    await shuttingDown;
     expect(shutdown).toHaveBeenCalledOnce();
   },
 );

@@ -10,13 +10,13 @@ import {
 import type { OtelSettings } from './otel-env.ts';
 
 export interface TracingOptions {
-  /** Where spans go; without one, runs still have trace ids. */
+  /** If absent, no spans are exported, but runs still get trace IDs. */
   readonly exporter?: SpanExporter;
   readonly settings: OtelSettings;
   readonly version: string;
 }
 
-/** One tracer per target, since `service.name` is the target's name, and one batch for them all. */
+/** One tracer per target, because `service.name` is the target's name. All tracers share one batch processor. */
 export class Tracing {
   readonly #exporter: SpanExporter | undefined;
   readonly #processor: SpanProcessor | undefined;
@@ -32,24 +32,24 @@ export class Tracing {
   }
 
   tracerFor(target: string): Tracer {
-    const known = this.#tracers.get(target);
-    if (known !== undefined) return known;
-    const tracer = this.#makeTracer(target);
+    const cached = this.#tracers.get(target);
+    if (cached !== undefined) return cached;
+    const tracer = this.#createTracer(target);
     this.#tracers.set(target, tracer);
     return tracer;
   }
 
-  /** Lets go of the tracer of a target that nobody probes any more; spans under way still arrive. */
+  /** Drops the cached tracer of a removed target. Its open spans are still exported when they end. */
   forget(target: string): void {
     this.#tracers.delete(target);
   }
 
-  /** Ends with all spans so far delivered, or when `deadline` aborts. */
+  /** Resolves when all ended spans are delivered or dropped, or when `deadline` aborts. */
   async flush(deadline: AbortSignal): Promise<void> {
-    await Promise.race([this.#flushed(), aborted(deadline)]);
+    await Promise.race([this.#forceFlush(), untilAborted(deadline)]);
   }
 
-  /** Ends with all spans delivered or, at the latest when `deadline` aborts, given up. */
+  /** Flushes, then shuts down the exporter. Spans not delivered when `deadline` aborts are dropped. */
   async shutdown(deadline: AbortSignal): Promise<void> {
     try {
       await this.flush(deadline);
@@ -58,12 +58,12 @@ export class Tracing {
     }
   }
 
-  async #flushed(): Promise<void> {
+  async #forceFlush(): Promise<void> {
     await this.#processor?.forceFlush();
     await this.#exporter?.forceFlush?.();
   }
 
-  #makeTracer(target: string): Tracer {
+  #createTracer(target: string): Tracer {
     const resource = defaultResource()
       .merge(resourceFromAttributes(this.#settings.resourceAttributes))
       .merge(resourceFromAttributes({ 'service.name': target }));
@@ -77,7 +77,7 @@ export class Tracing {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+function untilAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });

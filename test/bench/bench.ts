@@ -9,7 +9,7 @@ import {
   type Contender,
   type ContenderName,
 } from './contenders.ts';
-import type { Stretch } from './contenders/serve.ts';
+import type { Measurement } from './contenders/serve.ts';
 import { OBJECT_BYTES, type Settings } from './contenders/settings.ts';
 import { benchOperator, type ScenarioName, SCENARIO_NAMES } from './operator.ts';
 import { profileContender } from './profile.ts';
@@ -19,16 +19,17 @@ import { minioVersion, startServers, type Servers } from './servers.ts';
 import { expectTraces } from './spans.ts';
 import { measureStartUp } from './start-up.ts';
 
-/** Enough that V8 has compiled what is hot: fewer flatter no contender, but shift with the machine's load. */
+/** Enough for V8 to compile the hot code. With fewer runs, results depend more on the machine's load. */
 const WARM_UP_RUNS = 1_500;
 
-const USAGE = `What a run of storage-probe costs, beside others that do the same; and what the operator costs that makes them.
+const USAGE = `Compares the cost of a storage-probe run with other programs that do the same, and measures the operator.
 
-  --rounds <n>   rounds; in each, every contender has its turn (10)
-  --runs <n>     runs of a contender in its turn (50)
-  --only <name>  contenders: ${CONTENDER_NAMES.join(', ')};
-                 the operator: ${SCENARIO_NAMES.join(', ')}, operator for both; may be repeated
-  --profile      where the CPU time goes, of ours or of those in --only
+  --rounds <n>   number of rounds; every contender runs in each round (default 10)
+  --runs <n>     runs per contender and round (default 50)
+  --only <name>  run only this benchmark; may be repeated
+                 contenders: ${CONTENDER_NAMES.join(', ')}
+                 operator: ${SCENARIO_NAMES.join(', ')}, or operator for both
+  --profile      show where CPU time is spent, for the benchmarks in --only (default ours)
 `;
 
 interface Options {
@@ -37,7 +38,7 @@ interface Options {
   readonly names: readonly ContenderName[];
 }
 
-interface Entry {
+interface RunningContender {
   readonly name: ContenderName;
   readonly contender: Contender;
   readonly process: ContenderProcess;
@@ -54,9 +55,11 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return void process.stdout.write(USAGE);
-  const rounds = positive('--rounds', values.rounds);
-  const runs = positive('--runs', values.runs);
-  const chosen = choose(values.only ?? (values.profile ? ['ours'] : [...CONTENDER_NAMES, 'operator']));
+  const rounds = parseCount('--rounds', values.rounds);
+  const runs = parseCount('--runs', values.runs);
+  const chosen = selectBenchmarks(
+    values.only ?? (values.profile ? ['ours'] : [...CONTENDER_NAMES, 'operator']),
+  );
 
   if (chosen.contenders.length > 0) {
     await using servers = await startServers();
@@ -80,32 +83,32 @@ async function compare({ names, rounds, runs }: Options, servers: Servers): Prom
     ),
   );
   console.log(
-    `${rounds} rounds of ${runs} runs, after ${WARM_UP_RUNS} to warm up; one object of ${OBJECT_BYTES} bytes.`,
+    `${rounds} rounds of ${runs} runs, after ${WARM_UP_RUNS} warm-up runs. One object of ${OBJECT_BYTES} bytes.`,
   );
 
-  const entries: Entry[] = [];
+  const contenders: RunningContender[] = [];
   try {
     for (const name of names) {
-      const entry = await enter(name, servers);
-      if (entry !== undefined) entries.push(entry);
+      const contender = await startContender(name, servers);
+      if (contender !== undefined) contenders.push(contender);
     }
     const results: Round[] = [];
     for (let round = 0; round < rounds; round++) {
-      results.push(await playRound(rotated(entries, round), runs, servers));
+      results.push(await runRound(rotated(contenders, round), runs, servers));
     }
-    const entered = entries.map(({ name }) => name);
-    console.log(`\n${formatCosts(entered, results)}`);
+    const started = contenders.map(({ name }) => name);
+    console.log(`\n${formatCosts(started, results)}`);
     console.log(
-      'CPU is user + system of all threads, with the export of every span; wall is of the runs alone. Median of the rounds.',
+      'Medians of the rounds. CPU: user + system time of all threads, with span export. Wall: without the final flush.',
     );
-    if (entered.includes('ours') && entered.length > 1) console.log(`\n${formatRatios(entered, results)}`);
+    if (started.includes('ours') && started.length > 1) console.log(`\n${formatRatios(started, results)}`);
   } finally {
-    await Promise.all(entries.map((entry) => entry.process.stop()));
+    await Promise.all(contenders.map((contender) => contender.process.stop()));
   }
 }
 
-/** @returns undefined when the machine cannot run it. */
-async function enter(name: ContenderName, servers: Servers): Promise<Entry | undefined> {
+/** @returns undefined if the contender cannot run on this machine. */
+async function startContender(name: ContenderName, servers: Servers): Promise<RunningContender | undefined> {
   const contender: Contender = CONTENDERS[name];
   try {
     const command = await contender.command([]);
@@ -121,13 +124,17 @@ async function enter(name: ContenderName, servers: Servers): Promise<Entry | und
   }
 }
 
-async function playRound(entries: readonly Entry[], runs: number, servers: Servers): Promise<Round> {
-  const round: Partial<Record<ContenderName, Stretch>> = {};
-  for (const { name, contender, process: child } of entries) {
+async function runRound(
+  contenders: readonly RunningContender[],
+  runs: number,
+  servers: Servers,
+): Promise<Round> {
+  const round: Partial<Record<ContenderName, Measurement>> = {};
+  for (const { name, contender, process: child } of contenders) {
     const sinceMs = Date.now();
     round[name] = await child.run(runs);
     if (contender.traces === undefined) continue;
-    // The run that brings a contender back to speed is traced too.
+    // The unmeasured run before the measurement is traced, too.
     await expectTraces(servers.jaeger.queryUrl, contender.traces, sinceMs, runs + 1);
   }
   return round;
@@ -150,13 +157,13 @@ function rotated<T>(items: readonly T[], by: number): readonly T[] {
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
-function choose(names: readonly string[]): {
+function selectBenchmarks(names: readonly string[]): {
   readonly contenders: readonly ContenderName[];
   readonly scenarios: readonly ScenarioName[];
 } {
   const known: readonly string[] = [...CONTENDER_NAMES, ...SCENARIO_NAMES, 'operator'];
   for (const name of names) {
-    if (!known.includes(name)) throw new Error(`--only ${name}: it is one of ${known.join(', ')}`);
+    if (!known.includes(name)) throw new Error(`--only ${name}: must be one of ${known.join(', ')}`);
   }
   return {
     contenders: names.filter(isContenderName),
@@ -164,10 +171,10 @@ function choose(names: readonly string[]): {
   };
 }
 
-function positive(option: string, text: string): number {
+function parseCount(option: string, text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`${option} ${text}: a whole number above 0 is needed`);
+  throw new Error(`${option} ${text}: must be a whole number above 0`);
 }
 
 await main();

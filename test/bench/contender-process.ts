@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
-import type { Stretch } from './contenders/serve.ts';
+import type { Measurement } from './contenders/serve.ts';
 import type { Settings } from './contenders/settings.ts';
 
-/** The harness's end of a contender, which speaks the protocol of `contenders/serve.ts`. */
+/** The harness's side of the protocol in `contenders/serve.ts`. */
 export class ContenderProcess {
   readonly #name: string;
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
@@ -17,10 +17,10 @@ export class ContenderProcess {
     this.#name = name;
     this.#child = spawn(file, [...args, JSON.stringify(settings)], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      // Not the caller's own: its proxies, OTEL_* and NODE_OPTIONS would change what is measured.
+      // Does not inherit the caller's environment, whose proxies, OTEL_* and NODE_OPTIONS would distort the results.
       env: { PATH: process.env['PATH'], PYTHONDONTWRITEBYTECODE: '1' },
     });
-    // That it broke off shows in what it answers.
+    // If the contender has exited, `#nextLine` reports it.
     this.#child.stdin.on('error', () => {});
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
@@ -37,12 +37,12 @@ export class ContenderProcess {
     return contender;
   }
 
-  async run(runs: number): Promise<Stretch> {
+  async run(runs: number): Promise<Measurement> {
     this.#child.stdin.write(`run ${runs}\n`);
     return JSON.parse(await this.#nextLine());
   }
 
-  /** Lets the contender end by itself. */
+  /** Closes the contender's stdin and waits for it to exit. */
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.stdin.end();
@@ -51,7 +51,7 @@ export class ContenderProcess {
 
   async #nextLine(): Promise<string> {
     const line = await this.#lines.next();
-    if (line.done === true) throw new Error(`contender ${this.#name} broke off`);
+    if (line.done === true) throw new Error(`contender ${this.#name} exited unexpectedly`);
     return line.value;
   }
 }

@@ -4,9 +4,9 @@ import type { TraceShape } from './spans.ts';
 export interface Contender {
   readonly title: string;
   readonly requestsPerRun: number;
-  /** Absent: it makes no spans. */
+  /** Absent if the contender creates no spans. */
   readonly traces?: TraceShape;
-  /** @param nodeArgs for Node's own command line; those that are not Node ignore them. */
+  /** @param nodeArgs options for Node itself. Contenders that do not run on Node ignore them. */
   readonly command: (nodeArgs: readonly string[]) => Promise<readonly string[]>;
 }
 
@@ -14,7 +14,7 @@ export const CONTENDERS = {
   ours: {
     title: 'storage-probe, traced',
     requestsPerRun: 8,
-    // The run, six steps, eight calls.
+    // One run, six steps and eight calls.
     traces: { service: 'storage-probe-bench', spansPerRun: 15 },
     command: nodeScript('traced-run.ts'),
   },
@@ -35,7 +35,7 @@ export const CONTENDERS = {
     command: nodeScript('undici.ts'),
   },
   socket: {
-    title: 'hand-signed over a bare socket: the floor',
+    title: 'hand-signed over a bare socket (lower bound)',
     requestsPerRun: 8,
     command: nodeScript('socket.ts'),
   },

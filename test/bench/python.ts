@@ -9,21 +9,21 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const requirementsFile = new URL('talk/requirements.txt', import.meta.url).pathname;
 
-/** Why the Python contender cannot take part. */
+/** Thrown when the Python contender cannot run on this machine. */
 export class PythonMissing extends Error {
   override readonly name = 'PythonMissing';
 }
 
 /**
- * Makes the virtual environment of `talk/requirements.txt` in the user's cache, once for each content of that file.
+ * Creates a virtual environment from `talk/requirements.txt` in the user's cache. It is reused until that file changes.
  *
- * @returns the path of its Python.
- * @throws {PythonMissing} when there is no `python3` with venv, or the packages cannot be had.
+ * @returns the path of the environment's Python.
+ * @throws {PythonMissing} if `python3` or its venv module is missing, or the packages cannot be installed.
  */
 export async function preparePython(): Promise<string> {
   const requirements = await readFile(requirementsFile);
   const hash = createHash('sha256').update(requirements).digest('hex').slice(0, 12);
-  // Empty counts as unset. Source: XDG Base Directory Specification.
+  // An empty variable counts as unset. Source: XDG Base Directory Specification.
   const cache = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
   const dir = join(cache, 'storage-probe', `python-${hash}`);
   const python = join(dir, 'bin', 'python');
@@ -32,8 +32,8 @@ export async function preparePython(): Promise<string> {
 
   await rm(dir, { recursive: true, force: true });
   await mkdir(dir, { recursive: true });
-  await attempt('no python3 with venv', 'python3', ['-m', 'venv', dir]);
-  await attempt('its packages cannot be installed', python, [
+  await runOrReport('python3 with venv is missing', 'python3', ['-m', 'venv', dir]);
+  await runOrReport('the Python packages cannot be installed', python, [
     '-m',
     'pip',
     'install',
@@ -46,7 +46,7 @@ export async function preparePython(): Promise<string> {
   return python;
 }
 
-async function attempt(problem: string, command: string, args: string[]): Promise<void> {
+async function runOrReport(problem: string, command: string, args: string[]): Promise<void> {
   try {
     await run(command, args);
   } catch (error) {

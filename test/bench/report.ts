@@ -1,40 +1,30 @@
 import { CONTENDERS, type ContenderName } from './contenders.ts';
-import type { Stretch } from './contenders/serve.ts';
+import type { Measurement } from './contenders/serve.ts';
 import { spreadOf } from './statistics.ts';
 import { formatTable } from './table.ts';
 
-/** One stretch of each contender. */
-export type Round = Readonly<Partial<Record<ContenderName, Stretch>>>;
+/** One measurement per contender. */
+export type Round = Readonly<Partial<Record<ContenderName, Measurement>>>;
 
 type Measure = 'CPU' | 'wall';
 
-/** The highest that ours may be, per run, as a ratio to another contender. */
-const AIMS: Partial<Record<ContenderName, Partial<Record<Measure, number>>>> = {
+/** Maximum ratio of our cost per run to that of another contender. */
+const GOALS: Partial<Record<ContenderName, Partial<Record<Measure, number>>>> = {
   talk: { CPU: 0.65 },
   'minio-js': { CPU: 1, wall: 1 },
 };
 
-/** What a run costs each contender. */
+/** Table of the cost per run of each contender. */
 export function formatCosts(names: readonly ContenderName[], rounds: readonly Round[]): string {
   const rows = [
-    [
-      'contender',
-      '',
-      'requests',
-      'CPU ms a run',
-      'min–max',
-      'wall ms a run',
-      'min–max',
-      'flush ms',
-      'peak RSS',
-    ],
+    ['contender', '', 'requests', 'CPU ms/run', 'min–max', 'wall ms/run', 'min–max', 'flush ms', 'peak RSS'],
   ];
   for (const name of names) {
-    const stretches = rounds.map((round) => stretchOf(round, name));
-    const cpu = spreadOf(stretches.map((stretch) => msPerRun(stretch, 'CPU')));
-    const wall = spreadOf(stretches.map((stretch) => msPerRun(stretch, 'wall')));
-    const flush = spreadOf(stretches.map((stretch) => stretch.flushMs));
-    const peakRssBytes = Math.max(...stretches.map((stretch) => stretch.peakRssBytes));
+    const measurements = rounds.map((round) => measurementOf(round, name));
+    const cpu = spreadOf(measurements.map((measurement) => msPerRun(measurement, 'CPU')));
+    const wall = spreadOf(measurements.map((measurement) => msPerRun(measurement, 'wall')));
+    const flush = spreadOf(measurements.map((measurement) => measurement.flushMs));
+    const peakRssBytes = Math.max(...measurements.map((measurement) => measurement.peakRssBytes));
     rows.push([
       name,
       CONTENDERS[name].title,
@@ -51,18 +41,19 @@ export function formatCosts(names: readonly ContenderName[], rounds: readonly Ro
 }
 
 /**
- * Ours to each other contender. A ratio is taken within a round, so that what slowed the machine for a while counts on
- * both of its sides.
+ * Table of our cost relative to each other contender. Ratios are computed within a round, so a temporary slowdown of
+ * the machine affects both sides.
  */
 export function formatRatios(names: readonly ContenderName[], rounds: readonly Round[]): string {
-  const rows = [['ours to', '', 'a run', 'quartiles', 'a request', 'aim for a run']];
+  const rows = [['ours vs.', '', 'per run', 'quartiles', 'per request', 'goal per run']];
   for (const name of names) {
     if (name === 'ours') continue;
     const perRequest = CONTENDERS[name].requestsPerRun / CONTENDERS.ours.requestsPerRun;
     for (const measure of ['CPU', 'wall'] as const) {
       const ratio = spreadOf(
         rounds.map(
-          (round) => msPerRun(stretchOf(round, 'ours'), measure) / msPerRun(stretchOf(round, name), measure),
+          (round) =>
+            msPerRun(measurementOf(round, 'ours'), measure) / msPerRun(measurementOf(round, name), measure),
         ),
       );
       rows.push([
@@ -71,25 +62,25 @@ export function formatRatios(names: readonly ContenderName[], rounds: readonly R
         ratio.median.toFixed(2),
         `${ratio.lowerQuartile.toFixed(2)}–${ratio.upperQuartile.toFixed(2)}`,
         (ratio.median * perRequest).toFixed(2),
-        formatAim(ratio.median, AIMS[name]?.[measure]),
+        formatGoal(ratio.median, GOALS[name]?.[measure]),
       ]);
     }
   }
   return formatTable(rows);
 }
 
-function formatAim(ratio: number, aim: number | undefined): string {
-  if (aim === undefined) return '';
-  return `≤ ${aim.toFixed(2)}, ${ratio <= aim ? 'met' : 'missed'}`;
+function formatGoal(ratio: number, goal: number | undefined): string {
+  if (goal === undefined) return '';
+  return `≤ ${goal.toFixed(2)}, ${ratio <= goal ? 'met' : 'missed'}`;
 }
 
-function msPerRun(stretch: Stretch, measure: Measure): number {
-  const ms = measure === 'CPU' ? stretch.cpuUserMs + stretch.cpuSystemMs : stretch.wallMs;
-  return ms / stretch.runs;
+function msPerRun(measurement: Measurement, measure: Measure): number {
+  const ms = measure === 'CPU' ? measurement.cpuUserMs + measurement.cpuSystemMs : measurement.wallMs;
+  return ms / measurement.runs;
 }
 
-function stretchOf(round: Round, name: ContenderName): Stretch {
-  const stretch = round[name];
-  if (stretch === undefined) throw new Error(`a round without ${name}`);
-  return stretch;
+function measurementOf(round: Round, name: ContenderName): Measurement {
+  const measurement = round[name];
+  if (measurement === undefined) throw new Error(`${name} is missing from a round`);
+  return measurement;
 }

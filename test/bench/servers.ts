@@ -9,7 +9,7 @@ import { startJaeger, type Jaeger } from '../../deploy/local/jaeger.ts';
 import { startMinio, type Minio } from '../../deploy/local/minio.ts';
 import { SERVERS } from '../../deploy/local/servers.ts';
 
-/** The store that all contenders use, and the receiver of their spans: no Collector between, to leave them the cores. */
+/** The store for all contenders and the receiver of their spans. A Collector would take CPU from the contenders. */
 export interface Servers extends AsyncDisposable {
   readonly minio: Minio;
   readonly jaeger: Jaeger;
@@ -28,6 +28,6 @@ export async function startServers(): Promise<Servers> {
 export async function minioVersion(): Promise<string> {
   const { stdout } = await promisify(execFile)(await getBinary('minio'), ['--version']);
   const version = /^minio version (\S+)/.exec(stdout)?.[1] ?? 'of unknown version';
-  // Built from Go's module proxy it does not know its version; the pin does.
+  // A binary built from Go's module proxy does not know its version, so use the pinned version.
   return version === 'DEVELOPMENT.GOGET' ? SERVERS.minio.title : `MinIO ${version}`;
 }

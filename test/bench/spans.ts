@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** What one run of a contender leaves in the trace backend. */
+/** The trace that one run of a contender produces. */
 export interface TraceShape {
-  /** `service.name` of its resource. */
+  /** `service.name` of the trace's resource. */
   readonly service: string;
   readonly spansPerRun: number;
 }
@@ -14,10 +14,10 @@ interface JaegerTrace {
 }
 
 /**
- * Waits until Jaeger holds one whole trace for each run since `sinceMs`.
+ * Waits until Jaeger has one complete trace for each run since `sinceMs`.
  *
- * @param queryUrl `http://host:port` of its query API.
- * @throws when they do not come, or have more or fewer spans than the run should make.
+ * @param queryUrl `http://host:port` of Jaeger's query API.
+ * @throws if the traces do not arrive in time, or have more or fewer spans than expected.
  */
 export async function expectTraces(
   queryUrl: string,
@@ -42,7 +42,7 @@ export async function expectTraces(
     if (Date.now() > deadlineMs) {
       const counts = [...new Set(data.map((trace) => trace.spans.length))].join(', ');
       throw new Error(
-        `${service}: ${runs} traces of ${spansPerRun} spans should be in Jaeger; there are ${data.length}, of ${counts} spans`,
+        `${service}: expected ${runs} traces of ${spansPerRun} spans in Jaeger, got ${data.length} of ${counts} spans`,
       );
     }
     await sleep(200);

@@ -4,12 +4,13 @@ import { existsSync } from 'node:fs';
 import { spreadOf } from './statistics.ts';
 
 const ROUNDS = 15;
-const AIM_MS = 100;
+const GOAL_MS = 100;
 const bundle = new URL('../../dist/main.mjs', import.meta.url).pathname;
 
-/** How long the bundle's `--help` takes, beside Node that does nothing; what is missing when there is no bundle. */
+/** Compares how long the bundle's `--help` takes with an empty Node program. Skipped if the bundle is missing. */
 export function measureStartUp(): string {
-  if (!existsSync(bundle)) return 'storage-probe --help: skipped, there is no dist/main.mjs (npm run build)';
+  if (!existsSync(bundle))
+    return 'storage-probe --help: SKIPPED because dist/main.mjs is missing; run npm run build first';
 
   const helpMs: number[] = [];
   const bareMs: number[] = [];
@@ -19,10 +20,10 @@ export function measureStartUp(): string {
   }
   const help = spreadOf(helpMs);
   const bare = spreadOf(bareMs);
-  const outcome = help.median < AIM_MS ? 'met' : 'missed';
+  const outcome = help.median < GOAL_MS ? 'met' : 'missed';
   return (
     `storage-probe --help: ${help.median.toFixed(0)} ms (${help.min.toFixed(0)}–${help.max.toFixed(0)}), ` +
-    `aim < ${AIM_MS} ms, ${outcome}; Node that does nothing: ${bare.median.toFixed(0)} ms (${bare.min.toFixed(0)}–${bare.max.toFixed(0)})`
+    `goal < ${GOAL_MS} ms, ${outcome}; empty Node program: ${bare.median.toFixed(0)} ms (${bare.min.toFixed(0)}–${bare.max.toFixed(0)})`
   );
 }
 

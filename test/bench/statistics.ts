@@ -6,7 +6,7 @@ export interface Spread {
   readonly max: number;
 }
 
-/** @param values at least one. */
+/** @param values must contain at least one value. */
 export function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   return {
@@ -18,7 +18,7 @@ export function spreadOf(values: readonly number[]): Spread {
   };
 }
 
-/** @param sorted ascending; between two values, the straight line counts. */
+/** Interpolates linearly between two values. @param sorted values in ascending order. */
 export function quantile(sorted: readonly number[], q: number): number {
   const position = (sorted.length - 1) * q;
   const below = sorted[Math.floor(position)] ?? Number.NaN;

@@ -10,9 +10,9 @@ import { checkRules, renderRules, type RuleGroups, type Series, testRules } from
 interface Case {
   readonly name: string;
   readonly series: readonly Series[];
-  /** What fires at each time: the alerts' names, of which each is there once. */
+  /** Names of the alerts that fire at each time, exactly one instance each. */
   readonly fires: Readonly<Record<string, readonly string[]>>;
-  /** Between two scrapes, and between two evaluations. Default `30s`. */
+  /** Scrape interval and evaluation interval. Default `30s`. */
   readonly interval?: string;
 }
 
@@ -26,19 +26,19 @@ beforeAll(async () => {
   rules = await renderRules({}, RELEASE);
 });
 
-/** A series of the target, as the leader tells it. */
-function target(name: string, values: string, labels: object = {}): Series {
+/** A series of a target, as exported by the leader. */
+function targetSeries(name: string, values: string, labels: object = {}): Series {
   const ref = { namespace: 'storage', probe: 'my-minio', target: 'minio-1', pod: 'a', ...labels };
   return { series: `storage_probe_${name}${labelsOf(ref)}`, values };
 }
 
-/** A series of a replica itself. */
-function replica(name: string, values: string, labels: object = {}): Series {
+/** A series of a replica. */
+function replicaSeries(name: string, values: string, labels: object = {}): Series {
   return { series: `${name}${labelsOf({ namespace: 'storage-probe', pod: 'a', ...labels })}`, values };
 }
 
-function leads(values: string, labels: object = {}): Series {
-  return replica('leader_election_master_status', values, { name: 'storage-probe', ...labels });
+function leaderSeries(values: string, labels: object = {}): Series {
+  return replicaSeries('leader_election_master_status', values, { name: 'storage-probe', ...labels });
 }
 
 function labelsOf(labels: object): string {
@@ -47,57 +47,62 @@ function labelsOf(labels: object): string {
     .join(',')}}`;
 }
 
-interface Scheduled {
-  /** Values of the gauges, by default none: not yet run, nothing planned. */
+interface ScheduleValues {
+  /** Values of the timestamp gauges. Default: no samples, for a target that has not run and has no planned run. */
   readonly lastRun?: string;
   readonly nextRun?: string;
-  /** Default: healthy. */
+  /** Default: always healthy. */
   readonly healthy?: string;
   readonly labels?: object;
 }
 
-/** A target with an interval in seconds. */
-function scheduled(
-  interval: number,
-  { lastRun = '_', nextRun = '_', healthy = '1x2000', labels }: Scheduled,
+/** The series of a scheduled target. */
+function scheduleSeries(
+  intervalSeconds: number,
+  { lastRun = '_', nextRun = '_', healthy = '1x2000', labels }: ScheduleValues,
 ): Series[] {
   return [
-    target('schedule_interval_seconds', `${interval}x2000`, labels),
-    target('last_run_timestamp_seconds', lastRun, labels),
-    target('next_run_timestamp_seconds', nextRun, labels),
-    target('healthy', healthy, labels),
+    targetSeries('schedule_interval_seconds', `${intervalSeconds}x2000`, labels),
+    targetSeries('last_run_timestamp_seconds', lastRun, labels),
+    targetSeries('next_run_timestamp_seconds', nextRun, labels),
+    targetSeries('healthy', healthy, labels),
   ];
 }
 
-function notAfter(values: string): Series {
-  return target('certificate_not_after_timestamp_seconds', values);
+function certificateSeries(values: string): Series {
+  return targetSeries('certificate_not_after_timestamp_seconds', values);
 }
 
-/** Runs of a step, in seconds each; one each `scrapes`. Each list is one prober's: the next counts anew. */
-function step(
+/**
+ * Count and sum series of a step.
+ *
+ * @param processes run durations in seconds, one list per prober process. Counters restart at 0 with each process.
+ * @param scrapes scrapes per run.
+ */
+function stepSeries(
   functionName: string,
-  lives: readonly (readonly number[])[],
+  processes: readonly (readonly number[])[],
   scrapes = 1,
   labels = {},
 ): Series[] {
   const counts: number[] = [];
   const sums: number[] = [];
-  for (const durations of lives) {
+  for (const durations of processes) {
     let sum = 0;
     for (const [index, seconds] of durations.entries()) {
       sum += seconds;
-      counts.push(...times(scrapes, index + 1));
-      sums.push(...times(scrapes, sum));
+      counts.push(...repeat(scrapes, index + 1));
+      sums.push(...repeat(scrapes, sum));
     }
   }
   const all = { function_name: functionName, ...labels };
   return [
-    target('step_duration_seconds_count', counts.join(' '), all),
-    target('step_duration_seconds_sum', sums.join(' '), all),
+    targetSeries('step_duration_seconds_count', counts.join(' '), all),
+    targetSeries('step_duration_seconds_sum', sums.join(' '), all),
   ];
 }
 
-function times<T>(count: number, value: T): T[] {
+function repeat<T>(count: number, value: T): T[] {
   return Array.from({ length: count }, () => value);
 }
 
@@ -111,48 +116,48 @@ const NO_LEADER = 'StorageProbeNoLeader';
 
 const CASES: readonly Case[] = [
   {
-    name: 'a store that fails, until it passes',
-    series: [target('healthy', '1 0 0 1')],
+    name: 'Failing fires until the store passes',
+    series: [targetSeries('healthy', '1 0 0 1')],
     fires: { '0s': [], '30s': [FAILING], '1m': [FAILING], '90s': [] },
   },
   {
-    name: 'a store that failed when its probe was suspended, or deleted',
-    series: [target('healthy', '0 0 stale')],
+    name: 'Failing resolves when the probe is suspended or deleted',
+    series: [targetSeries('healthy', '0 0 stale')],
     fires: { '30s': [FAILING], '1m': [] },
   },
   {
-    name: 'a store that fails, while the leader changes',
-    series: [target('healthy', '0 0 stale'), target('healthy', '_ 0x9', { pod: 'b' })],
+    name: 'Failing keeps firing while the leader changes',
+    series: [targetSeries('healthy', '0 0 stale'), targetSeries('healthy', '_ 0x9', { pod: 'b' })],
     fires: { '30s': [FAILING], '1m': [FAILING], '4m': [FAILING] },
   },
   {
-    name: 'a run that waits for its start, until it starts',
-    series: scheduled(30, { lastRun: '0+30x20 600x40 1860x40', nextRun: '30+30x20 630x40 1890+30x40' }),
+    name: 'Stale fires until the delayed run starts',
+    series: scheduleSeries(30, { lastRun: '0+30x20 600x40 1860x40', nextRun: '30+30x20 630x40 1890+30x40' }),
     fires: { '10m': [], '13m30s': [], '14m': [STALE], '30m': [STALE], '31m': [] },
   },
   {
-    name: 'the first run of a probe, which waits for a slot',
-    series: scheduled(30, { nextRun: '0x100', healthy: '_' }),
+    name: 'Stale fires if the first run of a probe does not start',
+    series: scheduleSeries(30, { nextRun: '0x100', healthy: '_' }),
     fires: { '3m': [], '3m30s': [STALE], '20m': [STALE] },
   },
   {
-    name: 'a probe that is run each second, and scraped each 4 minutes',
-    series: scheduled(1, {
+    name: 'Stale does not fire for a probe that runs every second but is scraped every 4 minutes',
+    series: scheduleSeries(1, {
       lastRun: '0x100',
       nextRun: Array.from({ length: 60 }, (_, i) => (i % 8 === 0 ? i * 30 - 1 : '_')).join(' '),
     }),
     fires: { '7m30s': [], '8m': [], '27m30s': [] },
   },
   {
-    name: 'a probe of business hours, in the evening and when its run does not start on Monday',
+    name: 'Stale ignores the weekend of a business-hours probe but fires if it does not start on Monday',
     interval: '5m',
-    series: scheduled(3_600, { lastRun: '0x900', nextRun: `${64 * 3_600}x900` }),
+    series: scheduleSeries(3_600, { lastRun: '0x900', nextRun: `${64 * 3_600}x900` }),
     fires: { '1h': [], '16h': [], '64h': [], '64h5m': [], '64h10m': [STALE] },
   },
   {
-    name: 'the first night of a probe that is run each night',
+    name: 'no alert fires before or after the first run of a nightly probe',
     interval: '5m',
-    series: scheduled(DAY, {
+    series: scheduleSeries(DAY, {
       lastRun: '_x120 36000x200',
       nextRun: `36000x119 ${36_000 + DAY}x200`,
       healthy: '_x120 1x200',
@@ -160,24 +165,24 @@ const CASES: readonly Case[] = [
     fires: { '5m': [], '9h': [], '10h': [], '15h': [] },
   },
   {
-    name: 'a run that waits for its start, until its probe is suspended',
+    name: 'Stale resolves when the probe is suspended',
     series: [
-      target('next_run_timestamp_seconds', '0x9 stale'),
-      target('last_run_timestamp_seconds', '0x100'),
+      targetSeries('next_run_timestamp_seconds', '0x9 stale'),
+      targetSeries('last_run_timestamp_seconds', '0x100'),
     ],
     fires: { '4m30s': [STALE], '5m': [], '20m': [] },
   },
   {
-    name: 'a run that waits for its start, until its leader is gone and the next one makes it',
+    name: 'Stale resolves when a new leader starts the delayed run',
     series: [
-      ...scheduled(60, { lastRun: '0x8', nextRun: '60x8' }),
-      ...scheduled(60, { lastRun: '_x11 300+30x20', nextRun: '_x10 300+30x20', labels: { pod: 'b' } }),
+      ...scheduleSeries(60, { lastRun: '0x8', nextRun: '60x8' }),
+      ...scheduleSeries(60, { lastRun: '_x11 300+30x20', nextRun: '_x10 300+30x20', labels: { pod: 'b' } }),
     ],
     fires: { '4m30s': [STALE], '5m': [], '10m': [] },
   },
   {
-    name: 'a store whose Secret is deleted, until it is back',
-    series: scheduled(30, {
+    name: 'Unknown fires after the Secret is deleted, until it is restored',
+    series: scheduleSeries(30, {
       lastRun: '0+30x9 270x50 1800+30x40',
       nextRun: '30+30x9 stale _x49 1830+30x40',
       healthy: '1x9 stale _x49 1x40',
@@ -185,18 +190,18 @@ const CASES: readonly Case[] = [
     fires: { '9m30s': [], '10m': [UNKNOWN], '29m30s': [UNKNOWN], '30m': [] },
   },
   {
-    name: 'a store whose Secret is missing from the start',
-    series: scheduled(DAY, { healthy: '_' }),
+    name: 'Unknown fires if the Secret is missing from the start',
+    series: scheduleSeries(DAY, { healthy: '_' }),
     fires: { '4m30s': [], '5m': [UNKNOWN], '50m': [UNKNOWN] },
   },
   {
-    name: 'an hourly probe whose address is not allowed, from the first run on',
-    series: scheduled(3_600, { lastRun: '0x100', nextRun: '3600x100', healthy: '_' }),
+    name: 'Unknown fires for an hourly probe whose address is never allowed',
+    series: scheduleSeries(3_600, { lastRun: '0x100', nextRun: '3600x100', healthy: '_' }),
     fires: { '4m30s': [], '5m': [UNKNOWN], '50m': [UNKNOWN] },
   },
   {
-    name: 'a run now and then that could not tell',
-    series: scheduled(30, {
+    name: 'Unknown does not fire for occasional Unknown runs',
+    series: scheduleSeries(30, {
       lastRun: '0+30x100',
       nextRun: '30+30x100',
       healthy: '1x9 stale 1x9 stale 1x80',
@@ -204,106 +209,109 @@ const CASES: readonly Case[] = [
     fires: { '7m': [], '12m': [], '20m': [] },
   },
   {
-    name: 'a suspended probe, whose health nobody knows',
-    series: [target('consecutive_failures', '0x100'), target('last_run_timestamp_seconds', '0x100')],
+    name: 'no alert fires for a suspended probe',
+    series: [
+      targetSeries('consecutive_failures', '0x100'),
+      targetSeries('last_run_timestamp_seconds', '0x100'),
+    ],
     fires: { '20m': [], '50m': [] },
   },
   {
-    name: 'a store that fails, and whose runs then cannot tell',
-    series: scheduled(30, { lastRun: '0+30x100', nextRun: '30+30x100', healthy: '0x100' }),
+    name: 'only Failing fires if a failing store then has Unknown runs',
+    series: scheduleSeries(30, { lastRun: '0+30x100', nextRun: '30+30x100', healthy: '0x100' }),
     fires: { '20m': [FAILING] },
   },
   {
-    name: 'a step that takes 4 times as long as the day before',
+    name: 'Slow fires if a step takes 4 times as long as the day before',
     interval: '3m',
-    series: step('ADD_OBJECT', [[...times(520, 0.1), ...times(20, 0.4)]]),
+    series: stepSeries('ADD_OBJECT', [[...repeat(520, 0.1), ...repeat(20, 0.4)]]),
     fires: { '26h20m': [], '27h': [SLOW] },
   },
   {
-    name: 'a step that takes nearly 3 times as long, one that takes little still, and one of the prober alone',
+    name: 'Slow does not fire below the factor, below the minimum, or for CREATE_OBJECT',
     interval: '3m',
     series: [
-      ...step('ADD_OBJECT', [[...times(520, 0.1), ...times(20, 0.29)]]),
-      ...step('FETCH_OBJECT', [[...times(520, 0.01), ...times(20, 0.1)]]),
-      ...step('CREATE_OBJECT', [[...times(520, 0.1), ...times(20, 0.4)]]),
+      ...stepSeries('ADD_OBJECT', [[...repeat(520, 0.1), ...repeat(20, 0.29)]]),
+      ...stepSeries('FETCH_OBJECT', [[...repeat(520, 0.01), ...repeat(20, 0.1)]]),
+      ...stepSeries('CREATE_OBJECT', [[...repeat(520, 0.1), ...repeat(20, 0.4)]]),
     ],
     fires: { '26h30m': [], '27h': [] },
   },
   {
-    name: 'one slow run among many',
+    name: 'Slow does not fire for one slow run among many',
     interval: '3m',
-    series: step('ADD_OBJECT', [[...times(520, 0.01), 20, ...times(20, 0.01)]]),
+    series: stepSeries('ADD_OBJECT', [[...repeat(520, 0.01), 20, ...repeat(20, 0.01)]]),
     fires: { '26h9m': [], '26h15m': [], '26h24m': [] },
   },
   {
-    name: 'a slow run of an hourly probe, and one of a daily probe, which has no past',
+    name: 'Slow fires for a slow run of an hourly probe, but not for a daily probe without history',
     interval: '5m',
     series: [
-      ...step('ADD_OBJECT', [[...times(30, 0.1), 2]], 12),
-      ...step('ADD_OBJECT', [[0.1, 9]], 288, { probe: 'daily' }),
+      ...stepSeries('ADD_OBJECT', [[...repeat(30, 0.1), 2]], 12),
+      ...stepSeries('ADD_OBJECT', [[0.1, 9]], 288, { probe: 'daily' }),
     ],
     fires: { '24h20m': [], '30h10m': [], '30h20m': [SLOW] },
   },
   {
-    name: 'a step that is as before, when the prober restarts',
+    name: 'Slow does not fire when the prober restarts',
     interval: '3m',
-    series: step('ADD_OBJECT', [times(520, 0.5), times(20, 0.5)]),
+    series: stepSeries('ADD_OBJECT', [repeat(520, 0.5), repeat(20, 0.5)]),
     fires: { '26h6m': [], '26h30m': [], '27h': [] },
   },
   {
-    name: 'a certificate that ends within 14 days',
+    name: 'CertificateExpires fires less than 14 days before expiry',
     interval: '5m',
-    series: [...scheduled(300, {}), notAfter(`${15 * DAY}x400`)],
+    series: [...scheduleSeries(300, {}), certificateSeries(`${15 * DAY}x400`)],
     fires: { '24h': [], '24h55m': [], '25h10m': [CERTIFICATE] },
   },
   {
-    name: 'a certificate that was renewed in time, and then has ended all the same',
+    name: 'CertificateExpires does not fire for a renewed certificate, but fires for an expired one',
     interval: '5m',
-    series: [...scheduled(300, {}), notAfter(`${15 * DAY}x290 ${90 * DAY}x290 100x100`)],
+    series: [...scheduleSeries(300, {}), certificateSeries(`${15 * DAY}x290 ${90 * DAY}x290 100x100`)],
     fires: { '24h30m': [], '48h': [], '50h': [CERTIFICATE] },
   },
   {
-    name: 'an old certificate of a suspended probe',
+    name: 'CertificateExpires ignores suspended probes',
     interval: '5m',
-    series: [notAfter(`${DAY}x400`)],
+    series: [certificateSeries(`${DAY}x400`)],
     fires: { '3h': [], '30h': [] },
   },
   {
-    name: 'spans that are dropped, and the quarter of an hour after',
-    series: [replica('storage_probe_spans_dropped_total', '0x10 7x60')],
+    name: 'SpansDropped fires for 15 minutes after spans are dropped',
+    series: [replicaSeries('storage_probe_spans_dropped_total', '0x10 7x60')],
     fires: { '5m': [], '6m': [SPANS_DROPPED], '19m': [SPANS_DROPPED], '21m': [] },
   },
   {
-    name: 'spans that were dropped once, when the prober restarts',
+    name: 'SpansDropped does not fire when the prober restarts',
     series: [
-      replica('storage_probe_spans_dropped_total', '7x40 0x40'),
-      replica('storage_probe_spans_dropped_total', '0x80', { pod: 'b' }),
+      replicaSeries('storage_probe_spans_dropped_total', '7x40 0x40'),
+      replicaSeries('storage_probe_spans_dropped_total', '0x80', { pod: 'b' }),
     ],
     fires: { '15m': [], '21m': [], '30m': [] },
   },
   {
-    name: 'two replicas of which none leads',
-    series: [leads('1x4 0x20'), leads('0x30', { pod: 'b' })],
+    name: 'NoLeader fires if neither of two replicas leads',
+    series: [leaderSeries('1x4 0x20'), leaderSeries('0x30', { pod: 'b' })],
     fires: { '2m': [], '4m': [], '4m30s': [NO_LEADER] },
   },
   {
-    name: 'two replicas of which the other leads after a while',
-    series: [leads('1x4 stale'), leads('0x6 1x20', { pod: 'b' })],
+    name: 'NoLeader does not fire if the other replica soon takes over',
+    series: [leaderSeries('1x4 stale'), leaderSeries('0x6 1x20', { pod: 'b' })],
     fires: { '3m': [], '5m': [], '10m': [] },
   },
   {
-    name: 'no replica at all, where others lead',
-    series: [leads('1x30', { name: 'kube-scheduler' }), leads('1x30', { namespace: 'other' })],
+    name: 'NoLeader fires without replicas, even if other controllers have leaders',
+    series: [leaderSeries('1x30', { name: 'kube-scheduler' }), leaderSeries('1x30', { namespace: 'other' })],
     fires: { '1m30s': [], '2m': [NO_LEADER] },
   },
 ];
 
 describe('the rules', () => {
-  it('are taken', async () => {
+  it('pass promtool check', async () => {
     await expect(checkRules(rules)).resolves.toBeUndefined();
   });
 
-  it('are taken with odd values', async () => {
+  it('pass promtool check with unusual values', async () => {
     const values = {
       alertLabels: { team: '{{ "storage" }}: "a\\b"', on_call: '1' },
       alerts: {
@@ -317,35 +325,35 @@ describe('the rules', () => {
     await expect(checkRules(odd)).resolves.toBeUndefined();
   });
 
-  it('are refused where a query is none', async () => {
+  it('fail promtool check with an invalid query', async () => {
     await expect(checkRules(recording(['sum by (']))).rejects.toThrow('unclosed left parenthesis');
   });
 
-  it('stand in the guide', async () => {
+  it('are documented in the guide', async () => {
     const shown = (await queriesOf('docs/guides/operate.md')).map(withoutSpace);
     const { rules: all = [] } = rules.groups[0] ?? {};
-    const told = all.map(({ expr }) => expr).filter((expr) => !expr.includes('step_duration'));
-    expect(told.length).toBeGreaterThan(5);
-    expect(shown).toEqual(expect.arrayContaining(told.map(withoutSpace)));
+    const expected = all.map(({ expr }) => expr).filter((expr) => !expr.includes('step_duration'));
+    expect(expected.length).toBeGreaterThan(5);
+    expect(shown).toEqual(expect.arrayContaining(expected.map(withoutSpace)));
   });
 });
 
-describe('Prometheus takes the queries', () => {
-  it.each(['docs/guides/operate.md', 'docs/reference/metrics.md'])('of %s', async (page) => {
+describe('promtool accepts the queries', () => {
+  it.each(['docs/guides/operate.md', 'docs/reference/metrics.md'])('in %s', async (page) => {
     const queries = await queriesOf(page);
     expect(queries.length).toBeGreaterThan(1);
     await expect(checkRules(recording(queries))).resolves.toBeUndefined();
   });
 
   it.each([
-    { name: 'of all', selected: '.*' },
-    { name: 'of two targets', selected: String.raw`(minio-1|minio\\.2)` },
-  ])('of the dashboard, $name', async ({ selected }) => {
+    { name: 'all targets selected', selected: '.*' },
+    { name: 'two targets selected', selected: String.raw`(minio-1|minio\\.2)` },
+  ])('in the dashboard with $name', async ({ selected }) => {
     const text = await readFile(join(chartPath('storage-probe'), 'dashboards/storage-probe.json'), 'utf8');
-    const asked = [...text.matchAll(/"(?:expr|definition)": (".*")/g)].map(
+    const expressions = [...text.matchAll(/"(?:expr|definition)": (".*")/g)].map(
       ([, found = '']) => JSON.parse(found) as string,
     );
-    const queries = asked.map((query) =>
+    const queries = expressions.map((query) =>
       query
         .replace(/^label_values\((.*), \w+\)$/, '$1')
         .replaceAll('$__rate_interval', '2m0s')
@@ -357,9 +365,11 @@ describe('Prometheus takes the queries', () => {
   });
 });
 
-describe('what fires', () => {
+describe('the alerts', () => {
   it.concurrent.each(CASES)('$name', async ({ series, fires, interval = '30s' }) => {
-    const others = series.some((one) => one.series.startsWith('leader_')) ? [] : [leads('1x2000')];
+    const others = series.some(({ series: name }) => name.startsWith('leader_'))
+      ? []
+      : [leaderSeries('1x2000')];
     const test = {
       interval,
       input_series: [...series, ...others],
@@ -372,14 +382,14 @@ describe('what fires', () => {
     await expect(testRules(rules, test)).resolves.toBeUndefined();
   });
 
-  it('is one case at least of each alert', () => {
+  it('each fire in at least one case', () => {
     const fired = new Set(CASES.flatMap(({ fires }) => Object.values(fires).flat()));
     expect([...fired].toSorted()).toEqual(
       rules.groups.flatMap(({ rules: all }) => all.flatMap(({ alert = [] }) => alert)).toSorted(),
     );
   });
 
-  it('comes of series that the operator has', () => {
+  it('are tested with series that the operator exports', () => {
     const families = new Map(
       new ProberMetrics({
         clock: new ManualClock(),
@@ -390,69 +400,69 @@ describe('what fires', () => {
         .describe()
         .map(({ name, labels }) => [name, labels]),
     );
-    for (const { series } of CASES.flatMap((one) => one.series)) {
+    for (const { series } of CASES.flatMap((testCase) => testCase.series)) {
       const [name = '', labels = ''] = series.split(/[{}]/);
       const described = families.get(name.replace(/_(sum|count)$/, ''));
       const given = [...labels.matchAll(/(\w+)="/g)].map(([, label = '']) => label);
-      // What Prometheus adds at the scrape.
+      // Prometheus adds these labels at the scrape.
       const added = ['pod', 'namespace'].filter((label) => described?.includes(label) === false);
       const labelNames = [...(described ?? ['no such metric']), ...added].toSorted();
       expect({ series, labelNames: given.toSorted() }).toEqual({ series, labelNames });
     }
   });
 
-  it('says what it is about, and what to do', async () => {
+  it('have labels and annotations that name the target and what to do', async () => {
     const ref = { namespace: 'storage', probe: 'my-minio', target: 'minio-1' };
-    const told = [
+    const expected = [
       {
         alertname: FAILING,
         severity: 'critical',
         labels: ref,
-        summary: 'minio-1 fails',
+        summary: 'minio-1 is failing',
         description:
-          'The runs of storage/my-minio against minio-1 fail. Reason and trace: kubectl -n storage describe sprobe my-minio',
+          'Runs of storage/my-minio against minio-1 are failing. To see the reason and the trace: kubectl -n storage describe sprobe my-minio',
       },
       {
         alertname: STALE,
         severity: 'warning',
         labels: ref,
-        summary: 'minio-1 is not probed',
+        summary: 'minio-1 is not being probed',
         description:
-          'A run of storage/my-minio against minio-1 was due 2h 0m 0s ago, and has not started: the operator is stuck or overloaded.',
+          'A run of storage/my-minio against minio-1 was due 2h 0m 0s ago but has not started: the operator is stuck or overloaded.',
       },
       {
         alertname: CERTIFICATE,
         severity: 'warning',
         labels: ref,
-        summary: 'The certificate of minio-1 ends in 13d 12h 0m 0s',
-        description: 'Seen by storage/my-minio.',
+        summary: 'The certificate of minio-1 expires in 13d 12h 0m 0s',
+        description: 'Reported by storage/my-minio.',
       },
       {
         alertname: SPANS_DROPPED,
         severity: 'warning',
         labels: { namespace: 'storage-probe', pod: 'a' },
-        summary: 'Traces of storage-probe are lost',
+        summary: 'Traces of storage-probe are being lost',
         description:
-          'storage-probe/a gave up about 14 spans within 15 minutes: the Collector was away for too long, or refused them.',
+          'storage-probe/a dropped about 14 spans in 15 minutes: the Collector was unreachable for too long or refused them.',
       },
       {
         alertname: NO_LEADER,
         severity: 'critical',
         labels: {},
-        summary: 'No replica of storage-probe leads',
+        summary: 'storage-probe has no leader',
         description:
-          'No replica of storage-probe/storage-probe holds its Lease: nobody probes or, while the API server is away, nobody writes.',
+          'No replica of storage-probe/storage-probe holds the Lease. No probes run or, if the API server is unreachable, no status is written.',
       },
     ];
     const test = {
       interval: '1m',
       input_series: [
-        ...scheduled(60, { nextRun: '0x120', healthy: '0x120' }),
-        notAfter(`${7_200 + 13.5 * DAY}x120`),
-        replica('storage_probe_spans_dropped_total', '0x110 14x10'),
-        leads('0x120'),
+        ...scheduleSeries(60, { nextRun: '0x120', healthy: '0x120' }),
+        certificateSeries(`${7_200 + 13.5 * DAY}x120`),
+        replicaSeries('storage_probe_spans_dropped_total', '0x110 14x10'),
+        leaderSeries('0x120'),
       ],
-      alert_rule_test: told.map(({ alertname, severity, labels, ...annotations }) => ({
+      alert_rule_test: expected.map(({ alertname, severity, labels, ...annotations }) => ({
         eval_time: '2h',
         alertname,
         exp_alerts: [{ exp_labels: { severity, ...labels }, exp_annotations: annotations }],
@@ -462,7 +472,7 @@ describe('what fires', () => {
   });
 });
 
-/** What stands in the promql blocks of a page: each query begins at the margin, and its other lines do not. */
+/** The queries in a page's promql blocks. A query starts at the margin, and its other lines are indented. */
 async function queriesOf(page: string): Promise<string[]> {
   const text = await readFile(new URL(page, ROOT), 'utf8');
   return [...text.matchAll(/^```promql\n(.*?)^```/gms)].flatMap(([, block = '']) =>

@@ -28,7 +28,7 @@ interface EnvVariable {
   readonly valueFrom?: { readonly secretKeyRef: { readonly name: string; readonly key: string } };
 }
 
-/** What the chart renders, run without a cluster: its MinIO, its script, its Jaeger, and its Collector. */
+/** The chart's MinIO, user script, Jaeger and Collector, running without a cluster. */
 const started = new AsyncDisposableStack();
 let dir: string;
 let manifests: readonly Manifest[];
@@ -36,7 +36,7 @@ let minio: Minio;
 
 beforeAll(async () => {
   dir = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-demo-'))).path;
-  // No trace of a run that passed is kept.
+  // Drops the traces of all passed runs.
   const sampling = { passedRunsPercent: 0, decisionWait: '1s' };
   manifests = await renderChart('storage-probe-demo', { collector: { sampling } });
   const root = {
@@ -61,7 +61,7 @@ function secret(name: string, key: string): string {
   return Buffer.from(dataOf('Secret', name)[key] ?? '', 'base64').toString();
 }
 
-/** As the kubelet makes it. */
+/** The environment that the kubelet would set. */
 function envOf(kind: string, name: string): Record<string, string> {
   const { spec } = find(kind, name) as unknown as {
     spec: { template: { spec: { containers: [{ env: EnvVariable[] }] } } };
@@ -77,8 +77,8 @@ function envOf(kind: string, name: string): Record<string, string> {
   return env;
 }
 
-/** Runs the script of the Job, and returns all that it printed. */
-async function makeUsers(): Promise<string> {
+/** Runs the Job's script and returns its output. */
+async function createUsers(): Promise<string> {
   const files = join(dir, 'users');
   await mkdir(files, { recursive: true });
   for (const [name, text] of Object.entries(dataOf('ConfigMap', 'demo-minio-users')))
@@ -99,13 +99,13 @@ async function makeUsers(): Promise<string> {
 }
 
 interface RunOptions {
-  /** The Secret whose keys it uses. */
+  /** Secret with the credentials to use. */
   readonly user: string;
   readonly secretKey?: string;
   readonly collectorUrl?: string;
 }
 
-/** One run of a StorageProbe of the chart, against the store that runs here. */
+/** Runs one of the chart's StorageProbes once against the local MinIO. */
 async function runProbe(name: string, options: RunOptions): Promise<RunResult> {
   const { user, secretKey = secret(user, 'secretKey'), collectorUrl } = options;
   const probe = JSON.stringify(find('StorageProbe', name));
@@ -118,10 +118,10 @@ async function runProbe(name: string, options: RunOptions): Promise<RunResult> {
 }
 
 describe('the users of the store', () => {
-  beforeAll(makeUsers);
+  beforeAll(createUsers);
 
-  it('can be made again, and no password is printed', async () => {
-    const printed = await makeUsers();
+  it('can be created repeatedly, without printing passwords', async () => {
+    const printed = await createUsers();
     for (const user of ['probe-ephemeral', 'probe-existing'])
       expect(printed).toContain(`Added user \`${user}\` successfully.`);
     for (const { metadata, data } of manifests.filter(({ kind }) => kind === 'Secret'))
@@ -132,18 +132,18 @@ describe('the users of the store', () => {
   it.each([
     { probe: 'demo-my-minio', user: 'demo-ephemeral' },
     { probe: 'demo-archive', user: 'demo-existing' },
-  ])('$user may do what $probe does', async ({ probe, user }) => {
+  ])('$user has the permissions that $probe needs', async ({ probe, user }) => {
     expect(await runProbe(probe, { user })).toMatchObject({ verdict: 'Passed' });
   });
 
   it.each([
     { probe: 'demo-my-minio', user: 'demo-existing' },
     { probe: 'demo-archive', user: 'demo-ephemeral' },
-  ])('$user may not do what $probe does', async ({ probe, user }) => {
+  ])('$user lacks the permissions that $probe needs', async ({ probe, user }) => {
     expect(await runProbe(probe, { user })).toMatchObject({ verdict: 'Failed', reason: 'AccessDenied' });
   });
 
-  it('keeps every run that did not pass, and counts all of them', { timeout: 120_000 }, async () => {
+  it('keeps the trace of every run that did not pass and counts all runs', { timeout: 120_000 }, async () => {
     const { queryUrl, otlp } = started.use(await startJaeger());
     const { collectorUrl, metricsUrl } = started.use(await startCollector(otlp));
     const user = 'demo-ephemeral';
@@ -173,12 +173,12 @@ describe('the users of the store', () => {
   });
 });
 
-interface Addresses {
+interface PortsByName {
   readonly [port: string]: number;
 }
 
-/** Runs a configuration of the chart by Jaeger's program, at ports that are free. */
-async function startByJaeger<T extends Addresses>(
+/** Runs one of the chart's configurations with the Jaeger binary on free ports. */
+async function startWithJaeger<T extends PortsByName>(
   component: 'jaeger' | 'collector',
   ports: Readonly<Record<keyof T & string, readonly string[]>>,
   edit: (text: string) => string = (text) => text,
@@ -212,7 +212,7 @@ async function startByJaeger<T extends Addresses>(
 async function startJaeger(): Promise<
   AsyncDisposable & { readonly queryUrl: string; readonly otlp: string }
 > {
-  const server = await startByJaeger<{ ui: number; grpc: number; query: number }>('jaeger', {
+  const server = await startWithJaeger<{ ui: number; grpc: number; query: number }>('jaeger', {
     ui: ['extensions', 'jaeger_query', 'http', 'endpoint'],
     query: ['extensions', 'jaeger_query', 'grpc', 'endpoint'],
     grpc: ['receivers', 'otlp', 'protocols', 'grpc', 'endpoint'],
@@ -221,7 +221,7 @@ async function startJaeger(): Promise<
   return { ...server, queryUrl: `http://127.0.0.1:${ui}`, otlp: `127.0.0.1:${grpc}` };
 }
 
-/** The program knows an older Collector's components: the same ones, but for their names and one setting. */
+/** The Jaeger binary contains an older Collector, where some components and one setting differ. */
 function forOlderCollector(text: string): string {
   const document = parseDocument(
     text
@@ -238,7 +238,7 @@ function forOlderCollector(text: string): string {
 async function startCollector(
   jaegerOtlp: string,
 ): Promise<AsyncDisposable & { readonly collectorUrl: string; readonly metricsUrl: string }> {
-  const server = await startByJaeger<{ grpc: number; http: number; metrics: number }>(
+  const server = await startWithJaeger<{ grpc: number; http: number; metrics: number }>(
     'collector',
     {
       grpc: ['receivers', 'otlp', 'protocols', 'grpc', 'endpoint'],

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { stringify } from 'yaml';
 
-import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { requestKube, requestKubeBody } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { readDocuments } from '../../src/api/documents.ts';
 import { chartPath, lintChart, type Manifest, renderChart, runHelm } from '../../deploy/local/helm.ts';
@@ -67,7 +67,7 @@ function find(manifests: readonly Manifest[], kind: string, name: string): Manif
   return found;
 }
 
-function keysOf(manifests: readonly Manifest[]): string[] {
+function kindsAndNames(manifests: readonly Manifest[]): string[] {
   return manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
 }
 
@@ -75,7 +75,7 @@ function workload(manifests: readonly Manifest[], kind: string, name: string): W
   return find(manifests, kind, name) as Workload;
 }
 
-/** Of the Collector's and Jaeger's configuration, as their Pods know them. */
+/** The checksum annotations on the Collector's and Jaeger's Pods. */
 function checksumsOf(manifests: readonly Manifest[]): unknown[] {
   return ['demo-collector', 'demo-jaeger'].map(
     (name) => workload(manifests, 'Deployment', name).spec.template.metadata.annotations?.['checksum/config'],
@@ -99,12 +99,12 @@ beforeAll(async () => {
   defaults = await renderChart(CHART);
 });
 
-it('is without fault for helm lint', async () => {
+it('passes helm lint', async () => {
   expect(await lintChart(CHART)).toContain('0 chart(s) failed');
 });
 
 describe('names', () => {
-  it('are text, also where they are digits', async () => {
+  it('are strings even if they look like numbers', async () => {
     const manifests = await renderChart(CHART, {}, { release: '123', namespace: '2024' });
     const selectors = workloadsOf(manifests).map(({ spec }) => spec.selector ?? {});
     const texts = manifests.flatMap(({ metadata: { name, namespace, labels = {} } }) => [
@@ -117,10 +117,10 @@ describe('names', () => {
     expect(JSON.stringify(selectors)).not.toContain(':123');
   });
 
-  it('begin with the release, so that two releases fit into one namespace', async () => {
+  it('start with the name of the release, so that a namespace can contain several releases', async () => {
     const other = await renderChart(CHART, {}, { release: 'other' });
     expect(defaults.every(({ metadata }) => metadata.name.startsWith('demo-'))).toBe(true);
-    expect(keysOf(other).filter((key) => keysOf(defaults).includes(key))).toEqual([]);
+    expect(kindsAndNames(other).filter((key) => kindsAndNames(defaults).includes(key))).toEqual([]);
     const selectors = workloadsOf([...defaults, ...other]).flatMap(({ spec: { selector } }) =>
       selector === undefined ? [] : [JSON.stringify(selector)],
     );
@@ -128,27 +128,27 @@ describe('names', () => {
     expect(new Set(selectors).size).toBe(selectors.length);
   });
 
-  it('are all in the namespace of the release', async () => {
+  it('use the namespace of the release', async () => {
     const manifests = await renderChart(CHART, {}, { namespace: 'elsewhere' });
     expect(new Set(manifests.map(({ metadata }) => metadata.namespace))).toEqual(new Set(['elsewhere']));
     expect(JSON.stringify(manifests)).not.toContain('.storage.svc');
   });
 
-  it('begin with what the values say', async () => {
+  it('start with fullnameOverride if it is set', async () => {
     const manifests = await renderChart(CHART, { fullnameOverride: 'store' });
     expect(manifests.every(({ metadata }) => metadata.name.startsWith('store-'))).toBe(true);
   });
 });
 
 describe('credentials', () => {
-  it('are other ones in each release', async () => {
+  it('are different in each release', async () => {
     const values = secretValues([...defaults, ...(await renderChart(CHART))]);
     expect(values).toHaveLength(6);
     expect(new Set(values).size).toBe(6);
     for (const value of values) expect(value).toMatch(/^[A-Za-z0-9]{32}$/);
   });
 
-  it('stand in Secrets, and nowhere else', () => {
+  it('appear only in Secrets', () => {
     const others = JSON.stringify(defaults.filter(({ kind }) => kind !== 'Secret'));
     for (const value of secretValues(defaults)) {
       expect(others).not.toContain(value);
@@ -159,45 +159,45 @@ describe('credentials', () => {
 
 describe('an installed release', () => {
   const namespace = uniqueName('demo-chart');
-  const of = [`--namespace=${namespace}`, `--kubeconfig=${kube.kubeconfigFile}`];
+  const connectionFlags = [`--namespace=${namespace}`, `--kubeconfig=${kube.kubeconfigFile}`];
 
-  // Without its hook: nothing runs Pods here.
+  // Skips the hook, because this cluster does not run Pods.
   async function install(values: object): Promise<{ secrets: unknown[]; root: string | undefined }> {
     const flags = ['--install', '--create-namespace', '--no-hooks'];
-    await runHelm(['upgrade', 'demo', chartPath(CHART), ...flags, ...of], values);
+    await runHelm(['upgrade', 'demo', chartPath(CHART), ...flags, ...connectionFlags], values);
     const names = ['minio', 'ephemeral', 'existing'];
     const secrets = names.map((name) =>
-      askKubeFor<Manifest>(kube, { path: `/api/v1/namespaces/${namespace}/secrets/demo-${name}` }),
+      requestKubeBody<Manifest>(kube, { path: `/api/v1/namespaces/${namespace}/secrets/demo-${name}` }),
     );
     const path = `/apis/apps/v1/namespaces/${namespace}/statefulsets/demo-minio`;
-    const { spec } = await askKubeFor<Workload>(kube, { path });
+    const { spec } = await requestKubeBody<Workload>(kube, { path });
     return {
       secrets: (await Promise.all(secrets)).map(({ data }) => data),
       root: spec.template.metadata.annotations?.['checksum/root'],
     };
   }
 
-  it('keeps its credentials when it is upgraded, and makes new ones in place of those that are gone', async () => {
+  it('keeps its credentials on upgrade and generates new ones for deleted Secrets', async () => {
     const installed = await install({});
     expect(await install({ probes: { interval: '20s' } })).toEqual(installed);
 
     const path = `/api/v1/namespaces/${namespace}/secrets/demo-minio`;
-    await askKubeFor(kube, { method: 'DELETE', path });
+    await requestKubeBody(kube, { method: 'DELETE', path });
     const changed = await install({});
     expect(changed.root).not.toBe(installed.root);
     expect(changed.secrets[0]).not.toEqual(installed.secrets[0]);
     expect(changed.secrets.slice(1)).toEqual(installed.secrets.slice(1));
 
-    await runHelm(['uninstall', 'demo', '--no-hooks', ...of]);
-    const left = await askKubeFor<{ items: unknown[] }>(kube, {
+    await runHelm(['uninstall', 'demo', '--no-hooks', ...connectionFlags]);
+    const remaining = await requestKubeBody<{ items: unknown[] }>(kube, {
       path: `/api/v1/namespaces/${namespace}/secrets`,
     });
-    expect(left.items).toEqual([]);
+    expect(remaining.items).toEqual([]);
   });
 });
 
 describe('Services', () => {
-  it('lead to ports of a Pod', () => {
+  it('target the ports of exactly one Pod', () => {
     const services = defaults.filter(({ kind }) => kind === 'Service') as Service[];
     expect(services).toHaveLength(4);
     for (const { spec } of services) {
@@ -210,20 +210,20 @@ describe('Services', () => {
     }
   });
 
-  it('have the types and node ports of the values', async () => {
+  it('have the types and node ports from the values', async () => {
     const manifests = await renderChart(CHART, {
       minio: { service: { type: 'NodePort', nodePorts: { s3: 30900, console: 30901 } } },
       collector: { service: { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } } },
       jaeger: { service: { type: 'LoadBalancer', nodePorts: { ui: 30686 } } },
     });
-    const seen = ['minio', 'collector', 'jaeger'].map((name) => {
+    const actual = ['minio', 'collector', 'jaeger'].map((name) => {
       const { spec } = find(manifests, 'Service', `demo-${name}`) as Service;
       const nodePorts = spec.ports.flatMap(({ name: port, nodePort }) =>
         nodePort === undefined ? [] : [[port, nodePort]],
       );
       return { type: spec.type, nodePorts: Object.fromEntries(nodePorts) as unknown };
     });
-    expect(seen).toEqual([
+    expect(actual).toEqual([
       { type: 'NodePort', nodePorts: { s3: 30900, console: 30901 } },
       { type: 'NodePort', nodePorts: { 'otlp-grpc': 30317 } },
       { type: 'LoadBalancer', nodePorts: { ui: 30686 } },
@@ -233,7 +233,7 @@ describe('Services', () => {
 });
 
 describe('Pods', () => {
-  it('have no token of the API server, and limits of memory', () => {
+  it('have no service account token, and a memory limit', () => {
     const pods = workloadsOf(defaults);
     expect(pods).toHaveLength(4);
     for (const pod of pods) {
@@ -242,12 +242,12 @@ describe('Pods', () => {
     }
   });
 
-  it('take images, pull secrets, labels and resources from the values', async () => {
+  it('use images, pull secrets, labels and resources from the values', async () => {
     const digest = `sha256:${'0'.repeat(64)}`;
     const resources = { limits: { memory: '333Mi' } };
     const component = { resources, image: { registry: 'registry.example.com', pullPolicy: 'Always' } };
     const manifests = await renderChart(CHART, {
-      commonLabels: { team: 'storage', 'app.kubernetes.io/name': 'must not count' },
+      commonLabels: { team: 'storage', 'app.kubernetes.io/name': 'must be ignored' },
       imagePullSecrets: [{ name: 'pull' }],
       minio: { resources, image: { registry: '', digest } },
       collector: { ...component, image: { ...component.image, tag: '1.2.3' } },
@@ -280,18 +280,18 @@ describe('Pods', () => {
     );
   });
 
-  it('are replaced with their configuration, and not without', async () => {
+  it('have the checksum of their configuration, so that a change replaces them', async () => {
     const configurations = ['collector', 'jaeger'].map((name) => {
       const { data } = find(defaults, 'ConfigMap', `demo-${name}`) as Manifest & {
         data: Record<string, string>;
       };
       return data[`${name}.yaml`]?.trimEnd() ?? '';
     });
-    const wanted = configurations.map((text) => createHash('sha256').update(text).digest('hex'));
-    expect(checksumsOf(defaults)).toEqual(wanted);
+    const expected = configurations.map((text) => createHash('sha256').update(text).digest('hex'));
+    expect(checksumsOf(defaults)).toEqual(expected);
   });
 
-  it('get the settings that the values give', async () => {
+  it('get their settings from the values', async () => {
     const manifests = await renderChart(CHART, {
       collector: { sampling: { passedRunsPercent: 12.5, decisionWait: '2m' } },
       jaeger: { maxTraces: 2_000_000 },
@@ -314,7 +314,7 @@ describe('Pods', () => {
 });
 
 describe('the probes', () => {
-  it('are ones that the program accepts, with Secrets that are there', () => {
+  it('are valid, with Secrets that the chart creates', () => {
     const probes = defaults.filter(({ kind }) => kind === 'StorageProbe');
     expect(probes.map(({ metadata }) => metadata.name)).toEqual(['demo-my-minio', 'demo-archive']);
     for (const probe of probes) {
@@ -325,14 +325,14 @@ describe('the probes', () => {
     }
   });
 
-  it('run as often as the values say', async () => {
+  it('run at the interval from the values', async () => {
     const manifests = await renderChart(CHART, { probes: { interval: '1m30s' } });
     expect(find(manifests, 'StorageProbe', 'demo-my-minio')).toMatchObject({
       spec: { schedule: { interval: '1m30s' } },
     });
   });
 
-  it('can be left out', async () => {
+  it('can be disabled', async () => {
     const manifests = await renderChart(CHART, { probes: { enabled: false } });
     expect(manifests.map(({ kind }) => kind)).not.toContain('StorageProbe');
   });
@@ -354,7 +354,7 @@ it.each([
   { values: { jaeger: { maxTraces: 0 } }, want: '/jaeger/maxTraces' },
   { values: { probes: { interval: 10 } }, want: '/probes/interval' },
   { values: { fullnameOverride: '1st' }, want: '/fullnameOverride' },
-])('refuses $values', async ({ values, want }) => {
+])('rejects $values', async ({ values, want }) => {
   await expect(renderChart(CHART, values)).rejects.toThrow(want);
 });
 
@@ -363,7 +363,7 @@ describe('the API server', () => {
   beforeAll(async () => {
     const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
     const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } };
-    await askKubeFor(kube, { method: 'POST', path: '/api/v1/namespaces', body });
+    await requestKubeBody(kube, { method: 'POST', path: '/api/v1/namespaces', body });
   });
 
   it.each([
@@ -379,7 +379,7 @@ describe('the API server', () => {
         },
       },
     },
-  ])('takes every object of $name', async ({ values }) => {
+  ])('accepts all objects with $name', async ({ values }) => {
     const manifests = await renderChart(CHART, values, { namespace });
     const text = manifests.map((manifest) => stringify(manifest)).join('---\n');
     await expect(applyManifests(kube, text, { dryRun: true })).resolves.toBeUndefined();
@@ -391,10 +391,10 @@ describe('the API server', () => {
     { kind: 'Deployment', name: 'demo-collector' },
     { kind: 'Deployment', name: 'demo-jaeger' },
   ])(
-    'lets the Pods of $name into a namespace that enforces the restricted standard',
+    'admits the Pods of $name to a namespace that enforces the restricted standard',
     async ({ kind, name }) => {
       const { volumeClaimTemplates = [], template } = workload(defaults, kind, name).spec;
-      // As the controller of StatefulSets adds them.
+      // The StatefulSet controller would add these volumes.
       const claimed = volumeClaimTemplates.map(({ metadata }) => ({ name: metadata.name, emptyDir: {} }));
       const pod = {
         apiVersion: 'v1',
@@ -403,7 +403,7 @@ describe('the API server', () => {
         spec: { ...template.spec, volumes: [...template.spec.volumes, ...claimed] },
       };
       const path = `/api/v1/namespaces/${namespace}/pods?dryRun=All&fieldValidation=Strict`;
-      expect(await askKube(kube, { method: 'POST', path, body: pod })).toMatchObject({ status: 201 });
+      expect(await requestKube(kube, { method: 'POST', path, body: pod })).toMatchObject({ status: 201 });
     },
   );
 });

@@ -16,14 +16,14 @@ export interface RuleGroups {
   readonly groups: readonly { readonly name: string; readonly rules: readonly Rule[] }[];
 }
 
-/** A series as it is scraped; the values in promtool's notation, one per interval of the test. */
+/** A scraped series. Its values are in promtool's notation, one per interval of the test. */
 export interface Series {
   readonly series: string;
   readonly values: string;
 }
 
 export interface RuleTest {
-  /** Between two scrapes, and between two evaluations. */
+  /** Scrape interval and evaluation interval. */
   readonly interval: string;
   readonly input_series: readonly Series[];
   readonly promql_expr_test?: readonly object[];
@@ -32,19 +32,19 @@ export interface RuleTest {
 
 const TIMEOUT_MS = 30_000;
 
-/** The groups of the operator's chart. */
+/** The rule groups of the operator's chart. */
 export async function renderRules(values: object = {}, options?: RenderOptions): Promise<RuleGroups> {
   const prometheusRule = { enabled: true, ...values };
   const rendered = await renderChart('storage-probe', { prometheusRule }, options);
   return rendered.find(({ kind }) => kind === 'PrometheusRule')?.['spec'] as RuleGroups;
 }
 
-/** @throws Error with what promtool finds fault with. */
+/** @throws Error with promtool's output if it finds a problem. */
 export async function checkRules(rules: RuleGroups): Promise<void> {
   await runPromtool(['check', 'rules', '--lint=all', '--lint-fatal', 'rules.yaml'], { 'rules.yaml': rules });
 }
 
-/** @throws Error with what promtool expected, and with what it got. */
+/** @throws Error with the expected and actual results if the test fails. */
 export async function testRules(rules: RuleGroups, test: RuleTest): Promise<void> {
   await runPromtool(['test', 'rules', 'test.yaml'], {
     'rules.yaml': rules,

@@ -1,6 +1,6 @@
 /**
- * For each value of `charts/storage-probe`, by its path, another one than the default, and what else has to be set for it
- * to count.
+ * A non-default sample for each value of `charts/storage-probe`, by path. `with` contains the other values that it needs to
+ * take effect.
  */
 export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonly with?: object }>> = {
   'global.imageRegistry': { value: 'registry.example.com' },
@@ -43,9 +43,9 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   resources: { value: { requests: { cpu: '1' } } },
   podSecurityContext: { value: { fsGroup: 65_532 } },
   securityContext: { value: { privileged: false } },
-  ...podProbe('startupProbe'),
-  ...podProbe('livenessProbe'),
-  ...podProbe('readinessProbe'),
+  ...podProbeSamples('startupProbe'),
+  ...podProbeSamples('livenessProbe'),
+  ...podProbeSamples('readinessProbe'),
   podLabels: { value: { team: 'storage' } },
   podAnnotations: { value: { team: 'storage' } },
   priorityClassName: { value: 'system-cluster-critical' },
@@ -91,7 +91,7 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   'service.port': { value: 80 },
   'service.labels': { value: { team: 'storage' } },
   'service.annotations': { value: { team: 'storage' } },
-  ...within('networkPolicy', {
+  ...enabledSamples('networkPolicy', {
     ingressFrom: [{ namespaceSelector: { matchLabels: { team: 'monitoring' } } }],
     'apiServer.to': [{ ipBlock: { cidr: '10.0.0.1/32' } }],
     'apiServer.ports': [6_443],
@@ -101,7 +101,7 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
     'otlp.ports': [4_317],
     extraEgress: [{ ports: [{ port: 3_128 }] }],
   }),
-  ...within('serviceMonitor', {
+  ...enabledSamples('serviceMonitor', {
     namespace: 'monitoring',
     labels: { release: 'prometheus' },
     annotations: { team: 'storage' },
@@ -110,18 +110,18 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
     relabelings: [{ action: 'labeldrop', regex: 'endpoint' }],
     metricRelabelings: [{ action: 'labeldrop', regex: 'le' }],
   }),
-  ...within('prometheusRule', {
+  ...enabledSamples('prometheusRule', {
     namespace: 'monitoring',
     labels: { release: 'prometheus' },
     annotations: { team: 'storage' },
     alertLabels: { team: 'storage' },
-    ...alerts(['failing', 'stale', 'unknown', 'slow', 'certificate', 'spansDropped', 'noLeader']),
+    ...alertValues(['failing', 'stale', 'unknown', 'slow', 'certificate', 'spansDropped', 'noLeader']),
     'alerts.slow.factor': 2.5,
     'alerts.slow.minimumSeconds': 0.5,
     'alerts.certificate.days': 30,
     extraRules: [{ alert: 'Down', expr: 'up == 0' }],
   }),
-  ...within('grafanaDashboard', {
+  ...enabledSamples('grafanaDashboard', {
     namespace: 'monitoring',
     labels: { grafana_dashboard: 'yes' },
     annotations: { grafana_folder: 'Storage' },
@@ -129,20 +129,20 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   'tests.enabled': { value: false },
 };
 
-/** The values of a part that is off by default. */
-function within(part: string, values: Record<string, unknown>): typeof SAMPLES {
+/** Samples for the values of a feature that is disabled by default. */
+function enabledSamples(feature: string, values: Record<string, unknown>): typeof SAMPLES {
   const samples = Object.entries(values).map(
-    ([path, value]) => [`${part}.${path}`, { value, with: { [part]: { enabled: true } } }] as const,
+    ([path, value]) => [`${feature}.${path}`, { value, with: { [feature]: { enabled: true } } }] as const,
   );
-  return { [`${part}.enabled`]: { value: true }, ...Object.fromEntries(samples) };
+  return { [`${feature}.enabled`]: { value: true }, ...Object.fromEntries(samples) };
 }
 
-function podProbe(name: string): typeof SAMPLES {
-  const numbers = ['initialDelaySeconds', 'periodSeconds', 'timeoutSeconds', 'failureThreshold'];
-  return Object.fromEntries(numbers.map((number) => [`${name}.${number}`, { value: 9 }]));
+function podProbeSamples(name: string): typeof SAMPLES {
+  const fields = ['initialDelaySeconds', 'periodSeconds', 'timeoutSeconds', 'failureThreshold'];
+  return Object.fromEntries(fields.map((field) => [`${name}.${field}`, { value: 9 }]));
 }
 
-function alerts(names: readonly string[]): Record<string, unknown> {
+function alertValues(names: readonly string[]): Record<string, unknown> {
   return Object.fromEntries(
     names.flatMap((name) => [
       [`alerts.${name}.enabled`, false],

@@ -6,7 +6,7 @@ import { parse, stringify } from 'yaml';
 import { z } from 'zod';
 
 import packageJson from '../../package.json' with { type: 'json' };
-import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { requestKube, requestKubeBody } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { ChartValues } from '../../scripts/chart-values.ts';
 import { installManifests } from '../../scripts/install-manifests.ts';
@@ -21,7 +21,13 @@ import {
   type RenderOptions,
   runHelm,
 } from '../../deploy/local/helm.ts';
-import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
+import {
+  FORBIDDEN_PERMISSIONS,
+  LEASE_PERMISSIONS,
+  resourceAttributes,
+  type Permission,
+  RUN_PERMISSIONS,
+} from '../support/operator-permissions.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { renderRules, type Rule } from './promtool.ts';
 import { SAMPLES } from './storage-probe-samples.ts';
@@ -29,7 +35,7 @@ import { SAMPLES } from './storage-probe-samples.ts';
 const CHART = 'storage-probe';
 const ROOT = new URL('../../', import.meta.url);
 const RELEASE: RenderOptions = { release: 'storage-probe', namespace: 'storage-probe' };
-/** All that is off by default. */
+/** Enables every feature that is disabled by default. */
 const EVERYTHING = {
   replicaCount: 2,
   rbac: { aggregate: true },
@@ -55,7 +61,7 @@ interface Deployment extends Manifest {
   readonly spec: { readonly template: { readonly metadata: Manifest['metadata']; readonly spec: PodSpec } };
 }
 
-/** A query of a panel. */
+/** A query of a dashboard panel. */
 interface DashboardTarget {
   readonly expr: string;
   readonly legendFormat: string;
@@ -71,7 +77,7 @@ function render(values: object = {}, options: RenderOptions = RELEASE): Promise<
 }
 
 async function renderOne<T extends Manifest>(kind: string, values: object = {}): Promise<T> {
-  const found = (await render(values)).filter((one) => one.kind === kind);
+  const found = (await render(values)).filter((manifest) => manifest.kind === kind);
   expect(found).toHaveLength(1);
   return found[0] as T;
 }
@@ -80,15 +86,15 @@ async function operatorPod(values: object = {}): Promise<PodSpec> {
   return (await renderOne<Deployment>('Deployment', values)).spec.template.spec;
 }
 
-async function container(values: object = {}): Promise<Container> {
+async function operatorContainer(values: object = {}): Promise<Container> {
   return (await operatorPod(values)).containers[0];
 }
 
-function titlesOf(manifests: readonly Manifest[]): string[] {
+function kindsAndNames(manifests: readonly Manifest[]): string[] {
   return manifests.map(({ kind, metadata: { name } }) => `${kind} ${name}`).toSorted();
 }
 
-/** `{ a: { b: value } }` of `a.b`; a map that is there keeps what else it has. */
+/** Sets the value at a dotted path, such as `a.b`, in a copy of `values`. */
 function withValue(values: object, path: string, value: unknown): object {
   const [first = '', ...rest] = path.split('.');
   const members = { ...values } as Record<string, unknown>;
@@ -96,9 +102,9 @@ function withValue(values: object, path: string, value: unknown): object {
   return members;
 }
 
-describe('what is rendered', () => {
-  it('is by default the operator, its rights and its Service, and the test', async () => {
-    expect(titlesOf(await render())).toEqual([
+describe('rendered manifests', () => {
+  it('contain the operator, its RBAC, its Service and the test pod by default', async () => {
+    expect(kindsAndNames(await render())).toEqual([
       'ClusterRole storage-probe',
       'ClusterRoleBinding storage-probe',
       'CustomResourceDefinition storageprobes.storageprobe.dev',
@@ -111,12 +117,12 @@ describe('what is rendered', () => {
     ]);
   });
 
-  it('passes lint, with all that is off by default too', async () => {
+  it('pass helm lint, with defaults and with everything enabled', async () => {
     expect(await lintChart(CHART)).toContain('0 chart(s) failed');
     expect(await lintChart(CHART, EVERYTHING)).toContain('0 chart(s) failed');
   });
 
-  it('has the version of the program, and its CRD', async () => {
+  it('have the version and the CRD of the program', async () => {
     const chart = parse(await readFile(join(chartPath(CHART), 'Chart.yaml'), 'utf8')) as object;
     expect(chart).toMatchObject({ appVersion: packageJson.version });
     const rendered = await renderOne('CustomResourceDefinition');
@@ -124,26 +130,26 @@ describe('what is rendered', () => {
     expect(rendered.metadata.annotations).toEqual({ 'helm.sh/resource-policy': 'keep' });
   });
 
-  it('stands in deploy/install.yaml for those who want no Helm', async () => {
+  it('match deploy/install.yaml, for installation without Helm', async () => {
     const committed = await readFile(new URL('deploy/install.yaml', ROOT), 'utf8');
     expect(committed, 'out of date; run: npm run generate').toBe(await installManifests());
     expect(committed).not.toMatch(/helm/i);
   });
 
-  it('has names that stay short enough, and different in each release', async () => {
+  it('have names of valid length that differ between releases', async () => {
     const release = 'a'.repeat(53);
     const names = (await render(EVERYTHING, { release, namespace: 'a' })).map(
       ({ metadata }) => metadata.name,
     );
     expect(Math.max(...names.map(({ length }) => length))).toBeLessThanOrEqual(63);
     const others = await render(EVERYTHING, { release: 'other', namespace: 'a' });
-    expect(titlesOf(others)).toContain('Deployment other-storage-probe');
+    expect(kindsAndNames(others)).toContain('Deployment other-storage-probe');
   });
 
-  it('has text where text is due, also where it is digits', async () => {
+  it('quote strings that look like numbers', async () => {
     const values = {
       ...EVERYTHING,
-      // A name that the release's holds is not put behind it.
+      // Part of the release's name, so it is not appended to it.
       nameOverride: 'e',
       watchNamespaces: ['7001'],
       serviceAccount: { name: '7002' },
@@ -159,10 +165,10 @@ describe('what is rendered', () => {
     const text = JSON.stringify(await render(values, { release: '7e3', namespace: '7011' }));
     expect(text).not.toMatch(/[:[,]7\d{3}[,}\]]/);
     const given = JSON.stringify(values).match(/"7\d{3}"/g) ?? [];
-    expect([...given, '"7e3"', '"7011"'].filter((one) => !text.includes(one))).toEqual([]);
+    expect([...given, '"7e3"', '"7011"'].filter((name) => !text.includes(name))).toEqual([]);
   });
 
-  it('has each label and annotation once, the more special one', async () => {
+  it('override common labels and annotations with more specific ones', async () => {
     const labels = {
       release: 'own',
       'app.kubernetes.io/version': 'theirs',
@@ -186,16 +192,16 @@ describe('what is rendered', () => {
       grafanaDashboard: { enabled: true, labels },
     });
     for (const { kind, metadata } of rendered) {
-      const isSpecial =
+      const hasOwnLabels =
         /^(Service|ServiceMonitor|PrometheusRule|ConfigMap)$/.test(kind) && !metadata.name.endsWith('-ca');
       expect(metadata.labels).toMatchObject({
-        release: isSpecial ? 'own' : 'common',
+        release: hasOwnLabels ? 'own' : 'common',
         team: 'storage',
         'app.kubernetes.io/version': packageJson.version,
         'app.kubernetes.io/name': 'storage-probe',
       });
     }
-    const find = (kind: string): Manifest | undefined => rendered.find((one) => one.kind === kind);
+    const find = (kind: string): Manifest | undefined => rendered.find((manifest) => manifest.kind === kind);
     const { template } = (find('Deployment') as Deployment).spec;
     expect(template.metadata.labels).toMatchObject({ release: 'pod', team: 'storage' });
     expect(template.metadata.annotations).toEqual({
@@ -209,7 +215,7 @@ describe('what is rendered', () => {
     expect(stringify(find('PrometheusRule')?.['spec'])).not.toContain('severity: none');
   });
 
-  it('selects the same pods whatever the labels and the version are', async () => {
+  it('select pods independently of extra labels and the version', async () => {
     const selector = {
       'app.kubernetes.io/name': 'storage-probe',
       'app.kubernetes.io/instance': 'storage-probe',
@@ -223,42 +229,46 @@ describe('what is rendered', () => {
 });
 
 describe('values', () => {
-  it('have a sample each', () => {
-    // All but what no template reads.
+  it('each have a sample', () => {
+    // No template reads `enabled`, so it has no sample.
     expect([...Object.keys(SAMPLES), 'enabled'].toSorted()).toEqual([...pathsOf(ChartValues)].toSorted());
   });
 
   it.concurrent.each(Object.entries(SAMPLES))(
-    'count, and give what the API server takes: %s',
+    'take effect and render valid manifests: %s',
     async (path, { value, with: others = {} }) => {
-      const before = (await render(others)).map((one) => stringify(one));
-      const after = (await render(withValue(others, path, value))).map((one) => stringify(one));
+      const before = (await render(others)).map((manifest) => stringify(manifest));
+      const after = (await render(withValue(others, path, value))).map((manifest) => stringify(manifest));
       expect(after).not.toEqual(before);
-      await judge(after.filter((one) => !before.includes(one)).join('---\n'));
+      await dryRunApply(after.filter((manifest) => !before.includes(manifest)).join('---\n'));
     },
   );
 
   it.each([
-    { name: 'a text for a number', values: { replicaCount: 'two' }, line: "'/replicaCount': got string" },
+    {
+      name: 'a string instead of a number',
+      values: { replicaCount: 'two' },
+      line: "'/replicaCount': got string",
+    },
     {
       name: 'an unknown value',
       values: { replicas: 2 },
       line: "additional properties 'replicas' not allowed",
     },
     {
-      name: 'an unknown value further below',
+      name: 'an unknown nested value',
       values: { otlp: { url: 'http://a' } },
       line: "'/otlp': additional properties 'url' not allowed",
     },
-    { name: 'a value taken away', values: { otlp: null }, line: "missing property 'otlp'" },
+    { name: 'a required value set to null', values: { otlp: null }, line: "missing property 'otlp'" },
     {
-      name: 'an unknown level',
+      name: 'an unknown log level',
       values: { controller: { logLevel: 'loud' } },
       line: "'/controller/logLevel'",
     },
-    { name: 'half a digest', values: { image: { digest: 'sha256:12' } }, line: "'/image/digest'" },
+    { name: 'an incomplete digest', values: { image: { digest: 'sha256:12' } }, line: "'/image/digest'" },
     {
-      name: 'an endpoint without scheme',
+      name: 'an endpoint without a scheme',
       values: { otlp: { endpoint: 'a:4317' } },
       line: "'/otlp/endpoint'",
     },
@@ -273,114 +283,114 @@ describe('values', () => {
       line: "'/image/repository'",
     },
     {
-      name: 'an address that is a name',
+      name: 'a host name as an address',
       values: { controller: { allowAddresses: ['localhost'] } },
       line: "'/controller/allowAddresses/0'",
     },
     {
-      name: 'another question to the pod',
+      name: 'a custom endpoint for a pod probe',
       values: { livenessProbe: { httpGet: { path: '/' } } },
       line: "'/livenessProbe': additional properties 'httpGet' not allowed",
     },
     {
-      name: 'a label that selectors use',
+      name: 'a pod label that the selector uses',
       values: { podLabels: { 'app.kubernetes.io/name': 'prober' } },
-      line: 'podLabels must not have app.kubernetes.io/name: pods are selected by it',
+      line: 'podLabels must not contain app.kubernetes.io/name: the pods are selected by this label',
     },
     {
-      name: 'an end that outlasts the pod',
+      name: 'a shutdown timeout that is not shorter than the grace period of the pod',
       values: { terminationGracePeriodSeconds: 25 },
       line: 'controller.shutdownTimeout (25s) must be shorter than terminationGracePeriodSeconds (25)',
     },
     {
-      name: 'runs that outlast the end',
+      name: 'a drain timeout longer than the shutdown timeout',
       values: { controller: { drainTimeout: '26s' } },
       line: 'controller.drainTimeout (26s) must not be longer than controller.shutdownTimeout (25s)',
     },
     {
-      name: 'an end that the operator cannot take so long',
+      name: 'a shutdown timeout above the maximum',
       values: { controller: { shutdownTimeout: '10m1s' }, terminationGracePeriodSeconds: 700 },
-      line: 'controller.shutdownTimeout (10m1s) must be from 1s to 10m',
+      line: 'controller.shutdownTimeout (10m1s) must be between 1s and 10m',
     },
     {
-      name: 'too many statuses',
+      name: 'a status heartbeat below the minimum',
       values: { controller: { statusHeartbeat: '999ms' } },
-      line: 'controller.statusHeartbeat (999ms) must be from 1s to 1h',
+      line: 'controller.statusHeartbeat (999ms) must be between 1s and 1h',
     },
     {
-      name: 'too few statuses',
+      name: 'a status heartbeat above the maximum',
       values: { controller: { statusHeartbeat: '1h1s' } },
-      line: 'controller.statusHeartbeat (1h1s) must be from 1s to 1h',
+      line: 'controller.statusHeartbeat (1h1s) must be between 1s and 1h',
     },
     {
-      name: 'units in an order that Prometheus does not know',
+      name: 'duration units in an order that Prometheus rejects',
       values: { serviceMonitor: { interval: '30s1m' } },
       line: "'/serviceMonitor/interval'",
     },
     {
-      name: 'no duration',
+      name: 'an empty duration',
       values: { serviceMonitor: { scrapeTimeout: '' } },
       line: "'/serviceMonitor/scrapeTimeout'",
     },
     {
-      name: 'a name that no Service may have',
+      name: 'a full name that is not valid for a Service',
       values: { fullnameOverride: '1prober' },
       line: "'/fullnameOverride'",
     },
     {
-      name: 'a name with which no Service may begin',
+      name: 'a name that is not valid at the start of a Service name',
       values: { nameOverride: '1prober' },
       line: "'/nameOverride'",
     },
     {
-      name: 'authorities of white space',
+      name: 'a blank CA bundle',
       values: { otlp: { ca: { bundle: ' \n' } } },
       line: "'/otlp/ca/bundle'",
     },
     {
-      name: 'an address with too much in it',
+      name: 'an IPv4 address with a number above 255',
       values: { controller: { allowAddresses: ['999.1.1.1'] } },
       line: "'/controller/allowAddresses/0'",
     },
     {
-      name: 'a prefix that is too long',
+      name: 'an IPv4 prefix that is too long',
       values: { controller: { allowAddresses: ['10.0.0.0/33'] } },
       line: "'/controller/allowAddresses/0'",
     },
     {
-      name: 'a prefix that is too long for IPv6',
+      name: 'an IPv6 prefix that is too long',
       values: { controller: { allowAddresses: ['fe80::/129'] } },
       line: "'/controller/allowAddresses/0'",
     },
     {
-      name: 'a scrape that outlasts its interval',
+      name: 'a scrape timeout longer than the scrape interval',
       values: { serviceMonitor: { interval: '5s' } },
       line: 'serviceMonitor.scrapeTimeout (10s) must not be longer than serviceMonitor.interval (5s)',
     },
     {
-      name: 'a ServiceMonitor of nothing',
+      name: 'a ServiceMonitor without a Service',
       values: { serviceMonitor: { enabled: true }, service: { enabled: false } },
-      line: 'serviceMonitor.enabled needs service.enabled',
+      line: 'serviceMonitor.enabled requires service.enabled',
     },
     {
-      name: 'two budgets',
+      name: 'both limits of the disruption budget',
       values: { podDisruptionBudget: { minAvailable: 1, maxUnavailable: 1 } },
-      line: 'podDisruptionBudget takes minAvailable or maxUnavailable, not both',
+      line: 'podDisruptionBudget: set either minAvailable or maxUnavailable, not both',
     },
     {
-      name: 'two authorities',
+      name: 'both sources of the CA',
       values: { otlp: { ca: { bundle: '-----BEGIN CERTIFICATE-----', secretRef: { name: 'ca' } } } },
-      line: 'otlp.ca takes bundle or secretRef, not both',
+      line: 'otlp.ca: set either bundle or secretRef, not both',
     },
-  ])('refuse $name in one line', async ({ values, line }) => {
-    const said = await render(values).then(
+  ])('reject $name in one line', async ({ values, line }) => {
+    const outcome = await render(values).then(
       () => 'accepted',
       (error: unknown) => String(error),
     );
-    expect(said.split('\n').filter((one) => one.includes(line))).toHaveLength(1);
+    expect(outcome.split('\n').filter((printed) => printed.includes(line))).toHaveLength(1);
   });
 
-  it('of a parent chart may switch it off', async () => {
+  it('of a parent chart can disable the chart', async () => {
     await using parent = await mkdtempDisposable(join(tmpdir(), 'storage-probe-parent-'));
     const { version } = parse(await readFile(join(chartPath(CHART), 'Chart.yaml'), 'utf8')) as {
       version: string;
@@ -398,17 +408,17 @@ describe('values', () => {
     expect(off).not.toContain('kind:');
   });
 
-  it('of a parent chart may hold more in global', async () => {
-    expect((await container({ global: { imageRegistry: 'a.example.com', other: { x: 1 } } })).image).toBe(
-      `a.example.com/storageprobe/storage-probe:${packageJson.version}`,
-    );
+  it('of a parent chart can have other global values', async () => {
+    expect(
+      (await operatorContainer({ global: { imageRegistry: 'a.example.com', other: { x: 1 } } })).image,
+    ).toBe(`a.example.com/storageprobe/storage-probe:${packageJson.version}`);
   });
 });
 
 describe('the operator', () => {
-  it('gets only flags that it has', async () => {
+  it('gets only flags that the program defines', async () => {
     const known = Object.values(FLAGS).map(flagName);
-    const { args } = await container({
+    const { args } = await operatorContainer({
       watchNamespaces: ['a', 'b', 'a'],
       controller: { allowAddresses: ['::1'] },
     });
@@ -417,23 +427,25 @@ describe('the operator', () => {
     expect(args).toEqual(expect.arrayContaining(['--watch-namespaces=a,b', '--allow-addresses=::1']));
   });
 
-  it('is the image of a tag, or of a digest that counts before it', async () => {
+  it('uses the tag of the image, or the digest if it is set', async () => {
     const digest = `sha256:${'1'.repeat(64)}`;
-    expect((await container()).image).toBe(`ghcr.io/storageprobe/storage-probe:${packageJson.version}`);
+    expect((await operatorContainer()).image).toBe(
+      `ghcr.io/storageprobe/storage-probe:${packageJson.version}`,
+    );
     const image = { registry: 'r.example.com:5000', tag: 'x' };
     const global = { imageRegistry: 'other.example.com' };
-    expect((await container({ image, global })).image).toBe(
+    expect((await operatorContainer({ image, global })).image).toBe(
       'r.example.com:5000/storageprobe/storage-probe:x',
     );
-    expect((await container({ image: { ...image, digest } })).image).toBe(
+    expect((await operatorContainer({ image: { ...image, digest } })).image).toBe(
       `r.example.com:5000/storageprobe/storage-probe@${digest}`,
     );
   });
 
-  it('sends no traces unless it is told where', async () => {
-    expect(await container()).not.toHaveProperty('env');
+  it('sends traces only if an endpoint is set', async () => {
+    expect(await operatorContainer()).not.toHaveProperty('env');
     const endpoint = 'https://collector:4317';
-    const { env } = await container({
+    const { env } = await operatorContainer({
       otlp: {
         endpoint,
         headersSecretRef: { name: 'otlp' },
@@ -453,12 +465,15 @@ describe('the operator', () => {
     ]);
   });
 
-  it.each(['startupProbe', 'livenessProbe', 'readinessProbe'])('can do without its %s', async (name) => {
-    expect(await container()).toHaveProperty(name);
-    expect(await container({ [name]: null })).not.toHaveProperty(name);
-  });
+  it.each(['startupProbe', 'livenessProbe', 'readinessProbe'])(
+    'omits its %s if the value is null',
+    async (name) => {
+      expect(await operatorContainer()).toHaveProperty(name);
+      expect(await operatorContainer({ [name]: null })).not.toHaveProperty(name);
+    },
+  );
 
-  it('starts anew when the authorities change that it reads once', async () => {
+  it('restarts when the CA bundle changes', async () => {
     const [first, second] = await Promise.all(
       ['AA==', 'AB=='].map(async (body) => {
         const ca = { bundle: `-----BEGIN CERTIFICATE-----\n${body}` };
@@ -470,7 +485,7 @@ describe('the operator', () => {
     expect(second).not.toBe(first);
   });
 
-  it('spreads over nodes and zones by the pods of its own release', async () => {
+  it('spreads the pods of its release over nodes and zones', async () => {
     const own = { labelSelector: { matchLabels: { 'app.kubernetes.io/component': 'operator' } } };
     expect(await operatorPod()).toMatchObject({
       topologySpreadConstraints: [
@@ -480,14 +495,14 @@ describe('the operator', () => {
     });
   });
 
-  it('has a budget for disruptions from the second replica on', async () => {
-    expect(titlesOf(await render())).not.toContain('PodDisruptionBudget storage-probe');
-    expect(await budgetOf({})).toMatchObject({ spec: { maxUnavailable: 1 } });
-    expect(await budgetOf({ maxUnavailable: 0 })).toMatchObject({ spec: { maxUnavailable: 0 } });
-    expect((await budgetOf({ minAvailable: 1 }))['spec']).not.toHaveProperty('maxUnavailable');
+  it('has a PodDisruptionBudget if there is more than one replica', async () => {
+    expect(kindsAndNames(await render())).not.toContain('PodDisruptionBudget storage-probe');
+    expect(await renderBudget({})).toMatchObject({ spec: { maxUnavailable: 1 } });
+    expect(await renderBudget({ maxUnavailable: 0 })).toMatchObject({ spec: { maxUnavailable: 0 } });
+    expect((await renderBudget({ minAvailable: 1 }))['spec']).not.toHaveProperty('maxUnavailable');
   });
 
-  it('reaches DNS, the API server, the stores and the Collector, and nothing else', async () => {
+  it('may only connect to DNS, the API server, the stores and the Collector', async () => {
     const policy = await renderOne('NetworkPolicy', {
       tests: { enabled: false },
       networkPolicy: {
@@ -521,7 +536,7 @@ describe('the operator', () => {
     });
   });
 
-  it('lets its test reach DNS and itself, and nothing else', async () => {
+  it('lets its test pod connect only to DNS and the operator', async () => {
     const policies = (await render({ networkPolicy: { enabled: true } })).filter(
       ({ kind }) => kind === 'NetworkPolicy',
     );
@@ -543,39 +558,39 @@ describe('the operator', () => {
     expect(policies[1]?.['spec']).not.toHaveProperty('ingress');
   });
 
-  it('is told of with the next command, and with what is missing', async () => {
-    const notes = await notesOf({ watchNamespaces: ['storage'], crds: { enabled: false } });
+  it('has install notes with the next commands and the missing settings', async () => {
+    const notes = await renderNotes({ watchNamespaces: ['storage'], crds: { enabled: false } });
     expect(notes).toContain('kubectl -n monitoring rollout status deployment/prober-storage-probe');
-    // As bash ends it: at the margin.
+    // bash requires the end marker at the margin.
     const [, probe = ''] = /^kubectl apply -f - <<'YAML'\n([^]*?)\nYAML$/m.exec(notes) ?? [];
     expect(parse(probe)).toMatchObject({ kind: 'StorageProbe', metadata: { namespace: 'storage' } });
     expect(notes).toContain('No traces are sent');
     expect(notes).toContain('The CustomResourceDefinition is not part of this release');
-    expect(await notesOf({ otlp: { endpoint: 'http://collector:4317' } })).not.toContain('No traces');
+    expect(await renderNotes({ otlp: { endpoint: 'http://collector:4317' } })).not.toContain('No traces');
   });
 });
 
-describe('on the API server', () => {
+describe('the API server', () => {
   it.each([
-    { name: 'what is rendered by default', values: {} },
-    { name: 'all that is off by default', values: EVERYTHING },
-    { name: 'rights in two namespaces', values: { watchNamespaces: ['storage', 'archive'] } },
-  ])('is taken: $name', async ({ values }) => {
-    await expect(judge(textOf(await render(values)))).resolves.toBeUndefined();
+    { name: 'the default manifests', values: {} },
+    { name: 'the manifests with everything enabled', values: EVERYTHING },
+    { name: 'permissions in two namespaces', values: { watchNamespaces: ['storage', 'archive'] } },
+  ])('accepts $name', async ({ values }) => {
+    await expect(dryRunApply(toYaml(await render(values)))).resolves.toBeUndefined();
   });
 
-  it('is taken: deploy/install.yaml', async () => {
-    await expect(judge(await installManifests())).resolves.toBeUndefined();
+  it('accepts deploy/install.yaml', async () => {
+    await expect(dryRunApply(await installManifests())).resolves.toBeUndefined();
   });
 
-  it('is refused: a field that there is not', async () => {
+  it('rejects an unknown field', async () => {
     const service = await renderOne('Service');
-    await expect(judge(stringify({ ...service, spec: { port: 1 } }))).rejects.toThrow(
+    await expect(dryRunApply(stringify({ ...service, spec: { port: 1 } }))).rejects.toThrow(
       '.spec.port: field not declared',
     );
   });
 
-  it('its pods are as restricted as can be', async () => {
+  it('accepts the pods in a namespace that enforces the restricted standard', async () => {
     const namespace = uniqueName('chart-restricted');
     const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
     await applyManifests(
@@ -592,35 +607,35 @@ describe('on the API server', () => {
     }
   });
 
-  it('allows the operator its work in all namespaces, and nothing else', async () => {
+  it('grants the operator only the permissions that it needs, in all namespaces', async () => {
     const { own, allowed } = await install({});
     const elsewhere = uniqueName('chart-elsewhere');
-    expect(await allowed(own)).toEqual([...WORK, ...LEADING]);
-    expect(await allowed(elsewhere)).toEqual(WORK);
+    expect(await allowed(own)).toEqual([...RUN_PERMISSIONS, ...LEASE_PERMISSIONS]);
+    expect(await allowed(elsewhere)).toEqual(RUN_PERMISSIONS);
   });
 
-  it('allows the operator its work in the namespaces that it watches, and nothing elsewhere', async () => {
+  it('grants the operator permissions only in its watched namespaces', async () => {
     const watched = [uniqueName('chart-watched'), uniqueName('chart-watched')];
     const { own, allowed } = await install({ watchNamespaces: [...watched, ...watched] });
-    for (const namespace of watched) expect(await allowed(namespace)).toEqual(WORK);
-    expect(await allowed(own)).toEqual(LEADING);
+    for (const namespace of watched) expect(await allowed(namespace)).toEqual(RUN_PERMISSIONS);
+    expect(await allowed(own)).toEqual(LEASE_PERMISSIONS);
     expect(await allowed(uniqueName('chart-elsewhere'))).toEqual([]);
   });
 });
 
-describe('what Prometheus and Grafana get', () => {
-  it('asks only for metrics that there are', async () => {
-    const rules = await rulesOf({});
+describe('rules, dashboard and ServiceMonitor', () => {
+  it('query only metrics that exist', async () => {
+    const rules = await renderAllRules({});
     const recorded = rules.flatMap(({ record = [] }) => record);
     const page = await readFile(new URL('docs/reference/metrics.md', ROOT), 'utf8');
     const known = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name = '']) => name);
-    const asked = [...rules, ...(await dashboardTargets())].flatMap(({ expr }) => expr.match(METRIC) ?? []);
-    expect(asked.length).toBeGreaterThan(40);
-    const families = asked.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
+    const queried = [...rules, ...(await dashboardTargets())].flatMap(({ expr }) => expr.match(METRIC) ?? []);
+    expect(queried.length).toBeGreaterThan(40);
+    const families = queried.map((name) => name.replace(/_(bucket|sum|count)$/, ''));
     expect([...recorded, ...known]).toEqual(expect.arrayContaining(families));
   });
 
-  it('tells targets of the same name apart', async () => {
+  it('distinguish targets of the same name', async () => {
     const targets = await dashboardTargets();
     const grouped = targets.flatMap(({ expr }) => expr.match(/by \([^)]*\btarget\b[^)]*\)/g) ?? []);
     expect(grouped.length).toBeGreaterThan(10);
@@ -632,15 +647,15 @@ describe('what Prometheus and Grafana get', () => {
     expect(legends.filter((legend) => !legend.startsWith('{{namespace}}/{{probe}} {{target}}'))).toEqual([]);
   });
 
-  it('tells the replicas from others that lead', async () => {
+  it('show only the leader election of the operator', async () => {
     const leading = (await dashboardTargets()).filter(({ expr }) => expr.includes('leader_election'));
     expect(leading.map(({ expr }) => expr)).toEqual([
       'leader_election_master_status and on (pod) storage_probe_build_info',
     ]);
   });
 
-  it('has all alerts on, of which each can be switched off', async () => {
-    const names = (await rulesOf({})).flatMap(({ alert = [] }) => alert);
+  it('have all alerts enabled by default, and each can be disabled', async () => {
+    const names = (await renderAllRules({})).flatMap(({ alert = [] }) => alert);
     expect(names).toEqual([
       'StorageProbeFailing',
       'StorageProbeStale',
@@ -650,37 +665,37 @@ describe('what Prometheus and Grafana get', () => {
       'StorageProbeSpansDropped',
       'StorageProbeNoLeader',
     ]);
-    const rest = await rulesOf({ alerts: { slow: { enabled: false }, noLeader: { enabled: false } } });
+    const rest = await renderAllRules({ alerts: { slow: { enabled: false }, noLeader: { enabled: false } } });
     expect(rest.map(({ alert, record }) => alert ?? record)).toEqual(
       names.filter((name) => !/Slow|NoLeader/.test(name)),
     );
   });
 
-  it('tells the Lease of this release from others', async () => {
-    const rules = await rulesOf({});
+  it('watch only the Lease of this release', async () => {
+    const rules = await renderAllRules({});
     expect(rules.find(({ alert }) => alert === 'StorageProbeNoLeader')?.expr).toBe(
       '(sum(leader_election_master_status{name="storage-probe", namespace="storage-probe"}) or vector(0)) == 0',
     );
   });
 
-  it('keeps the namespace of the probe', async () => {
+  it('keep the namespace label of the probe', async () => {
     const monitor = await renderOne('ServiceMonitor', { serviceMonitor: { enabled: true } });
     expect(monitor).toMatchObject({ spec: { endpoints: [{ port: 'http', honorLabels: true }] } });
   });
 });
 
-/** Of ours, in PromQL; also of what a rule records. */
+/** Names of the operator's metrics and recorded series in PromQL. */
 const METRIC = /\b(?:target_step:)?(?:storage_probe|leader_election|rest_client)_[\w:]+/g;
 async function install(
   values: object,
 ): Promise<{ own: string; allowed: (namespace: string) => Promise<string[]> }> {
   const release = uniqueName('chart');
   const rendered = await render({ ...values, fullnameOverride: release }, { release, namespace: release });
-  await applyManifests(kube, textOf(rendered.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))));
+  await applyManifests(kube, toYaml(rendered.filter(({ apiVersion }) => apiVersion.startsWith('rbac.'))));
   const user = `system:serviceaccount:${release}:${release}`;
 
-  async function isAllowed(namespace: string, right: Right): Promise<boolean> {
-    const { status } = await askKubeFor<{ status: { allowed: boolean } }>(kube, {
+  async function isAllowed(namespace: string, right: Permission): Promise<boolean> {
+    const { status } = await requestKubeBody<{ status: { allowed: boolean } }>(kube, {
       method: 'POST',
       path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
       body: {
@@ -692,31 +707,31 @@ async function install(
     return status.allowed;
   }
   async function allowed(namespace: string): Promise<string[]> {
-    const rights = [...WORK, ...LEADING, ...FORBIDDEN];
+    const rights = [...RUN_PERMISSIONS, ...LEASE_PERMISSIONS, ...FORBIDDEN_PERMISSIONS];
     const answers = await Promise.all(rights.map((right) => isAllowed(namespace, right)));
     return rights.filter((_, index) => answers[index]);
   }
   return { own: release, allowed };
 }
 
-/** Has the API server judge objects as it would to store them; stores none. */
-function judge(text: string): Promise<void> {
+/** Has the API server validate the objects without storing them. */
+function dryRunApply(text: string): Promise<void> {
   return applyManifests(kube, text, { dryRun: true });
 }
 
-function textOf(manifests: readonly Manifest[]): string {
-  return manifests.map((one) => stringify(one)).join('---\n');
+function toYaml(manifests: readonly Manifest[]): string {
+  return manifests.map((manifest) => stringify(manifest)).join('---\n');
 }
 
-function createPod(namespace: string, spec: PodSpec): ReturnType<typeof askKube> {
-  return askKube(kube, {
+function createPod(namespace: string, spec: PodSpec): ReturnType<typeof requestKube> {
+  return requestKube(kube, {
     method: 'POST',
     path: `/api/v1/namespaces/${namespace}/pods?dryRun=All&fieldValidation=Strict`,
     body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a' }, spec },
   });
 }
 
-async function rulesOf(values: object): Promise<readonly Rule[]> {
+async function renderAllRules(values: object): Promise<readonly Rule[]> {
   const { groups } = await renderRules(values, RELEASE);
   return groups.flatMap(({ rules }) => rules);
 }
@@ -728,20 +743,20 @@ async function dashboardTargets(): Promise<readonly DashboardTarget[]> {
   return panels.flatMap(({ targets = [] }) => targets);
 }
 
-function budgetOf(values: object): Promise<Manifest> {
+function renderBudget(values: object): Promise<Manifest> {
   return renderOne('PodDisruptionBudget', { replicaCount: 2, podDisruptionBudget: values });
 }
 
-/** What `helm install` says at its end. */
-async function notesOf(values: object): Promise<string> {
-  const said = await runHelm(
+/** The notes that `helm install` prints. */
+async function renderNotes(values: object): Promise<string> {
+  const output = await runHelm(
     ['install', 'prober', chartPath(CHART), '--namespace=monitoring', '--dry-run=client'],
     values,
   );
-  return said.slice(said.indexOf('\nNOTES:\n'));
+  return output.slice(output.indexOf('\nNOTES:\n'));
 }
 
-/** The path of each value that is not a map of others. */
+/** The paths of all values that are not objects with known fields. */
 function* pathsOf(schema: z.core.$ZodType, path = ''): Generator<string> {
   const field = unwrap(schema);
   const members = field instanceof z.ZodObject ? Object.entries<z.core.$ZodType>(field.shape) : [];

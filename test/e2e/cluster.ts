@@ -1,6 +1,6 @@
 import { inject } from 'vitest';
 
-import { reachCluster } from '../../deploy/kind/cluster.ts';
+import { connectCluster } from '../../deploy/kind/cluster.ts';
 import { IMAGE, installRelease } from '../../deploy/kind/release.ts';
 import { runCommand } from '../../deploy/local/command.ts';
 import { findTraces, type JaegerTrace } from '../../deploy/local/traces.ts';
@@ -9,7 +9,7 @@ import { API_VERSION, KIND } from '../../src/api/storage-probe.ts';
 import { samplesIn } from '../support/exposition.ts';
 import type { RunTime } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import { type ListeningKubectl, startListening } from './background.ts';
+import { type KubectlListener, startKubectlListener } from './kubectl-listener.ts';
 import { INSTALL_DEADLINE, NAMESPACES_FILE, OPERATOR, operatorRelease, STORAGE } from './releases.ts';
 
 export const { kubeconfigFile } = inject('stack');
@@ -21,24 +21,24 @@ const HEALTHY_DEADLINE = '120s';
 const OPERATOR_PODS = 'app.kubernetes.io/component=operator';
 export const STORE_URL = `http://demo-minio.${STORAGE}.svc:9000`;
 export const JAEGER_URL = `${apiUrl}/api/v1/namespaces/${STORAGE}/services/demo-jaeger:ui/proxy`;
-/** The container that is the cluster's only node. */
+/** Container of the cluster's only node. */
 const NODE = `${name}-control-plane`;
 export const IMAGE_NAME = `${IMAGE}:${imageTag}`;
 
-const cluster = await reachCluster({ name, kubeconfigFile });
+const cluster = await connectCluster({ name, kubeconfigFile });
 
-/** Listens on this machine for a port of a Service. */
-export function forward(service: string, namespace: string, port: number): Promise<ListeningKubectl> {
+/** Forwards a local port to a port of a Service. */
+export function forward(service: string, namespace: string, port: number): Promise<KubectlListener> {
   const flags = [...cluster.kubectlFlags, `--namespace=${namespace}`];
-  return startListening('port-forward', ...flags, `service/${service}`, `:${port}`);
+  return startKubectlListener('port-forward', ...flags, `service/${service}`, `:${port}`);
 }
 
-/** Returns what it printed. @throws Error with its words. */
+/** Returns stdout. @throws Error with kubectl's error output. */
 export function kubectl(...args: readonly string[]): Promise<string> {
   return cluster.kubectl(args, { signal: AbortSignal.timeout(COMMAND_MS) });
 }
 
-/** Returns what it printed. @throws Error with its words. */
+/** Returns stdout. @throws Error with Helm's error output. */
 export function helm(...args: readonly string[]): Promise<string> {
   return cluster.helm(args, { signal: AbortSignal.timeout(COMMAND_MS) });
 }
@@ -47,7 +47,7 @@ export function load(image: string): Promise<void> {
   return cluster.load(image);
 }
 
-/** What `kubectl get … -o json` tells. */
+/** Output of `kubectl get … -o json`. */
 export async function get<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(await kubectl('get', ...args, '--output=json')) as T;
 }
@@ -63,10 +63,10 @@ export async function apply(manifest: object): Promise<void> {
 }
 
 /**
- * Installs or upgrades the operator, and waits until it is ready. Disposed of, it is uninstalled.
+ * Installs or upgrades the operator and waits until it is ready. Disposing the result uninstalls it.
  *
- * @param values on top of the default ones, of the image and of where traces go.
- * @param chart its folder; default: that of this checkout.
+ * @param values Chart values, in addition to the image tag and the OTLP endpoint.
+ * @param chart The chart's folder. Default: the chart in this checkout.
  */
 export async function installOperator(values: object = {}, chart?: string): Promise<AsyncDisposable> {
   await kubectl('apply', `--filename=${NAMESPACES_FILE}`);
@@ -83,7 +83,7 @@ export interface Pod {
   readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
 }
 
-/** Those that are not about to end. */
+/** Names of the operator's Pods, without those being deleted. */
 export async function operatorPods(): Promise<string[]> {
   const pods = await list<Pod>('pods', `--namespace=${OPERATOR}`, `--selector=${OPERATOR_PODS}`);
   return pods
@@ -91,8 +91,8 @@ export async function operatorPods(): Promise<string[]> {
     .map(({ metadata }) => metadata.name);
 }
 
-/** Who holds the Lease: a pod's name, and what makes it unique. Empty: nobody. */
-export async function leader(): Promise<string> {
+/** Identity of the Lease holder: the Pod's name and a unique suffix. Empty if no replica holds it. */
+export async function leaseHolder(): Promise<string> {
   const lease = await get<{ readonly spec: { readonly holderIdentity?: string } }>(
     'lease',
     OPERATOR,
@@ -101,7 +101,7 @@ export async function leader(): Promise<string> {
   return lease.spec.holderIdentity ?? '';
 }
 
-/** The samples of a pod's metrics whose name and labels hold all of `parts`. */
+/** A Pod's metric samples whose name and labels contain all of `parts`. */
 export async function samplesOf(
   pod: string,
   ...parts: readonly string[]
@@ -111,8 +111,8 @@ export async function samplesOf(
   return samplesIn(await response.text(), parts);
 }
 
-/** Runs a shell script on the node, as its root, with the ids of the processes of a Pod as `$@`. */
-export async function onNode(pod: string, script: string): Promise<string> {
+/** Runs a shell script as root on the node, with the process IDs of a Pod as `$@`. */
+export async function execOnNode(pod: string, script: string): Promise<string> {
   const find = `set -- $(grep --files-with-matches --null-data "^HOSTNAME=${pod}$" /proc/[0-9]*/environ | cut -d/ -f3)`;
   return runCommand('docker', ['exec', NODE, 'sh', '-c', `${find}; ${script}`], {
     signal: AbortSignal.timeout(REQUEST_MS),
@@ -124,19 +124,19 @@ export interface Probe {
   readonly status?: ProbeStatus;
 }
 
-/** A namespace with probes in it. Disposed of, it goes with them. */
+/** A namespace for probes. Disposing it deletes the namespace and its probes. */
 export interface ProbeNamespace extends AsyncDisposable {
   readonly name: string;
-  /** Makes a probe of the demo's MinIO. Its target, and so its service in Jaeger, has the same name. */
+  /** Creates a probe of the demo's MinIO. Its target, and so its service in Jaeger, has the same name. */
   applyProbe(probe: string, interval: string): Promise<void>;
   get(probe: string): Promise<Probe>;
-  /** Waits until `Healthy` is as told; default `True`. */
+  /** Waits until `Healthy` has this status. Default: `True`. */
   untilHealthy(probe: string, status?: 'True' | 'False'): Promise<void>;
 }
 
-export async function makeProbeNamespace(prefix: string): Promise<ProbeNamespace> {
+export async function createProbeNamespace(prefix: string): Promise<ProbeNamespace> {
   const namespace = uniqueName(prefix);
-  const within = `--namespace=${namespace}`;
+  const inNamespace = `--namespace=${namespace}`;
   await kubectl('create', 'namespace', namespace);
   const { data } = await get<{ data: object }>('secret', 'demo-ephemeral', `--namespace=${STORAGE}`);
   const metadata = { name: 'probe-user', namespace };
@@ -153,30 +153,30 @@ export async function makeProbeNamespace(prefix: string): Promise<ProbeNamespace
         spec: { schedule: { interval }, targets, objects: [{ size: '4Ki' }] },
       });
     },
-    get: (probe) => get('storageprobe', probe, within),
+    get: (probe) => get('storageprobe', probe, inNamespace),
     async untilHealthy(probe, status = 'True') {
       const condition = `--for=condition=Healthy=${status}`;
-      await kubectl('wait', condition, `storageprobe/${probe}`, within, `--timeout=${HEALTHY_DEADLINE}`);
+      await kubectl('wait', condition, `storageprobe/${probe}`, inNamespace, `--timeout=${HEALTHY_DEADLINE}`);
     },
     async [Symbol.asyncDispose]() {
-      await kubectl('delete', 'storageprobes', '--all', within, '--timeout=60s');
+      await kubectl('delete', 'storageprobes', '--all', inNamespace, '--timeout=60s');
       await kubectl('delete', 'namespace', namespace, '--wait=false');
     },
   };
 }
 
-/** At most so many are told of one service. */
+/** Maximum number of traces to fetch for one service. */
 const MAX_TRACES = 400;
 const ROOT_SPAN = 'storage probe';
 
-/** The traces of a service that have their root. */
+/** The traces of a service whose root span has arrived. */
 export async function tracesOf(service: string): Promise<JaegerTrace[]> {
   const signal = AbortSignal.timeout(REQUEST_MS);
   const traces = await findTraces(JAEGER_URL, service, { signal, limit: MAX_TRACES });
   return traces.filter(({ spans }) => spans.some(({ operationName }) => operationName === ROOT_SPAN));
 }
 
-/** When the runs of probes were under way, by service, as Jaeger tells it. */
+/** Start and end of each run in Jaeger, by service. */
 export async function runTimes(services: readonly string[]): Promise<Map<string, RunTime[]>> {
   const timed = services.map(async (service) => [service, timesOf(await tracesOf(service))] as const);
   return new Map(await Promise.all(timed));

@@ -12,30 +12,30 @@ import { OPERATOR, STORAGE } from './releases.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const GUIDE = 'docs/guides/install.md';
 const GUIDE_MS = 600_000;
-/** Of the Prometheus Operator. */
+/** CustomResourceDefinitions of the Prometheus Operator. */
 const DEFINITIONS = join(ROOT, 'test/charts/crds');
 
 afterAll(uninstallOperator);
 
-it.each(['probe-policy.json', 'existing-bucket-policy.json'])('prints %s as it is', async (name) => {
+it.each(['probe-policy.json', 'existing-bucket-policy.json'])('quotes %s unchanged', async (name) => {
   const page = await readFile(join(ROOT, GUIDE), 'utf8');
-  const printed = [...page.matchAll(/^```json\n([^]*?)^```$/gm)].map(
+  const policies = [...page.matchAll(/^```json\n([^]*?)^```$/gm)].map(
     ([, json = '']) => JSON.parse(json) as unknown,
   );
   const policy: unknown = JSON.parse(await readFile(join(ROOT, 'deploy/local/minio', name), 'utf8'));
-  expect(printed).toContainEqual(policy);
+  expect(policies).toContainEqual(policy);
 });
 
-it(`every command of ${GUIDE} does what it is there for`, { timeout: GUIDE_MS }, async () => {
+it(`every command in ${GUIDE} works`, { timeout: GUIDE_MS }, async () => {
   const commands = await commandsOf(GUIDE);
   expect(commands.length).toBeGreaterThan(10);
   await kubectl('delete', 'namespace', OPERATOR, '--ignore-not-found', '--timeout=120s');
   await kubectl('apply', '--server-side', `--filename=${DEFINITIONS}`);
-  await loadReleased();
+  await loadReleasedImage();
 
   await using minio = await forward('demo-minio', STORAGE, 9_000);
   const programs = await Promise.all((['mc', 'kubectl', 'helm'] as const).map((name) => getBinary(name)));
-  // As it stands in the page: without the values of its variables, some of which are keys.
+  // Prints the command as written in the guide. Its variables stay unexpanded, since some contain keys.
   const script = ['trap \'echo "failed: $BASH_COMMAND"\' ERR', ...commands].join('\n');
   await runCommand('bash', ['-eEuo', 'pipefail', '-c', script], {
     cwd: ROOT,
@@ -43,22 +43,22 @@ it(`every command of ${GUIDE} does what it is there for`, { timeout: GUIDE_MS },
       ...process.env,
       PATH: [...programs.map((program) => dirname(program)), process.env['PATH']].join(delimiter),
       KUBECONFIG: kubeconfigFile,
-      MC_HOST_store: await rootOf(minio.address),
+      MC_HOST_store: await rootUrl(minio.address),
     },
     signal: AbortSignal.timeout(GUIDE_MS),
   });
-  // It ends with nothing left.
+  // The guide's last section uninstalls everything.
   expect(await kubectl('get', 'customresourcedefinitions', '--output=name')).not.toContain('storageprobe');
 });
 
-/** The shell's blocks of a page; the others are what was seen, or what else there is. */
+/** The page's `sh` blocks. Other blocks show output or alternatives. */
 async function commandsOf(page: string): Promise<string[]> {
   const text = await readFile(join(ROOT, page), 'utf8');
   return [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, commands = '']) => commands);
 }
 
-/** Brings the image to the node by the name that the chart gives it by default. */
-async function loadReleased(): Promise<void> {
+/** Loads the image into the node under the chart's default image name. */
+async function loadReleasedImage(): Promise<void> {
   const { version } = z
     .object({ version: z.string() })
     .parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')));
@@ -67,8 +67,8 @@ async function loadReleased(): Promise<void> {
   await load(released);
 }
 
-/** As mc takes it. */
-async function rootOf(address: string): Promise<string> {
+/** The store's URL with root credentials, in the format of `MC_HOST_<alias>`. */
+async function rootUrl(address: string): Promise<string> {
   const { data } = await get<{ data: { rootUser: string; rootPassword: string } }>(
     'secret',
     'demo-minio',

@@ -13,8 +13,8 @@ const IMAGE = 'storage-probe:image-test';
 const VERSION = '1.2.3-test';
 const BUILD_DEADLINE_MS = 600_000;
 const MAX_COMPRESSED_BYTES = 60_000_000;
-/** As strict as a Pod of Pod Security's level `restricted`, and without a network. */
-const STRICT = ['--read-only', '--user=65532', '--cap-drop=ALL', '--security-opt=no-new-privileges'];
+/** Docker flags that match a Pod at Pod Security level `restricted`. */
+const RESTRICTED = ['--read-only', '--user=65532', '--cap-drop=ALL', '--security-opt=no-new-privileges'];
 
 const Image = z.object({
   Config: z.object({
@@ -31,7 +31,7 @@ describe('the image', () => {
     });
   }, BUILD_DEADLINE_MS);
 
-  it('knows its version, and where it is from', async () => {
+  it('reports its version and source revision', async () => {
     expect(await runImage(['--version'])).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
     expect((await inspect()).Labels).toMatchObject({
       'org.opencontainers.image.version': VERSION,
@@ -39,19 +39,19 @@ describe('the image', () => {
     });
   });
 
-  it('holds the CustomResourceDefinition', async () => {
+  it('prints the CustomResourceDefinition', async () => {
     const { stdout } = await runImage(['crd']);
     expect(stdout).toBe(await readRoot('deploy/crds/storageprobes.yaml'));
   });
 
-  it('checks a probe that comes by stdin', async () => {
+  it('validates a probe from stdin', async () => {
     const sample = await readRoot('deploy/samples/my-minio.yaml');
     expect(await runImage(['validate', '-f', '-'], sample)).toMatchObject({ code: 0, stderr: '' });
     const wrong = await runImage(['validate', '-f', '-'], sample.replace('4Ki', '4KB'));
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('"4KB" is not a size') });
   });
 
-  it('gives Node the flags that a shell would give it, and is nobody', async () => {
+  it('starts Node with the flags of the shebang line, as a non-root user', async () => {
     const [shebang = ''] = (await readRoot('src/main.ts')).split('\n');
     const flags = shebang.replace('#!/usr/bin/env -S node ', '').split(' ');
     const { Entrypoint, User } = await inspect();
@@ -59,7 +59,7 @@ describe('the image', () => {
     expect(User).toBe('65532:65532');
   });
 
-  it('holds the program and its licences, and neither a shell nor npm', async () => {
+  it('contains the program and its licences, but no shell and no package manager', async () => {
     const files = await listFiles();
     const program = files.filter((file) => file.startsWith('app/') && !file.endsWith('/'));
     expect(program).toEqual(expect.arrayContaining(['app/main.mjs', 'app/LICENSE']));
@@ -69,12 +69,12 @@ describe('the image', () => {
     );
   });
 
-  it('is less than 60 MB to pull', async () => {
-    const saving = spawn('docker', ['save', IMAGE], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const saved = once(saving, 'close');
+  it('is smaller than 60 MB compressed', async () => {
+    const save = spawn('docker', ['save', IMAGE], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const closed = once(save, 'close');
     let bytes = 0;
-    for await (const chunk of saving.stdout.pipe(createGzip())) bytes += (chunk as Buffer).length;
-    expect(await saved).toEqual([0, null]);
+    for await (const chunk of save.stdout.pipe(createGzip())) bytes += (chunk as Buffer).length;
+    expect(await closed).toEqual([0, null]);
     // Node alone is more than half of it.
     expect(bytes).toBeGreaterThan(MAX_COMPRESSED_BYTES / 2);
     expect(bytes).toBeLessThan(MAX_COMPRESSED_BYTES);
@@ -85,7 +85,7 @@ async function runImage(
   args: readonly string[],
   input = '',
 ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
-  const flags = ['run', '--rm', '--interactive', '--network=none', ...STRICT];
+  const flags = ['run', '--rm', '--interactive', '--network=none', ...RESTRICTED];
   const child = spawn('docker', [...flags, IMAGE, ...args], { stdio: 'pipe' });
   let stdout = '';
   let stderr = '';
@@ -102,7 +102,7 @@ async function inspect(): Promise<z.infer<typeof Image>['Config']> {
   return image.Config;
 }
 
-/** Paths without a slash in front; those of folders end in one. */
+/** Paths without a leading slash. Folders have a trailing slash. */
 async function listFiles(): Promise<string[]> {
   const script = `id=$(docker create ${IMAGE}) && docker export $id | tar --list; docker rm $id >&2`;
   return (await runCommand('bash', ['-o', 'pipefail', '-c', script])).trim().split('\n');

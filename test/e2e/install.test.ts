@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
 import { waitForTrace } from '../../deploy/local/traces.ts';
-import { PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
+import { PASSED_RUN, spansFromJaeger, treeOf } from '../support/span-tree.ts';
 import { until } from '../support/until.ts';
 import {
   get,
@@ -10,7 +10,7 @@ import {
   JAEGER_URL,
   kubectl,
   list,
-  onNode,
+  execOnNode,
   operatorPods,
   type Pod,
   type Probe,
@@ -30,37 +30,37 @@ interface Secret {
   readonly data: Readonly<Record<string, string>>;
 }
 
-/** The operator with the values that it has by default, but for where traces go; then the demo's probes. */
+/** The operator with default values except for the OTLP endpoint, and the demo's probes. */
 const started = new AsyncDisposableStack();
-let passwordsAtFirst: readonly string[];
+let initialPasswords: readonly string[];
 
 beforeAll(async () => {
   started.use(await installOperator());
-  passwordsAtFirst = await demoPasswords();
+  initialPasswords = await demoPasswords();
   await upgradeDemo({ probes: true });
   started.defer(() => upgradeDemo({ probes: false }));
 });
 afterAll(() => started.disposeAsync());
 
-it('traces what a user of my-minio does in six steps', async () => {
+it('records a run against my-minio as one trace of six steps', async () => {
   await untilHealthy();
   const { status } = await get<Probe>('storageprobe', 'demo-my-minio', `--namespace=${STORAGE}`);
   const traceId = status?.targets?.[0]?.lastRun?.traceId ?? '';
   const signal = AbortSignal.timeout(ARRIVAL_MS);
   const trace = await waitForTrace(JAEGER_URL, traceId, { signal, spans: STEPS.length + 1 });
   expect(Object.values(trace.processes).map(({ serviceName }) => serviceName)).toEqual(['my-minio']);
-  const run = treeOf(spansOfJaeger(trace));
+  const run = treeOf(spansFromJaeger(trace));
   expect(run.name).toBe('storage probe');
   expect(run.children.map(({ name }) => name)).toEqual(STEPS);
 });
 
-it('passes its own test', async () => {
+it('passes helm test', async () => {
   expect(await helm('test', OPERATOR, `--namespace=${OPERATOR}`)).toMatch(/Phase: +Succeeded/);
 });
 
-it('runs as nobody, on a file system that it cannot write to, and may get no further rights', async () => {
+it('runs as non-root with a read-only root file system, and cannot gain privileges', async () => {
   const [pod = ''] = await operatorPods();
-  const status = await onNode(pod, 'cat /proc/$1/status');
+  const status = await execOnNode(pod, 'cat /proc/$1/status');
   const fields = Object.fromEntries(
     status.split('\n').map((line) => line.split(/:?\s+/, 2) as [string, string]),
   );
@@ -71,39 +71,39 @@ it('runs as nobody, on a file system that it cannot write to, and may get no fur
     CapEff: '0000000000000000',
     CapBnd: '0000000000000000',
     NoNewPrivs: '1',
-    // By a filter: that of the runtime.
+    // Filter mode, with the container runtime's default profile.
     Seccomp: '2',
   });
-  expect(await onNode(pod, 'grep " / " /proc/$1/mounts')).toMatch(/^\S+ \/ \S+ ro,/);
+  expect(await execOnNode(pod, 'grep " / " /proc/$1/mounts')).toMatch(/^\S+ \/ \S+ ro,/);
 });
 
 it.each([OPERATOR, STORAGE])(
-  'the namespace %s lets in what Pod Security calls restricted alone',
+  'the namespace %s rejects a Pod that violates the restricted Pod Security level',
   async (namespace) => {
-    const careless = ['--image=any', '--restart=Never', '--dry-run=server'];
-    await expect(kubectl('run', 'careless', `--namespace=${namespace}`, ...careless)).rejects.toThrow(
+    const flags = ['--image=any', '--restart=Never', '--dry-run=server'];
+    await expect(kubectl('run', 'unrestricted', `--namespace=${namespace}`, ...flags)).rejects.toThrow(
       'violates PodSecurity "restricted:latest"',
     );
   },
 );
 
-it('made up the passwords, keeps them, and tells them to nobody', async () => {
+it('generates the demo passwords once and exposes them only in Secrets', async () => {
   const passwords = await demoPasswords();
-  expect(passwords).toEqual(passwordsAtFirst);
+  expect(passwords).toEqual(initialPasswords);
   expect(new Set(passwords).size).toBe(3);
   for (const password of passwords) expect(password).toMatch(/^[A-Za-z0-9]{32}$/);
 
-  const told = Object.entries(await whatIsTold());
-  const silent = told.filter(([, text]) => text === '').map(([where]) => where);
-  const tells = told
+  const texts = Object.entries(await readableTexts());
+  const empty = texts.filter(([, text]) => text === '').map(([source]) => source);
+  const leaking = texts
     .filter(([, text]) =>
       passwords.some((password) => [password, btoa(password)].some((form) => text.includes(form))),
     )
-    .map(([where]) => where);
-  expect({ silent, tells }).toEqual({ silent: [], tells: [] });
+    .map(([source]) => source);
+  expect({ empty, leaking }).toEqual({ empty: [], leaking: [] });
 });
 
-it('leaves the probes and their definition when it is uninstalled, and takes them up again', async () => {
+it('keeps the probes and the CRD when uninstalled, and runs them again when reinstalled', async () => {
   const before = await uids();
   await uninstallOperator();
   expect(await operatorPods()).toEqual([]);
@@ -113,11 +113,11 @@ it('leaves the probes and their definition when it is uninstalled, and takes the
   await installOperator();
   const services = ['my-minio', 'archive'];
   await until(
-    'a run of each',
+    'a run of each probe',
     ARRIVAL_MS,
     async () => {
       const runs = [...(await runTimes(services)).values()];
-      return runs.every((own) => own.some(({ startMs }) => startMs > fromMs));
+      return runs.every((ofService) => ofService.some(({ startMs }) => startMs > fromMs));
     },
     POLL_MS,
   );
@@ -135,7 +135,7 @@ async function untilHealthy(): Promise<void> {
   await kubectl('wait', '--for=condition=Healthy', ...probes, `--namespace=${STORAGE}`, '--timeout=90s');
 }
 
-/** Of the store's root and of the probes' two users. */
+/** Passwords of the store's root user and of the two probe users. */
 async function demoPasswords(): Promise<string[]> {
   const secrets = await list<Secret>('secrets', `--namespace=${STORAGE}`);
   return secrets
@@ -143,28 +143,28 @@ async function demoPasswords(): Promise<string[]> {
     .map(({ data }) => atob(data['rootPassword'] ?? data['secretKey'] ?? ''));
 }
 
-/** All that others than the readers of Secrets can read, by where it stands. */
-async function whatIsTold(): Promise<Record<string, string>> {
-  const told: Record<string, string> = {
+/** All texts that can be read without access to Secrets, by source. */
+async function readableTexts(): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {
     values: await helm('get', 'values', 'demo', `--namespace=${STORAGE}`, '--all'),
     notes: await helm('get', 'notes', 'demo', `--namespace=${STORAGE}`),
     traces: JSON.stringify(await tracesOf('my-minio')),
   };
   for (const namespace of [OPERATOR, STORAGE]) {
-    const within = `--namespace=${namespace}`;
-    told[`the objects of ${namespace}`] = await kubectl(
+    const inNamespace = `--namespace=${namespace}`;
+    texts[`the objects of ${namespace}`] = await kubectl(
       'get',
       'all,configmaps,events,leases,sprobe',
-      within,
+      inNamespace,
       '--output=yaml',
     );
-    for (const { metadata } of await list<Pod>('pods', within))
-      told[`the log of ${metadata.name}`] = `log:${await kubectl('logs', metadata.name, within)}`;
+    for (const { metadata } of await list<Pod>('pods', inNamespace))
+      texts[`the log of ${metadata.name}`] = `log:${await kubectl('logs', metadata.name, inNamespace)}`;
   }
-  return told;
+  return texts;
 }
 
-/** Of the CustomResourceDefinition and of the probes. */
+/** UIDs of the CustomResourceDefinition and of the probes. */
 async function uids(): Promise<string[]> {
   const definition = await get<Secret>('customresourcedefinition', 'storageprobes.storageprobe.dev');
   const probes = await list<Secret>('storageprobes', `--namespace=${STORAGE}`);

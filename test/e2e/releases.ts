@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import type { Release } from '../../deploy/kind/release.ts';
 import { chartPath } from '../../deploy/local/helm.ts';
 
-/** Of the operator's release, and so its namespace, its Deployment, its ServiceAccount and its Lease. */
+/** Name of the operator's release, namespace, Deployment, ServiceAccount and Lease. */
 export const OPERATOR = 'storage-probe';
-/** Where MinIO, Collector and Jaeger are. */
+/** Namespace of MinIO, the Collector and Jaeger. */
 export const STORAGE = 'storage';
-/** The two namespaces, which enforce Pod Security. */
+/** Manifests of both namespaces, which enforce Pod Security. */
 export const NAMESPACES_FILE = join(import.meta.dirname, '../../deploy/kind/namespaces.yaml');
-/** As Helm takes it: the images are on the node. */
+/** Time limit for one installation, in Helm's format. The images are already on the node. */
 export const INSTALL_DEADLINE = '2m';
 
-/** Without its probes: they need the CustomResourceDefinition, which comes with the operator. */
+/** The demo without its probes, which need the CustomResourceDefinition from the operator's chart. */
 export const DEMO: Release = {
   name: 'demo',
   namespace: STORAGE,
@@ -20,7 +20,7 @@ export const DEMO: Release = {
   values: { probes: { enabled: false } },
 };
 
-/** With its default values, but for the image and where traces go. */
+/** The operator with default values, except for the image tag, the OTLP endpoint and `values`. */
 export function operatorRelease(imageTag: string, values: object = {}): Release {
   return {
     name: OPERATOR,

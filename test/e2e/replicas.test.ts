@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { doubledRuns, longestGapMs, missedRuns, type RunTime } from '../support/run-times.ts';
+import { duplicateRuns, longestGapMs, missedRuns, type RunTime } from '../support/run-times.ts';
 import { until } from '../support/until.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import {
   installOperator,
   kubectl,
-  leader,
-  makeProbeNamespace,
-  onNode,
+  leaseHolder,
+  createProbeNamespace,
+  execOnNode,
   operatorPods,
   type ProbeNamespace,
   runTimes,
@@ -16,12 +16,12 @@ import {
 } from './cluster.ts';
 import { OPERATOR } from './releases.ts';
 
-/** More than twice what a hand-over takes, so that a due time in it is met late, and not left out. */
+/** More than twice the time of a hand-over, so that a run due during it starts late but is not skipped. */
 const INTERVAL_MS = 4_000;
 const LEASE_MS = 15_000;
-/** What a busy machine takes besides. */
+/** Margin for a busy machine. */
 const SLACK_MS = 5_000;
-const PATIENCE_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 const POLL_MS = 250;
 
 describe('two replicas', () => {
@@ -30,7 +30,7 @@ describe('two replicas', () => {
   let namespace: ProbeNamespace;
 
   beforeAll(async () => {
-    namespace = await makeProbeNamespace('replicas');
+    namespace = await createProbeNamespace('replicas');
     started.use(await installOperator({ replicaCount: 2, watchNamespaces: [namespace.name] }));
     started.use(namespace);
     await Promise.all(probes.map((probe) => namespace.applyProbe(probe, `${INTERVAL_MS}ms`)));
@@ -38,11 +38,11 @@ describe('two replicas', () => {
   });
   afterAll(() => started.disposeAsync());
 
-  it('are both ready, and one of them runs the probes', async () => {
+  it('are both ready, and only the leader runs the probes', async () => {
     const pods = await operatorPods();
     expect(pods).toHaveLength(2);
     for (const pod of pods) {
-      const isLeader = (await leader()).startsWith(`${pod}_`);
+      const isLeader = (await leaseHolder()).startsWith(`${pod}_`);
       expect([...(await samplesOf(pod, 'leader_election_master_status')).values()]).toEqual([
         Number(isLeader),
       ]);
@@ -51,62 +51,62 @@ describe('two replicas', () => {
     }
   });
 
-  it('hand over when the pod of the leader is deleted, and neither double nor skip a run', async () => {
-    const before = await leader();
+  it("hand over when the leader's Pod is deleted, without a duplicate or missed run", async () => {
+    const before = await leaseHolder();
     const fromMs = Date.now();
     await untilRunsSince(fromMs, 3);
     await kubectl('delete', 'pod', podOf(before), `--namespace=${OPERATOR}`);
     const deletedMs = Date.now();
-    const after = await untilOther(before, SLACK_MS);
+    const after = await untilOtherLeader(before, SLACK_MS);
     expect(podOf(after)).not.toBe(podOf(before));
 
     const runs = await untilRunsSince(deletedMs, 3, fromMs);
-    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
+    expect(duplicateRuns(runs, INTERVAL_MS)).toEqual([]);
     expect(missedRuns(runs, INTERVAL_MS)).toEqual([]);
     expect([...(await samplesOf(podOf(after), 'storage_probe_runs_missed_total')).values()]).toEqual([0]);
     await kubectl('rollout', 'status', `deployment/${OPERATOR}`, `--namespace=${OPERATOR}`, '--timeout=60s');
   });
 
-  it('take over within the time of the Lease when the leader crashes, and double no run', async () => {
-    const before = await leader();
+  it('take over within the lease duration when the leader crashes, without a duplicate run', async () => {
+    const before = await leaseHolder();
     const fromMs = Date.now();
     await untilRunsSince(fromMs, 2);
-    await onNode(podOf(before), 'kill -KILL "$@"');
+    await execOnNode(podOf(before), 'kill -KILL "$@"');
     const killedMs = Date.now();
-    await untilOther(before, LEASE_MS + SLACK_MS);
+    await untilOtherLeader(before, LEASE_MS + SLACK_MS);
 
     const runs = await untilRunsSince(killedMs, 3, fromMs);
-    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
+    expect(duplicateRuns(runs, INTERVAL_MS)).toEqual([]);
     expect(longestGapMs(runs)).toBeLessThan(LEASE_MS + 2 * INTERVAL_MS + SLACK_MS);
     await Promise.all(probes.map((probe) => namespace.untilHealthy(probe)));
   });
 
-  /** Waits until each probe has so many runs that started after `sinceMs`. Returns all that started after `fromMs`. */
+  /** Waits until each probe has `count` runs since `sinceMs`. Returns all runs since `fromMs`. */
   function untilRunsSince(sinceMs: number, count: number, fromMs = sinceMs): Promise<Map<string, RunTime[]>> {
     return until(
       `${count} more runs of each probe`,
-      PATIENCE_MS,
+      TIMEOUT_MS,
       async () => {
         const all = await runTimes(probes);
-        const isEnough = [...all.values()].every(
+        const haveRun = [...all.values()].every(
           (runs) => runs.filter(({ startMs }) => startMs > sinceMs).length >= count,
         );
         const since = [...all].map(
           ([probe, runs]) => [probe, runs.filter(({ startMs }) => startMs > fromMs)] as const,
         );
-        return isEnough && new Map(since);
+        return haveRun && new Map(since);
       },
       POLL_MS,
     );
   }
 });
 
-function untilOther(before: string, timeoutMs: number): Promise<string> {
-  const other = async (): Promise<string | undefined> => {
-    const now = await leader();
+function untilOtherLeader(before: string, timeoutMs: number): Promise<string> {
+  const otherLeader = async (): Promise<string | undefined> => {
+    const now = await leaseHolder();
     return [before, ''].includes(now) ? undefined : now;
   };
-  return until('another leader', timeoutMs, other, POLL_MS);
+  return until('another leader', timeoutMs, otherLeader, POLL_MS);
 }
 
 function podOf(identity: string): string {

@@ -1,12 +1,18 @@
 import { describe, expect, it } from 'vitest';
 
-import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
+import {
+  FORBIDDEN_PERMISSIONS,
+  LEASE_PERMISSIONS,
+  resourceAttributes,
+  type Permission,
+  RUN_PERMISSIONS,
+} from '../support/operator-permissions.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import { apply, IMAGE_NAME, installOperator, kubectl, makeProbeNamespace } from './cluster.ts';
+import { apply, IMAGE_NAME, installOperator, kubectl, createProbeNamespace } from './cluster.ts';
 import { OPERATOR, STORAGE } from './releases.ts';
 
-/** Asks the API server, in a Pod with the operator's token and image, which of the rights it has; prints the answers. */
-const ASK = `
+/** Runs in a Pod with the operator's image and token. Prints, for each right, whether the API server allows it. */
+const ACCESS_REVIEW_SCRIPT = `
 import { readFileSync } from 'node:fs';
 
 const token = readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/token', 'utf8');
@@ -25,41 +31,41 @@ for (const resourceAttributes of JSON.parse(process.argv[1])) {
 console.log(JSON.stringify(answers));
 `;
 
-describe('a Pod with the ServiceAccount of the operator', () => {
-  it('may do its work in all namespaces, and nothing else', async () => {
+describe('the ServiceAccount of the operator', () => {
+  it('has the rights for its work in all namespaces, and no others', async () => {
     await using _ = await installOperator();
-    expect(await allowedIn(STORAGE)).toEqual(WORK);
-    expect(await allowedIn('kube-system')).toEqual(WORK);
-    expect(await allowedIn(OPERATOR)).toEqual([...WORK, ...LEADING]);
+    expect(await allowedIn(STORAGE)).toEqual(RUN_PERMISSIONS);
+    expect(await allowedIn('kube-system')).toEqual(RUN_PERMISSIONS);
+    expect(await allowedIn(OPERATOR)).toEqual([...RUN_PERMISSIONS, ...LEASE_PERMISSIONS]);
   });
 
-  it('may do its work in the namespaces that it watches, and nothing elsewhere', async () => {
-    await using watched = await makeProbeNamespace('watched');
-    await using other = await makeProbeNamespace('not-watched');
+  it('has rights only in the watched namespaces, and on its Lease', async () => {
+    await using watched = await createProbeNamespace('watched');
+    await using other = await createProbeNamespace('not-watched');
     await using _ = await installOperator({ watchNamespaces: [watched.name] });
-    expect(await allowedIn(watched.name)).toEqual(WORK);
+    expect(await allowedIn(watched.name)).toEqual(RUN_PERMISSIONS);
     expect(await allowedIn(other.name)).toEqual([]);
-    expect(await allowedIn(OPERATOR)).toEqual(LEADING);
+    expect(await allowedIn(OPERATOR)).toEqual(LEASE_PERMISSIONS);
 
-    await other.applyProbe('not-run', '1s');
-    await watched.applyProbe('is-run', '1s');
-    await watched.untilHealthy('is-run');
-    expect(await other.get('not-run')).not.toHaveProperty('status');
+    await other.applyProbe('ignored', '1s');
+    await watched.applyProbe('probed', '1s');
+    await watched.untilHealthy('probed');
+    expect(await other.get('ignored')).not.toHaveProperty('status');
   });
 });
 
-async function allowedIn(namespace: string): Promise<Right[]> {
-  const rights = [...WORK, ...LEADING, ...FORBIDDEN];
-  const questions = rights.map((right) => resourceAttributes(right, namespace, OPERATOR));
-  const answers = JSON.parse(await runPod(JSON.stringify(questions))) as readonly boolean[];
+async function allowedIn(namespace: string): Promise<Permission[]> {
+  const rights = [...RUN_PERMISSIONS, ...LEASE_PERMISSIONS, ...FORBIDDEN_PERMISSIONS];
+  const reviews = rights.map((right) => resourceAttributes(right, namespace, OPERATOR));
+  const answers = JSON.parse(await runPod(JSON.stringify(reviews))) as readonly boolean[];
   expect(answers).toHaveLength(rights.length);
   return rights.filter((_, index) => answers[index]);
 }
 
-/** Returns what it printed. */
+/** Runs {@link ACCESS_REVIEW_SCRIPT} in a Pod and returns its log. */
 async function runPod(argument: string): Promise<string> {
   const name = uniqueName('rights');
-  const within = `--namespace=${OPERATOR}`;
+  const inNamespace = `--namespace=${OPERATOR}`;
   await apply({
     apiVersion: 'v1',
     kind: 'Pod',
@@ -71,9 +77,9 @@ async function runPod(argument: string): Promise<string> {
       securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
       containers: [
         {
-          name: 'ask',
+          name: 'access-review',
           image: IMAGE_NAME,
-          command: ['/nodejs/bin/node', '--input-type=module', '--eval', ASK, argument],
+          command: ['/nodejs/bin/node', '--input-type=module', '--eval', ACCESS_REVIEW_SCRIPT, argument],
           env: [
             {
               name: 'NODE_EXTRA_CA_CERTS',
@@ -90,10 +96,10 @@ async function runPod(argument: string): Promise<string> {
     },
   });
   try {
-    const isOver = '--for=jsonpath={.status.phase}=Succeeded';
-    await kubectl('wait', isOver, `pod/${name}`, within, '--timeout=60s');
-    return await kubectl('logs', name, within);
+    const succeeded = '--for=jsonpath={.status.phase}=Succeeded';
+    await kubectl('wait', succeeded, `pod/${name}`, inNamespace, '--timeout=60s');
+    return await kubectl('logs', name, inNamespace);
   } finally {
-    await kubectl('delete', 'pod', name, within, '--wait=false');
+    await kubectl('delete', 'pod', name, inNamespace, '--wait=false');
   }
 }

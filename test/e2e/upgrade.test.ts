@@ -5,14 +5,14 @@ import { expect, it } from 'vitest';
 
 import { runCommand } from '../../deploy/local/command.ts';
 import { IMAGE } from '../../deploy/kind/release.ts';
-import { doubledRuns, missedRuns } from '../support/run-times.ts';
+import { duplicateRuns, missedRuns } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { until } from '../support/until.ts';
 import {
   get,
   installOperator,
   load,
-  makeProbeNamespace,
+  createProbeNamespace,
   operatorPods,
   runTimes,
   samplesOf,
@@ -23,52 +23,52 @@ const ROOT = join(import.meta.dirname, '../..');
 const CHART = 'charts/storage-probe';
 const FIRST_TAG = 'first';
 const TEST_MS = 600_000;
-/** More than twice what a hand-over takes, so that a due time in it is met late, and not left out. */
+/** More than twice the time of a hand-over, so that a run due during it starts late but is not skipped. */
 const INTERVAL_MS = 4_000;
-const PATIENCE_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 const POLL_MS = 250;
 const PROBES = 6;
 
 it(
-  'from the first chart and its program: no run is doubled, and none missed',
+  'an upgrade from the first chart and image duplicates and misses no run',
   { timeout: TEST_MS },
   async (context) => {
-    const first = await firstCommit();
-    if (first === undefined) return context.skip('this clone does not have the whole history');
+    const first = await firstChartCommit();
+    if (first === undefined) return context.skip('needs the full Git history, but this clone is shallow');
     await using folder = await mkdtempDisposable(join(tmpdir(), 'storage-probe-first-'));
     await checkOut(first, folder.path);
     await buildFirstImage(folder.path);
 
-    await using namespace = await makeProbeNamespace('upgrade');
+    await using namespace = await createProbeNamespace('upgrade');
     const values = { watchNamespaces: [namespace.name] };
-    const old = { ...values, image: { tag: FIRST_TAG } };
-    await using _ = await installOperator(old, join(folder.path, CHART));
+    const firstValues = { ...values, image: { tag: FIRST_TAG } };
+    await using _ = await installOperator(firstValues, join(folder.path, CHART));
     const probes = Array.from({ length: PROBES }, () => uniqueName('upgrade'));
     const fromMs = Date.now();
     for (const probe of probes) await namespace.applyProbe(probe, `${INTERVAL_MS}ms`);
-    await untilRunsAfter(fromMs);
+    await untilFiveRunsSince(fromMs);
     expect(await imageOfOperator()).toBe(`${IMAGE}:${FIRST_TAG}`);
 
     await installOperator(values);
     expect(await imageOfOperator()).not.toBe(`${IMAGE}:${FIRST_TAG}`);
-    await untilRunsAfter(Date.now());
+    await untilFiveRunsSince(Date.now());
     const runs = await runTimes(probes);
-    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
-    // The first run of each was at once.
-    const onSchedule = new Map([...runs].map(([probe, own]) => [probe, own.slice(1)]));
+    expect(duplicateRuns(runs, INTERVAL_MS)).toEqual([]);
+    // Each probe's first run started immediately, not on schedule.
+    const onSchedule = new Map([...runs].map(([probe, ofProbe]) => [probe, ofProbe.slice(1)]));
     expect(missedRuns(onSchedule, INTERVAL_MS)).toEqual([]);
     const [pod = ''] = await operatorPods();
     expect([...(await samplesOf(pod, 'storage_probe_runs_missed_total')).values()]).toEqual([0]);
     for (const probe of probes) await namespace.untilHealthy(probe);
 
-    /** Waits until each probe has run five times. */
-    async function untilRunsAfter(sinceMs: number): Promise<void> {
+    /** Waits until each probe has run five times since `sinceMs`. */
+    async function untilFiveRunsSince(sinceMs: number): Promise<void> {
       await until(
         '5 runs of each probe',
-        PATIENCE_MS,
+        TIMEOUT_MS,
         async () => {
           const all = [...(await runTimes(probes)).values()];
-          return all.every((own) => own.filter(({ startMs }) => startMs > sinceMs).length >= 5);
+          return all.every((ofProbe) => ofProbe.filter(({ startMs }) => startMs > sinceMs).length >= 5);
         },
         POLL_MS,
       );
@@ -76,8 +76,8 @@ it(
   },
 );
 
-/** That of the chart; undefined where the clone does not reach so far back. */
-async function firstCommit(): Promise<string | undefined> {
+/** The commit that added the chart, or undefined in a shallow clone. */
+async function firstChartCommit(): Promise<string | undefined> {
   if ((await git('rev-parse', '--is-shallow-repository')).trim() === 'true') return undefined;
   return (await git('log', '--diff-filter=A', '--format=%H', '--', `${CHART}/Chart.yaml`)).trim();
 }
@@ -85,14 +85,16 @@ async function firstCommit(): Promise<string | undefined> {
 async function checkOut(commit: string, folder: string): Promise<void> {
   const archive = join(folder, 'archive.tar');
   await git('archive', `--output=${archive}`, commit);
-  await runCommand('tar', ['--extract', `--file=${archive}`, `--directory=${folder}`], { signal: soon() });
+  await runCommand('tar', ['--extract', `--file=${archive}`, `--directory=${folder}`], {
+    signal: deadline(),
+  });
 }
 
-/** There was no Dockerfile yet: today's builds that program, too. */
+/** Uses today's Dockerfile, because that commit had none. */
 async function buildFirstImage(folder: string): Promise<void> {
   for (const file of ['Dockerfile', '.dockerignore']) await copyFile(join(ROOT, file), join(folder, file));
   const image = `${IMAGE}:${FIRST_TAG}`;
-  await runCommand('docker', ['build', `--tag=${image}`, folder], { signal: soon() });
+  await runCommand('docker', ['build', `--tag=${image}`, folder], { signal: deadline() });
   await load(image);
 }
 
@@ -106,9 +108,9 @@ async function imageOfOperator(): Promise<string | undefined> {
 }
 
 function git(...args: readonly string[]): Promise<string> {
-  return runCommand('git', args, { signal: soon(), cwd: ROOT });
+  return runCommand('git', args, { signal: deadline(), cwd: ROOT });
 }
 
-function soon(): AbortSignal {
+function deadline(): AbortSignal {
   return AbortSignal.timeout(TEST_MS);
 }

@@ -4,62 +4,62 @@ import type http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 
-import { makeAuthority } from '../../deploy/local/certificates.ts';
+import { createAuthority } from '../../deploy/local/certificates.ts';
 import type { KubeAccess } from '../../deploy/local/control-plane.ts';
 
-/** Stands between a client and a real API server, counts what is asked, and does what a fault would do. */
+/** A proxy in front of a real API server that records requests and injects faults. */
 export interface ApiServerProxy extends AsyncDisposable {
-  /** All that came, in order. */
+  /** All requests so far, in order of arrival. */
   readonly requests: readonly ApiRequest[];
-  /** What is done with the requests that come from now on. Default: they are passed on. */
+  /** Applied to requests that arrive from now on. Default: forwards all of them. */
   fault: ApiFault;
-  /** Closes all connections. */
-  cut(): void;
+  closeConnections(): void;
 }
 
 export interface ApiRequest {
   readonly method: string;
   readonly path: string;
   readonly isWatch: boolean;
-  /** `performance.now()` when it came. */
-  readonly atMs: number;
-  /** Whether it was refused instead of being passed on. */
-  isRefused: boolean;
-  /** Whether the answer is over, or the connection. */
-  hasEnded: boolean;
+  /** Arrival time, from `performance.now()`. */
+  readonly arrivedMs: number;
+  /** True if the proxy rejected the request instead of forwarding it. */
+  isRejected: boolean;
+  /** True once the response is complete or the connection is closed. */
+  isClosed: boolean;
 }
 
+/** Returns undefined to forward the request unchanged. */
 export type ApiFault = (request: ApiRequest) => ApiFaultAction | undefined;
 
 export type ApiFaultAction =
-  /** An answer in place of the API server's. */
+  /** Rejects the request with this status. */
   | { readonly status: number; readonly retryAfterSeconds?: number }
-  /** The answer ends, in good order, so long after it began. */
+  /** Forwards the request, and ends the response normally this long after it started. */
   | { readonly endAfterMs: number };
 
 /**
- * @param kubeconfigFile of the client; it gets a copy at `proxiedFile` that leads to the proxy.
+ * @param kubeconfigFile The client's kubeconfig. A copy that points to the proxy is written to `proxiedFile`.
  */
 export async function startApiServerProxy(
   access: KubeAccess,
   kubeconfigFile: string,
   proxiedFile: string,
 ): Promise<ApiServerProxy> {
-  const authority = await makeAuthority('storage-probe api server proxy');
+  const authority = await createAuthority('storage-probe api server proxy');
   const agent = new https.Agent({ ca: access.caPem, keepAlive: true });
   const requests: ApiRequest[] = [];
 
   const server = https.createServer(await authority.issue(), (incoming, outgoing) => {
     const request = requestOf(incoming);
     requests.push(request);
-    outgoing.on('close', () => (request.hasEnded = true));
+    outgoing.on('close', () => (request.isClosed = true));
     const action = proxy.fault(request);
     if (action !== undefined && 'status' in action) {
-      request.isRefused = true;
-      refuse(outgoing, action.status, action.retryAfterSeconds);
+      request.isRejected = true;
+      reject(outgoing, action.status, action.retryAfterSeconds);
       return;
     }
-    passOn(access.url, agent, incoming, outgoing, action?.endAfterMs);
+    forward(access.url, agent, incoming, outgoing, action?.endAfterMs);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -73,7 +73,7 @@ export async function startApiServerProxy(
   const proxy: ApiServerProxy = {
     requests,
     fault: () => undefined,
-    cut() {
+    closeConnections() {
       server.closeAllConnections();
     },
     async [Symbol.asyncDispose]() {
@@ -88,17 +88,17 @@ export async function startApiServerProxy(
 function requestOf({ method = '', url = '' }: http.IncomingMessage): ApiRequest {
   const [path = '', query] = url.split('?', 2);
   const isWatch = new URLSearchParams(query).get('watch') === 'true';
-  return { method, path, isWatch, atMs: performance.now(), isRefused: false, hasEnded: false };
+  return { method, path, isWatch, arrivedMs: performance.now(), isRejected: false, isClosed: false };
 }
 
-/** As kube-apiserver's own filters refuse. */
-function refuse(outgoing: http.ServerResponse, status: number, retryAfterSeconds?: number): void {
+/** Same format as kube-apiserver's own filters. */
+function reject(outgoing: http.ServerResponse, status: number, retryAfterSeconds?: number): void {
   const retryAfter = retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) };
   outgoing.writeHead(status, { 'content-type': 'text/plain', ...retryAfter });
   outgoing.end('Too many requests, please try again later.');
 }
 
-function passOn(
+function forward(
   url: string,
   agent: https.Agent,
   incoming: http.IncomingMessage,
@@ -107,12 +107,12 @@ function passOn(
 ): void {
   const { hostname, port } = new URL(url);
   const { method, url: path, rawHeaders: headers } = incoming;
-  const cut = (): void => void outgoing.destroy();
+  const closeConnection = (): void => void outgoing.destroy();
   const request = https.request({ agent, hostname, port, method, path, headers });
-  request.on('error', cut).on('response', (response) => {
+  request.on('error', closeConnection).on('response', (response) => {
     outgoing.writeHead(response.statusCode ?? 0, response.rawHeaders);
     outgoing.flushHeaders();
-    response.on('error', cut).pipe(outgoing);
+    response.on('error', closeConnection).pipe(outgoing);
     if (endAfterMs === undefined) return;
     const timer = setTimeout(() => {
       response.unpipe();
@@ -121,5 +121,5 @@ function passOn(
     outgoing.on('close', () => clearTimeout(timer));
   });
   outgoing.on('close', () => request.destroy());
-  incoming.on('error', cut).pipe(request);
+  incoming.on('error', closeConnection).pipe(request);
 }

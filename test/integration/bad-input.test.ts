@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-import { peakBytesOf, runCli, TELL_PEAK } from './cli.ts';
+import { peakMemoryBytes, runCli, REPORT_PEAK_MEMORY } from './cli.ts';
 import { probeOf, targetOf, user } from './store.ts';
 
 const ENDPOINT = 'http://my-minio.example:9000';
@@ -38,23 +38,23 @@ it.each<Case>([
     line: /^storage-probe: stdin:1: spec\.timeuot: unknown field \(did you mean timeout\?\); accepted: /,
   },
   {
-    name: 'two probes of one name',
+    name: 'two probes with the same name',
     input: `${PROBE}\n---\n${PROBE}\n`,
-    line: /^storage-probe: stdin:3: metadata\.name: is that of the StorageProbe at stdin:1, in the same namespace; /,
+    line: /^storage-probe: stdin:3: metadata\.name: is already used by the StorageProbe at stdin:1, in the same namespace; /,
   },
   {
-    name: 'two targets of one name',
+    name: 'two targets with the same name',
     input: probeOf('my-minio', ENDPOINT, { targets: [targetOf('a', ENDPOINT), targetOf('a', ENDPOINT)] }),
-    line: /^storage-probe: stdin:1: spec\.targets\[1\]\.name: "a" is the name of an earlier target too; /,
+    line: /^storage-probe: stdin:1: spec\.targets\[1\]\.name: "a" is already used by an earlier target; /,
   },
   {
-    name: 'text that is no YAML',
+    name: 'invalid YAML',
     input: '{ "kind": [',
     line: /^storage-probe: stdin:1:12: is not valid YAML: /,
   },
-  { name: 'nothing', input: '', line: /^storage-probe: stdin: is empty; accepted: / },
+  { name: 'empty input', input: '', line: /^storage-probe: stdin: is empty; accepted: / },
   {
-    name: 'a file that is not there',
+    name: 'a missing file',
     args: ['run', '-f', 'no-such-probe.yaml'],
     line: /^storage-probe: no-such-probe\.yaml: no such file$/,
   },
@@ -65,15 +65,15 @@ it.each<Case>([
     line: /^storage-probe: unknown option '--objcet-size'$/,
   },
   {
-    name: 'no run at all',
+    name: 'a count of zero',
     args: [...RUN, '--count', '0'],
     input: PROBE,
-    line: /^storage-probe: --count: "0" is not a count; accepted: a whole number from 1 to 100000$/,
+    line: /^storage-probe: --count: "0" is not a valid count; accepted: a whole number from 1 to 100000$/,
   },
   {
-    name: 'nothing to probe',
+    name: 'neither a file nor an endpoint',
     args: ['run'],
-    line: /^storage-probe: nothing to probe; accepted: -f FILE, or --endpoint URL$/,
+    line: /^storage-probe: nothing to probe; accepted: -f FILE or --endpoint URL$/,
   },
   {
     name: 'both a file and an endpoint',
@@ -82,43 +82,43 @@ it.each<Case>([
     line: /^storage-probe: option '--endpoint <url>' cannot be used with option '-f, --filename <file\.\.\.>'$/,
   },
   {
-    name: 'a target that is not in the file',
+    name: 'an unknown target',
     args: [...RUN, '--target', 'yours'],
     input: PROBE,
-    line: /^storage-probe: --target: yours is not there; accepted: my-minio$/,
+    line: /^storage-probe: --target: yours not found; accepted: my-minio$/,
   },
   {
-    name: 'a size of a quick look',
+    name: 'an invalid --size',
     args: ['run', '--endpoint', ENDPOINT, '--size', '4KiB'],
     line: /^storage-probe: --size: "4KiB" is not a size/,
   },
-])('$name: exit code 2, and one line', async ({ args = RUN, input, line }) => {
-  const end = await runCli(args, { credentials: user, input });
-  expect(end).toMatchObject({ code: 2, stdout: '' });
-  expect(end.stderr.trimEnd()).toMatch(line);
-  expect(end.stderr.trimEnd()).not.toContain('\n');
+])('exits with 2 and prints one line for $name', async ({ args = RUN, input, line }) => {
+  const exit = await runCli(args, { credentials: user, input });
+  expect(exit).toMatchObject({ code: 2, stdout: '' });
+  expect(exit.stderr.trimEnd()).toMatch(line);
+  expect(exit.stderr.trimEnd()).not.toContain('\n');
 });
 
-it('credentials that nobody gave: names the Secret and three ways to give it', async () => {
-  const end = await runCli(RUN, { input: await readFile(SAMPLE, 'utf8') });
-  expect(end).toMatchObject({ code: 2, stdout: '' });
-  expect(end.stderr).toBe(
-    'storage-probe: storage/my-minio, target my-minio: Secret my-minio-probe is not there; accepted: ' +
+it('names the Secret and three ways to provide it when credentials are missing', async () => {
+  const exit = await runCli(RUN, { input: await readFile(SAMPLE, 'utf8') });
+  expect(exit).toMatchObject({ code: 2, stdout: '' });
+  expect(exit.stderr).toBe(
+    'storage-probe: storage/my-minio, target my-minio: Secret my-minio-probe not found; accepted: ' +
       '--secret my-minio-probe=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a Secret document in the file\n',
   );
 });
 
-describe('a file that is far too large is refused unread', () => {
+describe('rejects an oversized file without reading all of it', () => {
   it.each([
     { name: '5 GB', fileIn: sparseFile },
     { name: 'endless', fileIn: async () => '/dev/zero' },
   ])('$name', async ({ fileIn }) => {
     await using dir = await mkdtempDisposable(join(tmpdir(), 'storage-probe-large-'));
     const file = await fileIn(dir.path);
-    const end = await runCli(['run', '-f', file], { credentials: user, preload: TELL_PEAK });
-    expect(end).toMatchObject({ code: 2, stdout: '' });
-    expect(end.stderr).toContain(`storage-probe: ${file}: is too large; accepted: at most 1 MiB\npeak `);
-    expect(peakBytesOf(end)).toBeLessThan(200 * 1_024 * 1_024);
+    const exit = await runCli(['run', '-f', file], { credentials: user, preload: REPORT_PEAK_MEMORY });
+    expect(exit).toMatchObject({ code: 2, stdout: '' });
+    expect(exit.stderr).toContain(`storage-probe: ${file}: is too large; accepted: at most 1 MiB\npeak `);
+    expect(peakMemoryBytes(exit)).toBeLessThan(200 * 1_024 * 1_024);
   });
 });
 

@@ -12,8 +12,8 @@ import {
   adminOf,
   bucketsOf,
   keysIn,
-  makeBucket,
-  OTHERS_OBJECT,
+  createBucket,
+  FOREIGN_OBJECT,
   sharedStore,
   temporaryCredentials,
   user,
@@ -41,8 +41,8 @@ function cleanUp(request: CleanUpRequest): ReturnType<typeof cleanUpProbe> {
   return cleanUpProbe(request, DEPS, new AbortController().signal);
 }
 
-/** What a killed run leaves. */
-async function leave(request: CleanUpRequest, bucket: string, objects = 2): Promise<string[]> {
+/** Puts the objects that a killed run leaves behind. Returns their paths. */
+async function putLeftovers(request: CleanUpRequest, bucket: string, objects = 2): Promise<string[]> {
   const runId = randomUUID();
   const keys = Array.from({ length: objects }, (_, index) => objectKey({ ...request, runId }, index, 4_096));
   const admin = adminOf();
@@ -50,101 +50,101 @@ async function leave(request: CleanUpRequest, bucket: string, objects = 2): Prom
   return keys.map((key) => `${bucket}/${key}`);
 }
 
-describe('after a probe with a bucket of its own', () => {
-  it('all that its runs left goes, with no more rights than a run needs', async () => {
+describe('clean-up of an Ephemeral bucket', () => {
+  it('removes all leftovers, with no more rights than a run needs', async () => {
     const request = requestOf(user, { mode: 'Ephemeral' });
     const bucket = ephemeralBucket(request);
     await adminOf().makeBucket(bucket);
-    const left = [...(await leave(request, bucket)), ...(await leave(request, bucket))];
+    const leftovers = [...(await putLeftovers(request, bucket)), ...(await putLeftovers(request, bucket))];
 
     const { removed, ...rest } = await cleanUp(request);
     expect(rest).toEqual({ leftBehind: [] });
-    expect(removed.toSorted()).toEqual([...left, bucket].toSorted());
+    expect(removed.toSorted()).toEqual([...leftovers, bucket].toSorted());
     expect(await bucketsOf(request.probe.name)).toEqual([]);
     expect(await cleanUp(request)).toEqual({ removed: [], leftBehind: [] });
   });
 
-  it('more goes than stands on one page of a listing', async () => {
+  it('removes more objects than one page of a listing has', async () => {
     const request = requestOf(user, { mode: 'Ephemeral' });
     const bucket = ephemeralBucket(request);
     await adminOf().makeBucket(bucket);
-    await leave(request, bucket, 230);
+    await putLeftovers(request, bucket, 230);
     const { removed, ...rest } = await cleanUp(request);
     expect(rest).toEqual({ leftBehind: [] });
     expect(removed).toHaveLength(231);
   });
 
-  it('a bucket stays in which others have objects', async () => {
+  it("keeps a bucket that contains another client's object", async () => {
     const request = requestOf(user, { mode: 'Ephemeral' });
     const bucket = ephemeralBucket(request);
     const admin = adminOf();
     await admin.makeBucket(bucket);
-    await admin.putObject(bucket, 'somebody/else', 'keep me');
-    const left = await leave(request, bucket);
+    await admin.putObject(bucket, 'another-client/object', 'keep me');
+    const leftovers = await putLeftovers(request, bucket);
     try {
       const result = await cleanUp(request);
       expect(result).toMatchObject({ leftBehind: [bucket], error: { reason: 'BucketConflict' } });
-      expect(result.removed.toSorted()).toEqual(left.toSorted());
-      expect(await keysIn(bucket)).toEqual(['somebody/else']);
+      expect(result.removed.toSorted()).toEqual(leftovers.toSorted());
+      expect(await keysIn(bucket)).toEqual(['another-client/object']);
     } finally {
-      await admin.removeObject(bucket, 'somebody/else');
+      await admin.removeObject(bucket, 'another-client/object');
       await admin.removeBucket(bucket);
     }
   });
 });
 
-describe('after a probe of an existing bucket', () => {
+describe('clean-up of an Existing bucket', () => {
   it.each([
     { name: 'plain', versioned: false },
     { name: 'versioned', versioned: true },
-  ])('its objects go from one that is $name, and no others', async ({ versioned }) => {
-    await using bucket = await makeBucket({ versioned });
+  ])("removes only the probe's objects from a $name bucket", async ({ versioned }) => {
+    await using bucket = await createBucket({ versioned });
     const request = requestOf(await leastRights(bucket.name, versioned), {
       mode: 'Existing',
       name: bucket.name,
     });
-    const beside = `${keyPrefix(request)}notes.txt`;
-    await adminOf().putObject(bucket.name, beside, 'not of a run');
-    const left = await leave(request, bucket.name);
-    await leave({ ...request, owner: 'another prober' }, bucket.name, 1);
+    const unrelatedKey = `${keyPrefix(request)}notes.txt`;
+    await adminOf().putObject(bucket.name, unrelatedKey, 'not from a run');
+    const leftovers = await putLeftovers(request, bucket.name);
+    await putLeftovers({ ...request, owner: 'another prober' }, bucket.name, 1);
 
     const { removed, ...rest } = await cleanUp(request);
     expect(rest).toEqual({ leftBehind: [] });
-    expect(removed.toSorted()).toEqual(left.toSorted());
+    expect(removed.toSorted()).toEqual(leftovers.toSorted());
     const kept = await keysIn(bucket.name);
     expect(kept).toHaveLength(3);
-    expect(kept).toEqual(expect.arrayContaining([OTHERS_OBJECT, beside]));
+    expect(kept).toEqual(expect.arrayContaining([FOREIGN_OBJECT, unrelatedKey]));
   });
 
-  it('its objects go from behind more than a page of others', async () => {
-    await using bucket = await makeBucket();
+  it("finds the probe's objects after more than a page of unrelated objects", async () => {
+    await using bucket = await createBucket();
     const request = requestOf(await leastRights(bucket.name, false), { mode: 'Existing', name: bucket.name });
     const admin = adminOf();
-    const beside = Array.from({ length: 120 }, (_, index) => `${keyPrefix(request)}--notes-${index}`);
-    await Promise.all(beside.map((key) => admin.putObject(bucket.name, key, 'not of a run')));
-    const left = await leave(request, bucket.name);
+    const unrelatedKeys = Array.from({ length: 120 }, (_, index) => `${keyPrefix(request)}--notes-${index}`);
+    await Promise.all(unrelatedKeys.map((key) => admin.putObject(bucket.name, key, 'not from a run')));
+    const leftovers = await putLeftovers(request, bucket.name);
 
     const { removed, ...rest } = await cleanUp(request);
     expect(rest).toEqual({ leftBehind: [] });
-    expect(removed.toSorted()).toEqual(left.toSorted());
+    expect(removed.toSorted()).toEqual(leftovers.toSorted());
     expect(await keysIn(bucket.name)).toHaveLength(121);
   });
 
-  it('what may not be removed is named', async () => {
-    await using bucket = await makeBucket();
+  it('reports objects that it may not remove', async () => {
+    await using bucket = await createBucket();
     const credentials = await temporaryCredentials([
       { Action: ['s3:ListBucket'], Resource: [`arn:aws:s3:::${bucket.name}`] },
       { Action: ['s3:GetObject'], Resource: [`arn:aws:s3:::${bucket.name}/storage-probe/*`] },
     ]);
     const request = requestOf(credentials, { mode: 'Existing', name: bucket.name });
-    const left = await leave(request, bucket.name);
+    const leftovers = await putLeftovers(request, bucket.name);
     const result = await cleanUp(request);
     expect(result).toMatchObject({ removed: [], error: { reason: 'AccessDenied' } });
-    expect(result.leftBehind.toSorted()).toEqual(left.toSorted());
+    expect(result.leftBehind.toSorted()).toEqual(leftovers.toSorted());
   });
 });
 
-/** What deploy/samples/existing-bucket.yaml asks for. */
+/** The rights that deploy/samples/existing-bucket.yaml asks for. */
 function leastRights(bucket: string, versioned: boolean): Promise<Credentials> {
   const deletion = versioned ? ['s3:DeleteObject', 's3:DeleteObjectVersion'] : ['s3:DeleteObject'];
   return temporaryCredentials([

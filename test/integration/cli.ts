@@ -4,38 +4,38 @@ import { spawnChild, type Exit } from '../../deploy/local/child.ts';
 import type { Credentials, RunResult } from '../../src/api/run.ts';
 
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
-/** No run of the tests comes near it. */
+/** A command that runs longer is killed. All tests finish well before. */
 const DEADLINE_MS = 50_000;
 
 export interface CliOptions {
-  /** Reaches the program by its environment, and must never be seen again. */
+  /** Passed in environment variables; the output must not contain the secrets. */
   readonly credentials?: Credentials | undefined;
-  /** What stdin holds, for `-f -`. */
+  /** Content of stdin, for `-f -`. */
   readonly input?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** JavaScript that runs in the process before the program. */
+  /** JavaScript to run in the same process before the program. */
   readonly preload?: string | undefined;
 }
 
-export interface CliEnd extends Exit {
+export interface CliExit extends Exit {
   readonly stdout: string;
   readonly stderr: string;
 }
 
 export interface RunningCli {
   kill(signal: NodeJS.Signals): void;
-  /** Resolves when stdout holds `text`. */
-  printed(text: string): Promise<void>;
-  readonly ended: Promise<CliEnd>;
+  /** Resolves when stdout contains `text`. @throws Error if the program exits first. */
+  untilPrinted(text: string): Promise<void>;
+  readonly exited: Promise<CliExit>;
 }
 
-/** Runs the command line to its end, as a user would. */
-export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliEnd> {
+/** Runs the command line until it exits, as a user would. */
+export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliExit> {
   const cli = await startCli(args, options);
-  return cli.ended;
+  return cli.exited;
 }
 
-/** Starts the command line with nothing of this process's environment that could change what it does. */
+/** Starts the command line without this process's environment variables, which could change its behaviour. */
 export async function startCli(args: readonly string[], options: CliOptions = {}): Promise<RunningCli> {
   const { credentials, input = '', env, preload } = options;
   const imports =
@@ -49,42 +49,42 @@ export async function startCli(args: readonly string[], options: CliOptions = {}
   const output = { stdout: '', stderr: '' };
   stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
   stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
-  // It may end before it has read what it is given.
+  // The program may exit before it has read its input.
   stdin.on('error', () => undefined).end(input);
 
-  const end = async (): Promise<CliEnd> => {
+  const untilExited = async (): Promise<CliExit> => {
     const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);
     const exit = await child.exited;
     clearTimeout(timer);
     expectNoSecret(output, credentials);
     return { ...exit, ...output };
   };
-  const printed = async (text: string): Promise<void> => {
+  const untilPrinted = async (text: string): Promise<void> => {
     while (!output.stdout.includes(text)) {
-      if (stdout.readableEnded) throw new Error(`ended without printing ${text}: ${output.stderr}`);
+      if (stdout.readableEnded) throw new Error(`exited without printing ${text}: ${output.stderr}`);
       await Promise.race([once(stdout, 'data'), child.exited]);
     }
   };
-  return { kill: (signal) => child.kill(signal), printed, ended: end() };
+  return { kill: (signal) => child.kill(signal), untilPrinted, exited: untilExited() };
 }
 
-/** What `-o json` printed. */
-export function resultsOf({ stdout, stderr }: CliEnd): RunResult[] {
+/** Results printed by `-o json`. */
+export function resultsOf({ stdout, stderr }: CliExit): RunResult[] {
   const lines = stdout.split('\n').filter((line) => line !== '');
   if (lines.length === 0) throw new Error(`no result on stdout; stderr: ${stderr}`);
   return lines.map((line) => JSON.parse(line) as RunResult);
 }
 
-export function resultOf(end: CliEnd): RunResult {
-  const [result, ...more] = resultsOf(end);
-  if (result === undefined || more.length > 0) throw new Error(`not one result: ${end.stdout}`);
+export function resultOf(exit: CliExit): RunResult {
+  const [result, ...more] = resultsOf(exit);
+  if (result === undefined || more.length > 0) throw new Error(`expected one result: ${exit.stdout}`);
   return result;
 }
 
-/** To preload: the program's last line on stderr then tells its peak memory, for {@link peakBytesOf}. */
-export const TELL_PEAK = `process.on('exit', () => process.stderr.write(\`peak \${process.resourceUsage().maxRSS} KiB\\n\`));`;
+/** Preload that prints the peak memory as the last line of stderr, for {@link peakMemoryBytes}. */
+export const REPORT_PEAK_MEMORY = `process.on('exit', () => process.stderr.write(\`peak \${process.resourceUsage().maxRSS} KiB\\n\`));`;
 
-export function peakBytesOf({ stderr }: CliEnd): number {
+export function peakMemoryBytes({ stderr }: CliExit): number {
   return 1_024 * Number(/^peak (\d+) KiB$/m.exec(stderr)?.[1]);
 }
 
@@ -98,8 +98,11 @@ function credentialsEnv(credentials: Credentials | undefined): Record<string, st
   };
 }
 
-function expectNoSecret({ stdout, stderr }: Pick<CliEnd, 'stdout' | 'stderr'>, given?: Credentials): void {
-  for (const secret of [given?.secretKey, given?.sessionToken]) {
+function expectNoSecret(
+  { stdout, stderr }: Pick<CliExit, 'stdout' | 'stderr'>,
+  credentials?: Credentials,
+): void {
+  for (const secret of [credentials?.secretKey, credentials?.sessionToken]) {
     if (secret !== undefined && `${stdout}${stderr}`.includes(secret))
       throw new Error('a secret was printed');
   }

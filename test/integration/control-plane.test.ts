@@ -11,12 +11,18 @@ import {
   OPERATOR,
   startControlPlane,
 } from '../../deploy/local/control-plane.ts';
-import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
+import { requestKube, requestKubeBody } from '../../deploy/local/kube-api.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
 import { getTable } from '../../deploy/local/table.ts';
-import { FORBIDDEN, LEADING, resourceAttributes, type Right, WORK } from '../support/operator-rights.ts';
+import {
+  FORBIDDEN_PERMISSIONS,
+  LEASE_PERMISSIONS,
+  resourceAttributes,
+  type Permission,
+  RUN_PERMISSIONS,
+} from '../support/operator-permissions.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import { portToComeBackTo } from './ports.ts';
+import { stablePort } from './ports.ts';
 
 const { kube } = inject('servers');
 
@@ -29,11 +35,11 @@ function configMap(name: string, value: string): string {
   return `{ apiVersion: v1, kind: ConfigMap, metadata: { name: ${name} }, data: { value: ${value} } }`;
 }
 
-async function allowedIn(namespace: string): Promise<Right[]> {
-  const rights = [...WORK, ...LEADING, ...FORBIDDEN];
+async function allowedIn(namespace: string): Promise<Permission[]> {
+  const rights = [...RUN_PERMISSIONS, ...LEASE_PERMISSIONS, ...FORBIDDEN_PERMISSIONS];
   const answers = await Promise.all(
     rights.map((right) =>
-      askKubeFor<{ status: { allowed: boolean } }>(kube, {
+      requestKubeBody<{ status: { allowed: boolean } }>(kube, {
         method: 'POST',
         path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
         body: {
@@ -48,15 +54,15 @@ async function allowedIn(namespace: string): Promise<Right[]> {
   return rights.filter((_, index) => answers[index]?.status.allowed);
 }
 
-describe('the operator', () => {
-  it('may do its work in all namespaces, and nothing else', async () => {
-    expect(await allowedIn('storage')).toEqual(WORK);
-    expect(await allowedIn('storage-probe')).toEqual([...WORK, ...LEADING]);
+describe('the user storage-probe', () => {
+  it('has the rights of the operator in all namespaces, and no others', async () => {
+    expect(await allowedIn('storage')).toEqual(RUN_PERMISSIONS);
+    expect(await allowedIn('storage-probe')).toEqual([...RUN_PERMISSIONS, ...LEASE_PERMISSIONS]);
   });
 });
 
-/** Of a kind `Thing` with columns that only `-o wide` shows, and with a date. */
-function definitionOf(group: string) {
+/** CustomResourceDefinition of a kind `Thing` with printer columns for a string and a date. */
+function thingDefinition(group: string) {
   const spec = { type: 'object', properties: { size: { type: 'string' } } };
   const schema = { openAPIV3Schema: { type: 'object', properties: { spec } } };
   const additionalPrinterColumns = [
@@ -77,19 +83,19 @@ function definitionOf(group: string) {
 }
 
 describe('applyManifests', () => {
-  it('makes the namespace, and the second time changes what is there', async () => {
+  it('creates the namespace and objects, then updates them', async () => {
     const namespace = uniqueName('apply');
     const path = `/api/v1/namespaces/${namespace}/configmaps/a`;
     await applyManifests(kube, configMap('a', 'first'), { namespace });
-    const first = await askKubeFor<ConfigMap>(kube, { path });
+    const first = await requestKubeBody<ConfigMap>(kube, { path });
     await applyManifests(kube, `# the same\n---\n${configMap('a', 'second')}\n---\n`, { namespace });
-    const second = await askKubeFor<ConfigMap>(kube, { path });
+    const second = await requestKubeBody<ConfigMap>(kube, { path });
     expect(second).toMatchObject({ metadata: { uid: first.metadata.uid }, data: { value: 'second' } });
   });
 
-  it('applies a definition and what it defines from one text', async () => {
+  it('applies a CustomResourceDefinition and its resources from one text', async () => {
     const group = `${uniqueName('kind')}.example.com`;
-    const definition = definitionOf(group);
+    const definition = thingDefinition(group);
     const thing = {
       apiVersion: `${group}/v1`,
       kind: 'Thing',
@@ -101,50 +107,54 @@ describe('applyManifests', () => {
       /^NAMESPACE   NAME   SIZE   AGE\ndefault     a      4Ki    \d+s$/,
     );
     const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${definition.metadata.name}`;
-    await askKubeFor(kube, { method: 'DELETE', path });
+    await requestKubeBody(kube, { method: 'DELETE', path });
   });
 
   it.each([
     {
-      name: 'a kind that is not served',
+      name: 'an unknown kind',
       text: '{ apiVersion: v1, kind: Thing, metadata: { name: thing } }',
-      want: 'the API server serves no Thing of v1',
+      want: 'the API server does not serve Thing in v1',
     },
     {
-      name: 'a field that does not exist',
+      name: 'an unknown field',
       text: '{ apiVersion: v1, kind: ConfigMap, metadata: { name: a }, date: {} }',
       want: /^PATCH .*\/configmaps\/a.*: HTTP 500: .*\.date: field not declared in schema/,
     },
-    { name: 'a text that is no YAML', text: '{', want: /at line 1/ },
-  ])('refuses $name', async ({ text, want }) => {
+    { name: 'invalid YAML', text: '{', want: /at line 1/ },
+  ])('rejects $name', async ({ text, want }) => {
     await expect(applyManifests(kube, text)).rejects.toThrow(want);
   });
 });
 
-describe('a control plane of its own', () => {
+describe('startControlPlane', () => {
   const started = new AsyncDisposableStack();
   let controlPlane: ControlPlane;
   beforeAll(async () => {
     const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-kube-')));
-    const users = [{ name: 'somebody', groups: ['team'] }];
-    controlPlane = started.use(await startControlPlane({ dir, users, port: await portToComeBackTo() }));
+    const users = [{ name: 'team-member', groups: ['team'] }];
+    controlPlane = started.use(await startControlPlane({ dir, users, port: await stablePort() }));
   });
   afterAll(() => started.disposeAsync());
 
-  it('lets everybody in by their own token, and nobody without one', async () => {
+  it('authenticates each user with their token and rejects an unknown token', async () => {
     const path = '/api/v1/namespaces/default/configmaps';
-    const statuses = ['admin', 'storage-probe', 'somebody'].map(
-      async (user) => (await askKube(controlPlane, { path, user })).status,
+    const statuses = ['admin', 'storage-probe', 'team-member'].map(
+      async (user) => (await requestKube(controlPlane, { path, user })).status,
     );
     expect(await Promise.all(statuses)).toEqual([200, 403, 403]);
-    const stranger = { ...controlPlane, tokens: { admin: 'a guess' } };
-    expect(await askKube(stranger, { path })).toMatchObject({ status: 401 });
+    const unauthenticated = { ...controlPlane, tokens: { admin: 'a guess' } };
+    expect(await requestKube(unauthenticated, { path })).toMatchObject({ status: 401 });
   });
 
   it.each([
     { user: 'admin', file: () => Promise.resolve(controlPlane.kubeconfigFile), namespace: undefined },
-    { user: 'somebody', file: () => controlPlane.kubeconfigFor('somebody', 'storage'), namespace: 'storage' },
-  ])('writes a kubeconfig for $user that only its owner can read', async ({ user, file, namespace }) => {
+    {
+      user: 'team-member',
+      file: () => controlPlane.kubeconfigFor('team-member', 'storage'),
+      namespace: 'storage',
+    },
+  ])('writes a kubeconfig for $user that only the file owner can read', async ({ user, file, namespace }) => {
     const path = await file();
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     const config = new KubeConfig();
@@ -157,30 +167,30 @@ describe('a control plane of its own', () => {
     expect(config.getContextObject(config.getCurrentContext())?.namespace).toBe(namespace);
   });
 
-  it('refuses a kubeconfig for a user whom it does not know', async () => {
+  it('rejects a kubeconfig for an unknown user', async () => {
     await expect(controlPlane.kubeconfigFor('nobody')).rejects.toThrow(
-      'there is no user nobody, only admin, storage-probe, somebody',
+      'unknown user nobody: use one of admin, storage-probe, team-member',
     );
   });
 
-  it('comes back at the same URL with its objects, but not with revisions that were compacted', async () => {
+  it('restarts at the same URL with its objects, but without compacted revisions', async () => {
     const path = '/api/v1/namespaces/default/configmaps/a';
     await applyManifests(controlPlane, configMap('a', 'first'));
-    const { metadata } = await askKubeFor<ConfigMap>(controlPlane, { path });
+    const { metadata } = await requestKubeBody<ConfigMap>(controlPlane, { path });
     await applyManifests(controlPlane, configMap('a', 'second'));
     await compactEtcd(controlPlane);
 
     const { url, apiServer } = controlPlane;
     await controlPlane.killApiServer();
     expect(await apiServer.exited).toMatchObject({ signal: 'SIGKILL' });
-    await expect(askKube(controlPlane, { path })).rejects.toThrow('ECONNREFUSED');
+    await expect(requestKube(controlPlane, { path })).rejects.toThrow('ECONNREFUSED');
     await controlPlane.restartApiServer();
     expect(controlPlane.url).toBe(url);
     expect(controlPlane.apiServer.pid).not.toBe(apiServer.pid);
 
-    expect(await askKubeFor(controlPlane, { path })).toMatchObject({ data: { value: 'second' } });
+    expect(await requestKubeBody(controlPlane, { path })).toMatchObject({ data: { value: 'second' } });
     const watch = `/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=5&resourceVersion=${metadata.resourceVersion}`;
-    expect(await askKube(controlPlane, { path: watch })).toMatchObject({
+    expect(await requestKube(controlPlane, { path: watch })).toMatchObject({
       body: { type: 'ERROR', object: { code: 410, reason: 'Expired' } },
     });
   });

@@ -5,8 +5,8 @@ import { beforeAll, describe, expect, inject, it } from 'vitest';
 
 import { getBinary } from '../../deploy/local/binary.ts';
 import { runCommand } from '../../deploy/local/command.ts';
-import { askKube, askKubeFor } from '../../deploy/local/kube-api.ts';
-import { applyManifests, makeNamespace } from '../../deploy/local/kube-apply.ts';
+import { requestKube, requestKubeBody } from '../../deploy/local/kube-api.ts';
+import { applyManifests, createNamespace } from '../../deploy/local/kube-apply.ts';
 import { crdYaml } from '../../src/api/crd.ts';
 import {
   MAX_RECENT_RUNS,
@@ -68,7 +68,7 @@ const STATUS: ProbeStatus = {
 
 beforeAll(async () => {
   await applyManifests(kube, crdYaml());
-  await makeNamespace(kube, namespace);
+  await createNamespace(kube, namespace);
 });
 
 function probeOf(name: string, spec: object = {}): object {
@@ -77,33 +77,36 @@ function probeOf(name: string, spec: object = {}): object {
 }
 
 async function create(body: object): Promise<Probe> {
-  return askKubeFor<Probe>(kube, { method: 'POST', path: `${PROBES}?fieldValidation=Strict`, body });
+  return requestKubeBody<Probe>(kube, { method: 'POST', path: `${PROBES}?fieldValidation=Strict`, body });
 }
 
-async function applyStatus(name: string, status: ProbeStatus, manager = 'a'): Promise<Probe> {
-  return askKubeFor<Probe>(kube, {
+async function applyStatus(name: string, status: ProbeStatus, fieldManager = 'a'): Promise<Probe> {
+  return requestKubeBody<Probe>(kube, {
     method: 'PATCH',
-    path: `${PROBES}/${name}/status?fieldManager=${manager}&fieldValidation=Strict`,
+    path: `${PROBES}/${name}/status?fieldManager=${fieldManager}&fieldValidation=Strict`,
     contentType: APPLY,
     body: { apiVersion: API_VERSION, kind: KIND, metadata: { name }, status },
   });
 }
 
 it('is established, with a structural schema', async () => {
-  const { status } = await askKubeFor<{ status: { conditions: { type: string; status: string }[] } }>(kube, {
-    path: `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${PLURAL}.${GROUP}`,
-  });
-  const conditions = status.conditions.map(({ type, status: holds }) => `${type}=${holds}`);
+  const { status } = await requestKubeBody<{ status: { conditions: { type: string; status: string }[] } }>(
+    kube,
+    {
+      path: `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${PLURAL}.${GROUP}`,
+    },
+  );
+  const conditions = status.conditions.map(({ type, status: value }) => `${type}=${value}`);
   expect(conditions.toSorted()).toStrictEqual(['Established=True', 'NamesAccepted=True']);
 });
 
 describe('the status', () => {
-  it('is not taken from who makes the probe', async () => {
+  it('is ignored when a probe is created', async () => {
     const name = uniqueName('probe');
     expect(await create({ ...probeOf(name), status: STATUS })).not.toHaveProperty('status');
   });
 
-  it('holds as much as its bounds allow, is read back as it was, and leaves the generation alone', async () => {
+  it('accepts its maximum size, is read back unchanged, and does not change the generation', async () => {
     const name = uniqueName('probe');
     await create(probeOf(name));
     const { metadata, status } = await applyStatus(name, STATUS);
@@ -111,10 +114,10 @@ describe('the status', () => {
     expect(readStatus(status)).toStrictEqual(STATUS);
   });
 
-  it('has targets and conditions that managers own one by one', async () => {
+  it('lets field managers own single targets and conditions', async () => {
     const name = uniqueName('probe');
     const [ready, healthy] = STATUS.conditions ?? [];
-    if (ready === undefined || healthy === undefined) throw new Error('two conditions');
+    if (ready === undefined || healthy === undefined) throw new Error('expected two conditions');
     const target = { consecutiveFailures: 0 };
     await create(probeOf(name));
     await applyStatus(name, { conditions: [ready], targets: [{ name: 'a', ...target }] }, 'one');
@@ -130,11 +133,11 @@ describe('the status', () => {
   });
 });
 
-it('has the columns that tell how the store is', async () => {
+it('prints the state of the probe in columns', async () => {
   const name = uniqueName('probe');
   await create(probeOf(name));
   await applyStatus(name, STATUS);
-  const { columnDefinitions, rows } = await askKubeFor<{
+  const { columnDefinitions, rows } = await requestKubeBody<{
     columnDefinitions: { name: string; priority: number }[];
     rows: { cells: unknown[] }[];
   }>(kube, { path: `${PROBES}/${name}`, accept: 'application/json;as=Table;g=meta.k8s.io;v=v1' });
@@ -158,36 +161,40 @@ it('has the columns that tell how the store is', async () => {
   ]);
 });
 
-describe('a refusal', () => {
+describe('a rejection', () => {
   it.each([
     {
       spec: { schedule: { interval: '30' } },
-      says: 'spec.schedule.interval: Invalid value: "string": must be a duration from 1s to 24h in h, m, s or ms, for example 30s or 1m30s',
+      message:
+        'spec.schedule.interval: Invalid value: "string": must be a duration from 1s to 24h in h, m, s or ms, for example 30s or 1m30s',
     },
     {
       spec: { schedule: { interval: '30s', timeZone: 'UTC' } },
-      says: 'spec.schedule.timeZone: Invalid value: "object": has no meaning for an interval; accepted: timeZone only beside cron',
+      message:
+        'spec.schedule.timeZone: Invalid value: "object": cannot be used with interval; accepted: timeZone only together with cron',
     },
     {
       spec: { timeout: '2m' },
-      says: 'spec.timeout: Invalid value: "object": is not less than schedule.interval; accepted: a timeout below the interval (1m when absent), so that a run ends before the next one starts',
+      message:
+        'spec.timeout: Invalid value: "object": is not shorter than schedule.interval; accepted: a timeout shorter than the interval (default 1m), so that a run finishes before the next one starts',
     },
     {
       spec: { bucket: { mode: 'Existing' } },
-      says: 'spec.bucket.name: Invalid value: "object": is missing, and mode Existing needs it; accepted: the name of a bucket that is there',
+      message:
+        'spec.bucket.name: Invalid value: "object": is required when mode is Existing; accepted: the name of an existing bucket',
     },
-  ])('of $spec is one line that tells what is accepted', async ({ spec, says }) => {
-    const { status, body } = await askKube(kube, {
+  ])('of $spec is one line that states what is accepted', async ({ spec, message }) => {
+    const { status, body } = await requestKube(kube, {
       method: 'POST',
       path: PROBES,
-      body: probeOf('refused', spec),
+      body: probeOf('rejected', spec),
     });
     expect(status).toBe(422);
-    expect(body).toMatchObject({ message: `${KIND}.${GROUP} "refused" is invalid: ${says}` });
+    expect(body).toMatchObject({ message: `${KIND}.${GROUP} "rejected" is invalid: ${message}` });
   });
 });
 
-it('is a manual for kubectl explain', { timeout: 300_000 }, async () => {
+it('describes its fields in kubectl explain', { timeout: 300_000 }, async () => {
   const kubectl = await getBinary('kubectl', { progress: console.error });
   await using cache = await mkdtempDisposable(join(tmpdir(), 'storage-probe-kubectl-'));
   async function explain(field: string): Promise<string> {
@@ -197,15 +204,15 @@ it('is a manual for kubectl explain', { timeout: 300_000 }, async () => {
     return explained.replaceAll(/\s+/g, ' ');
   }
 
-  // The API server publishes the schema a moment after it serves the kind.
+  // The API server publishes the schema shortly after it starts to serve the kind.
   await expect
     .poll(() => explain('sprobe.spec.schedule').catch(() => ''), { timeout: 30_000 })
-    .toContain('When runs start: by an interval, or by cron.');
+    .toContain('Schedule of the runs: an interval or a cron expression.');
   expect(await explain('sprobe.spec.schedule.interval')).toContain(
     'Time from the start of one run to the start of the next. Accepted: a duration from 1s to 24h',
   );
   expect(await explain('sprobe.spec.failureThreshold')).toContain(
     'Accepted: a whole number from 1 to 100. Default: 2.',
   );
-  expect(await explain('sprobe.status.targets.lastRun')).toContain('Id of its trace.');
+  expect(await explain('sprobe.status.targets.lastRun')).toContain('Trace ID of the run.');
 });

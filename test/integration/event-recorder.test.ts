@@ -5,7 +5,7 @@ import { EVENT, EventRecorder, type RecordedEvent } from '../../src/kube/event-r
 import type { KubeClient } from '../../src/kube/kube-client.ts';
 import type { KubeObject, ObjectReference, ResourceType } from '../../src/kube/objects.ts';
 import { listPage, patchObject } from '../../src/kube/resources.ts';
-import { connectTo, makeNamespace, NEVER, putConfigMap } from './kube.ts';
+import { connectTo, createNamespace, NEVER, putConfigMap } from './kube.ts';
 
 const { kube } = inject('servers');
 const CORE_EVENT: ResourceType = { group: '', version: 'v1', plural: 'events', kind: 'Event' };
@@ -30,15 +30,15 @@ function startRecorder(client: KubeClient): { events: EventRecorder; warnings: o
   return { events, warnings };
 }
 
-async function makeRegarded(
+async function createRegardedObject(
   client: ReturnType<typeof connectTo>,
 ): Promise<ObjectReference & { namespace: string }> {
-  const namespace = await makeNamespace(client, 'events');
+  const namespace = await createNamespace(client, 'events');
   const { metadata } = await putConfigMap(client, namespace, 'my-minio');
   return { apiVersion: 'v1', kind: 'ConfigMap', namespace, name: 'my-minio', uid: metadata.uid ?? '' };
 }
 
-function failed(regarding: ObjectReference, more: Partial<RecordedEvent> = {}): RecordedEvent {
+function failureEvent(regarding: ObjectReference, more: Partial<RecordedEvent> = {}): RecordedEvent {
   return {
     regarding,
     type: 'Warning',
@@ -49,7 +49,7 @@ function failed(regarding: ObjectReference, more: Partial<RecordedEvent> = {}): 
   };
 }
 
-/** As `kubectl describe` asks for them. */
+/** Uses the same field selector as `kubectl describe`. */
 async function eventsAbout(
   client: KubeClient,
   { namespace, name, uid }: ObjectReference,
@@ -59,16 +59,16 @@ async function eventsAbout(
   return items;
 }
 
-it('an Event and its series are found at their object, with the newest note', async () => {
+it('records repeated Events as one series with the newest note', async () => {
   const client = connectTo(kube.kubeconfigFile);
-  const regarding = await makeRegarded(client);
+  const regarding = await createRegardedObject(client);
   const { events, warnings } = startRecorder(client);
   for (const note of ['Trace 1', 'Trace 2', 'Trace 3']) {
-    events.record(failed(regarding, { note }));
+    events.record(failureEvent(regarding, { note }));
     await events.flush(NEVER);
   }
-  events.record(failed(regarding, { type: 'Normal', reason: 'Passed', note: 'x'.repeat(5_000) }));
-  events.record(failed(regarding, { reason: 'SlowDown', note: 'é'.repeat(5_000) }));
+  events.record(failureEvent(regarding, { type: 'Normal', reason: 'Passed', note: 'x'.repeat(5_000) }));
+  events.record(failureEvent(regarding, { reason: 'SlowDown', note: 'é'.repeat(5_000) }));
   await events.flush(NEVER);
 
   expect(warnings).toEqual([]);
@@ -84,11 +84,11 @@ it('an Event and its series are found at their object, with the newest note', as
   });
 });
 
-it('the API for Events lets nobody change a note, which is why the core API does', async () => {
+it('the events.k8s.io API rejects a changed note, so the recorder uses the core API', async () => {
   const client = connectTo(kube.kubeconfigFile);
-  const regarding = await makeRegarded(client);
+  const regarding = await createRegardedObject(client);
   const { events } = startRecorder(client);
-  events.record(failed(regarding));
+  events.record(failureEvent(regarding));
   await events.flush(NEVER);
   const [event] = await eventsAbout(client, regarding);
   const id = { namespace: regarding.namespace, name: event?.metadata.name ?? '' };
@@ -96,10 +96,10 @@ it('the API for Events lets nobody change a note, which is why the core API does
   await expect(change).rejects.toMatchObject({ status: 422, reason: 'Invalid' });
 });
 
-it('an Event whose namespace is gone is dropped at once', async () => {
+it('drops an Event at once if its namespace does not exist', async () => {
   const client = connectTo(kube.kubeconfigFile);
   const { events, warnings } = startRecorder(client);
-  events.record(failed({ kind: 'ConfigMap', namespace: 'no-such-namespace', name: 'my-minio' }));
+  events.record(failureEvent({ kind: 'ConfigMap', namespace: 'no-such-namespace', name: 'my-minio' }));
   await events.flush(NEVER);
   expect(events.dropped).toBe(1);
   expect(warnings).toMatchObject([{ reason: 'NotFound' }]);

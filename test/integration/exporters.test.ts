@@ -4,42 +4,42 @@ import { parseAllDocuments } from 'yaml';
 import { waitForTrace } from '../../deploy/local/traces.ts';
 import type { RunResult } from '../../src/api/run.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import { type CliEnd, resultOf, runCli } from './cli.ts';
-import { countSpans, PASSED_RUN, spansOfConsole, spansOfJaeger, treeOf } from '../support/span-tree.ts';
+import { type CliExit, resultOf, runCli } from './cli.ts';
+import { countSpans, PASSED_RUN, spansFromConsole, spansFromJaeger, treeOf } from '../support/span-tree.ts';
 import { probeOf, sharedStore, user } from './store.ts';
 
 const { collectorGrpcUrl, collectorHttpUrl, jaegerUrl } = inject('servers');
 
-function resultOfYaml({ stdout }: CliEnd): RunResult {
+function resultOfYaml({ stdout }: CliExit): RunResult {
   const documents = parseAllDocuments(stdout);
   expect(documents).toHaveLength(1);
   return documents[0]?.toJS() as RunResult;
 }
 
 describe('the console exporter', () => {
-  it('prints the spans that Jaeger would get, beside the text', async () => {
+  it('prints the spans as well as the text result', async () => {
     const input = probeOf(uniqueName('console'), sharedStore.url);
-    const end = await runCli(['run', '-f', '-', '--exporter', 'console'], { credentials: user, input });
-    expect(end).toMatchObject({ code: 0, stderr: '' });
+    const exit = await runCli(['run', '-f', '-', '--exporter', 'console'], { credentials: user, input });
+    expect(exit).toMatchObject({ code: 0, stderr: '' });
 
-    const spans = spansOfConsole(end.stdout);
+    const spans = spansFromConsole(exit.stdout);
     expect(treeOf(spans)).toEqual(PASSED_RUN);
-    expect(end.stdout).toMatch(new RegExp(`^Passed .* trace ${spans[0]?.traceId}$`, 'm'));
+    expect(exit.stdout).toMatch(new RegExp(`^Passed .* trace ${spans[0]?.traceId}$`, 'm'));
   });
 
   it.each([
     { format: 'json', read: resultOf },
     { format: 'yaml', read: resultOfYaml },
-  ])('leaves stdout to the result of -o $format', async ({ format, read }) => {
+  ])('prints the spans to stderr with -o $format', async ({ format, read }) => {
     const input = probeOf(uniqueName('console'), sharedStore.url);
-    const end = await runCli(['run', '-f', '-', '-o', format, '--exporter', 'console'], {
+    const exit = await runCli(['run', '-f', '-', '-o', format, '--exporter', 'console'], {
       credentials: user,
       input,
     });
-    expect(end.code).toBe(0);
+    expect(exit.code).toBe(0);
 
-    const result = read(end);
-    const spans = spansOfConsole(end.stderr);
+    const result = read(exit);
+    const spans = spansFromConsole(exit.stderr);
     expect(treeOf(spans)).toEqual(PASSED_RUN);
     expect(new Set(spans.map(({ traceId }) => traceId))).toEqual(new Set([result.traceId]));
     expect(result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
@@ -52,19 +52,19 @@ describe('the OTLP exporter', () => {
     { protocol: 'grpc', url: collectorGrpcUrl },
     { protocol: 'http/protobuf', url: collectorHttpUrl },
     { protocol: 'http/json', url: collectorHttpUrl },
-  ])('delivers all spans by $protocol', async ({ protocol, url }) => {
+  ])('delivers all spans over $protocol', async ({ protocol, url }) => {
     const input = probeOf(uniqueName('otlp'), sharedStore.url);
-    const end = await runCli(['run', '-f', '-', '-o', 'json'], {
+    const exit = await runCli(['run', '-f', '-', '-o', 'json'], {
       credentials: user,
       input,
       env: { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol },
     });
-    expect(end).toMatchObject({ code: 0, stderr: '' });
+    expect(exit).toMatchObject({ code: 0, stderr: '' });
 
-    const trace = await waitForTrace(jaegerUrl, resultOf(end).traceId, {
+    const trace = await waitForTrace(jaegerUrl, resultOf(exit).traceId, {
       signal: AbortSignal.timeout(20_000),
       spans: countSpans(PASSED_RUN),
     });
-    expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+    expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
   });
 });

@@ -4,45 +4,44 @@ import https from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
-/** Stands between the probe and a real store, and does what a fault would do. */
+/** A proxy in front of a real store that records requests and injects faults. */
 export interface FaultProxy extends AsyncDisposable {
   readonly url: string;
-  /** All that came, in order. */
+  /** All requests so far, in order of arrival. */
   readonly requests: readonly SeenRequest[];
-  /** Resolves when an operation has come at least once. */
-  seen(operation: string): Promise<void>;
+  /** Resolves once the operation has been requested. */
+  untilSeen(operation: string): Promise<void>;
 }
 
 export interface SeenRequest {
-  /** As S3 calls it. */
+  /** S3 name of the operation, for example `PutObject`. */
   readonly operation: string;
   readonly headers: http.IncomingHttpHeaders;
 }
 
-export interface Answer {
+export interface StoreResponse {
   readonly status: number;
-  /** Names and values by turns. */
+  /** Alternating names and values, like Node's `rawHeaders`. */
   readonly headers: string[];
   readonly body: Buffer;
 }
 
-/** One request that is due for a fault. */
+/** One request and its response. */
 export interface Exchange {
-  /** Asks the store. */
-  forward(): Promise<Answer>;
-  send(answer: Answer): void;
-  /** Sends the head and the first bytes of an answer, then closes the connection. */
-  sendPart(answer: Answer, bytes: number): void;
-  /** Closes the connection. */
-  cut(): void;
+  /** Forwards the request to the store and returns the store's response. */
+  forward(): Promise<StoreResponse>;
+  send(response: StoreResponse): void;
+  /** Sends the headers and the first bytes of the body, then closes the connection. */
+  sendPart(response: StoreResponse, bytes: number): void;
+  closeConnection(): void;
 }
 
-/** What is done with an operation instead of passing it on; one that does nothing leaves the request without an answer. */
+/** Handlers that replace forwarding, by operation. A handler that does nothing leaves the request unanswered. */
 export type Faults = Readonly<Record<string, (exchange: Exchange) => void | Promise<void>>>;
 
 export interface FaultProxyOptions {
   readonly faults?: Faults;
-  /** PEM; with it the proxy speaks HTTPS. */
+  /** In PEM format. If set, the proxy serves HTTPS. */
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
@@ -62,7 +61,7 @@ export async function startFaultProxy(
       if (fault === undefined) exchange.send(await exchange.forward());
       else await fault(exchange);
     } catch {
-      exchange.cut();
+      exchange.closeConnection();
     }
   };
   const listener: http.RequestListener = (incoming, outgoing) => void handle(incoming, outgoing);
@@ -71,7 +70,7 @@ export async function startFaultProxy(
   return {
     url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
     requests,
-    async seen(operation) {
+    async untilSeen(operation) {
       while (!requests.some((request) => request.operation === operation)) await once(arrivals, 'request');
     },
     async [Symbol.asyncDispose]() {
@@ -81,7 +80,7 @@ export async function startFaultProxy(
   };
 }
 
-/** Accepts connections, and never says a word. */
+/** Starts a server that accepts connections but never responds. */
 export async function startSilentServer(): Promise<AsyncDisposable & { readonly port: number }> {
   const sockets = new Set<Socket>();
   const server = createTcpServer((socket) => {
@@ -97,15 +96,19 @@ export async function startSilentServer(): Promise<AsyncDisposable & { readonly 
   };
 }
 
-/** An answer of something else than the store. */
-export function answerOf(status: number, headers: Readonly<Record<string, string>>, body: string): Answer {
+/** A response that does not come from the store. */
+export function storeResponse(
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+): StoreResponse {
   return { status, headers: Object.entries(headers).flat(), body: Buffer.from(body) };
 }
 
-/** An error as S3 tells it. */
-export function s3Error(status: number, code: string, message: string): Answer {
+/** An S3 error response. */
+export function s3Error(status: number, code: string, message: string): StoreResponse {
   const body = `<?xml version="1.0" encoding="UTF-8"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`;
-  return answerOf(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'FA017' }, body);
+  return storeResponse(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'FA017' }, body);
 }
 
 function exchangeOf(
@@ -121,14 +124,14 @@ function exchangeOf(
     sendPart({ status, headers, body }, bytes) {
       outgoing.writeHead(status, headers).write(body.subarray(0, bytes), () => outgoing.destroy());
     },
-    cut() {
+    closeConnection() {
       outgoing.destroy();
     },
   };
 }
 
-/** The signature covers the Host header: all headers go on as they came. */
-async function forward(storeUrl: string, incoming: http.IncomingMessage): Promise<Answer> {
+/** Forwards all headers unchanged, because the signature covers the Host header. */
+async function forward(storeUrl: string, incoming: http.IncomingMessage): Promise<StoreResponse> {
   const { hostname, port } = new URL(storeUrl);
   const request = http.request({
     agent: false,

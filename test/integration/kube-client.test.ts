@@ -17,7 +17,7 @@ import {
   replaceObject,
 } from '../../src/kube/resources.ts';
 import { systemClock } from '../../src/clock/system-clock.ts';
-import { CONFIG_MAPS, type ConfigMap, connectTo, makeNamespace, NEVER, putConfigMap } from './kube.ts';
+import { CONFIG_MAPS, type ConfigMap, connectTo, createNamespace, NEVER, putConfigMap } from './kube.ts';
 
 const { kube } = inject('servers');
 const SECRETS: ResourceType = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret' };
@@ -35,7 +35,7 @@ interface Probe extends KubeObject {
   status?: { observedGeneration: number };
 }
 
-async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
+async function rejectionOf(promise: Promise<unknown>): Promise<KubeError> {
   const error = await promise.then(
     () => undefined,
     (failure: unknown) => failure,
@@ -45,58 +45,62 @@ async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
 }
 
 describe('an object', () => {
-  it('is made, read, changed, replaced and deleted', async () => {
+  it('is created, read, patched, replaced and deleted', async () => {
     const client = connectTo(kube.kubeconfigFile);
-    const namespace = await makeNamespace(client, 'objects');
-    const made = await putConfigMap(client, namespace, 'a', '1');
+    const namespace = await createNamespace(client, 'objects');
+    const created = await putConfigMap(client, namespace, 'a', '1');
     const id = { namespace, name: 'a' };
-    expect(await getObject<ConfigMap>(client, CONFIG_MAPS, id, NEVER)).toEqual(made);
+    expect(await getObject<ConfigMap>(client, CONFIG_MAPS, id, NEVER)).toEqual(created);
 
     const patched = await patchObject<ConfigMap>(client, CONFIG_MAPS, id, { data: { more: '2' } }, NEVER);
     expect(patched.data).toEqual({ value: '1', more: '2' });
     const replaced = await replaceObject(client, CONFIG_MAPS, { ...patched, data: {} }, NEVER);
     expect(replaced.data).toBeUndefined();
-    expect(await failureOf(replaceObject(client, CONFIG_MAPS, patched, NEVER))).toMatchObject({
+    expect(await rejectionOf(replaceObject(client, CONFIG_MAPS, patched, NEVER))).toMatchObject({
       status: 409,
       reason: 'Conflict',
     });
-    expect(await failureOf(putConfigMap(client, namespace, 'a'))).toMatchObject({
+    expect(await rejectionOf(putConfigMap(client, namespace, 'a'))).toMatchObject({
       status: 409,
       reason: 'AlreadyExists',
       message: `POST /api/v1/namespaces/${namespace}/configmaps: 409 AlreadyExists: configmaps "a" already exists`,
     });
 
-    expect(await failureOf(deleteObject(client, CONFIG_MAPS, id, NEVER, { uid: OTHER_UID }))).toMatchObject({
-      reason: 'Conflict',
-    });
-    await deleteObject(client, CONFIG_MAPS, id, NEVER, { uid: made.metadata.uid ?? '' });
-    expect(await failureOf(getObject(client, CONFIG_MAPS, id, NEVER))).toMatchObject({
+    expect(await rejectionOf(deleteObject(client, CONFIG_MAPS, id, NEVER, { uid: OTHER_UID }))).toMatchObject(
+      {
+        reason: 'Conflict',
+      },
+    );
+    await deleteObject(client, CONFIG_MAPS, id, NEVER, { uid: created.metadata.uid ?? '' });
+    expect(await rejectionOf(getObject(client, CONFIG_MAPS, id, NEVER))).toMatchObject({
       status: 404,
       reason: 'NotFound',
     });
   });
 
-  it('is applied, field by field, and never to a namesake', async () => {
+  it('is applied field by field, and never to an object with the same name but another UID', async () => {
     const client = connectTo(kube.kubeconfigFile);
-    const namespace = await makeNamespace(client, 'applied');
+    const namespace = await createNamespace(client, 'applied');
     const { metadata } = await putConfigMap(client, namespace, 'a', 'theirs');
     const ours = { metadata: { namespace, name: 'a' }, data: { ours: '1' } };
     const applied = await applyObject<ConfigMap>(client, CONFIG_MAPS, ours, FIELD_MANAGER, NEVER);
     expect(applied.data).toEqual({ value: 'theirs', ours: '1' });
     expect(applied.metadata.uid).toBe(metadata.uid);
-    const namesake = { metadata: { namespace, name: 'a', uid: OTHER_UID }, data: { ours: '2' } };
-    expect(await failureOf(applyObject(client, CONFIG_MAPS, namesake, FIELD_MANAGER, NEVER))).toMatchObject({
+    const otherObject = { metadata: { namespace, name: 'a', uid: OTHER_UID }, data: { ours: '2' } };
+    expect(
+      await rejectionOf(applyObject(client, CONFIG_MAPS, otherObject, FIELD_MANAGER, NEVER)),
+    ).toMatchObject({
       reason: 'Invalid',
     });
     const missing = { metadata: { namespace, name: 'missing', uid: OTHER_UID } };
-    expect(await failureOf(applyObject(client, CONFIG_MAPS, missing, FIELD_MANAGER, NEVER))).toMatchObject({
+    expect(await rejectionOf(applyObject(client, CONFIG_MAPS, missing, FIELD_MANAGER, NEVER))).toMatchObject({
       reason: 'Conflict',
     });
   });
 
-  it('has a status that is applied on its own, if need be to one version of it only', async () => {
+  it('has a status that is applied separately, optionally only to a given resourceVersion', async () => {
     const client = connectTo(kube.kubeconfigFile);
-    const namespace = await makeNamespace(client, 'status');
+    const namespace = await createNamespace(client, 'status');
     const target = { name: 'a', endpoint: 'http://127.0.0.1:1', credentialsSecretRef: { name: 'a' } };
     const spec = { schedule: { interval: '30s' }, targets: [target] };
     const { metadata } = await createObject<Probe>(
@@ -119,18 +123,18 @@ describe('an object', () => {
       spec,
       status: { observedGeneration: 1 },
     });
-    expect(await failureOf(statusOf('a', 2, { resourceVersion }))).toMatchObject({ reason: 'Conflict' });
-    // The API server does not look at it here.
+    expect(await rejectionOf(statusOf('a', 2, { resourceVersion }))).toMatchObject({ reason: 'Conflict' });
+    // The API server ignores the UID when it applies a status.
     expect(await statusOf('a', 3, { uid: OTHER_UID })).toMatchObject({
       metadata: { uid: metadata.uid },
       status: { observedGeneration: 3 },
     });
-    expect(await failureOf(statusOf('missing', 1, {}))).toMatchObject({ reason: 'NotFound' });
+    expect(await rejectionOf(statusOf('missing', 1, {}))).toMatchObject({ reason: 'NotFound' });
   });
 
-  it('is listed with others, page by page', async () => {
+  it('is listed page by page', async () => {
     const client = connectTo(kube.kubeconfigFile);
-    const namespace = await makeNamespace(client, 'listed');
+    const namespace = await createNamespace(client, 'listed');
     for (const name of ['a', 'b', 'c']) await putConfigMap(client, namespace, name);
     const first = await listPage(client, CONFIG_MAPS, { namespace, limit: 2 }, NEVER);
     expect(first.items.map(({ metadata }) => metadata.name)).toEqual(['a', 'b']);
@@ -141,23 +145,23 @@ describe('an object', () => {
   });
 });
 
-describe('a refusal', () => {
-  it('says what the user may not do', async () => {
+describe('a rejected request', () => {
+  it('reports what the user may not do', async () => {
     const client = connectTo(kube.operatorKubeconfigFile);
-    const error = await failureOf(listPage(client, SECRETS, { namespace: 'default' }, NEVER));
+    const error = await rejectionOf(listPage(client, SECRETS, { namespace: 'default' }, NEVER));
     expect(error).toMatchObject({ status: 403, reason: 'Forbidden' });
     expect(error.message).toMatch(
       /^GET \/api\/v1\/namespaces\/default\/secrets: 403 Forbidden: secrets is forbidden: User "storage-probe" cannot list/,
     );
   });
 
-  it('says that nobody knows the user, but not by which token', async () => {
+  it('reports that the user is unauthorized, without the token', async () => {
     const config = loadKubeConfig({ path: kube.kubeconfigFile, env: {} });
     const [user] = config.users;
     config.users = [{ ...user, name: user?.name ?? '', token: 'hidden-token' }];
     const client = new HttpKubeClient({ config, clock: systemClock, userAgent: 'storage-probe-test' });
     onTestFinished(() => client.close());
-    const error = await failureOf(listPage(client, SECRETS, {}, NEVER));
+    const error = await rejectionOf(listPage(client, SECRETS, {}, NEVER));
     expect(error).toMatchObject({ status: 401, reason: 'Unauthorized' });
     expect(inspect(error)).not.toContain('hidden');
   });

@@ -21,7 +21,7 @@ export interface ConfigMap extends KubeObject {
   data?: Record<string, string>;
 }
 
-/** A client that is closed with the test. */
+/** A client that is closed when the test finishes. */
 export function connectTo(kubeconfigFile: string): HttpKubeClient {
   const client = new HttpKubeClient({
     config: loadKubeConfig({ path: kubeconfigFile, env: {} }),
@@ -32,8 +32,8 @@ export function connectTo(kubeconfigFile: string): HttpKubeClient {
   return client;
 }
 
-/** A namespace of the test's own. It stays: nobody there would end its deletion. */
-export async function makeNamespace(client: HttpKubeClient, prefix: string): Promise<string> {
+/** Creates a namespace for one test. It is never deleted: no controller would finish the deletion. */
+export async function createNamespace(client: HttpKubeClient, prefix: string): Promise<string> {
   const name = uniqueName(prefix);
   await createObject(client, NAMESPACES, { metadata: { name } }, NEVER);
   return name;

@@ -10,16 +10,17 @@ import type { KubeClient } from '../../src/kube/kube-client.ts';
 import { LEASE, LeaderElector } from '../../src/kube/leader-elector.ts';
 import { getObject } from '../../src/kube/resources.ts';
 import { uniqueName } from '../support/unique-name.ts';
-import { connectTo, makeNamespace, NEVER } from './kube.ts';
+import { connectTo, createNamespace, NEVER } from './kube.ts';
 
 const { kube } = inject('servers');
 const LEASE_MS = 3_000;
 const RENEW_MS = 2_000;
 const RETRY_MS = 500;
-/** Beyond what the rules allow: for a busy machine. */
+/** Margin for a busy machine. */
 const MARGIN_MS = 1_000;
 
-interface Interval {
+/** A period during which a candidate led. */
+interface Term {
   readonly identity: string;
   readonly startMs: number;
   endMs: number;
@@ -28,27 +29,27 @@ interface Interval {
 interface Candidate {
   readonly elector: LeaderElector;
   readonly warnings: string[];
-  /** Resolves when it has left. */
+  /** Releases the Lease if held. Resolves when the candidate has stopped. */
   leave(): Promise<void>;
 }
 
 interface Election {
-  /** Of all candidates, in the order in which they began. */
-  readonly intervals: Interval[];
-  /** Resolves when somebody begins to lead after this call. */
-  nextLeader(): Promise<Interval>;
+  /** Terms of all candidates, in order of their start. */
+  readonly terms: Term[];
+  /** Resolves when the next term starts. */
+  nextTerm(): Promise<Term>;
   join(identity: string, client: KubeClient): Candidate;
 }
 
 function startElection(namespace: string, name: string): Election {
-  const intervals: Interval[] = [];
-  let next = Promise.withResolvers<Interval>();
+  const terms: Term[] = [];
+  let next = Promise.withResolvers<Term>();
   function join(identity: string, client: KubeClient): Candidate {
     const warnings: string[] = [];
     const warn = (fields: object, message: string): number =>
       warnings.push(`${message}: ${JSON.stringify(fields)}`);
     const log = { debug: () => undefined, info: () => undefined, warn, error: warn };
-    const times = { leaseDurationMs: LEASE_MS, renewDeadlineMs: RENEW_MS, retryPeriodMs: RETRY_MS };
+    const durations = { leaseDurationMs: LEASE_MS, renewDeadlineMs: RENEW_MS, retryPeriodMs: RETRY_MS };
     const elector = new LeaderElector({
       client,
       clock: systemClock,
@@ -57,48 +58,45 @@ function startElection(namespace: string, name: string): Election {
       namespace,
       name,
       identity,
-      ...times,
+      ...durations,
     });
     async function lead(signal: AbortSignal): Promise<void> {
-      const interval = { identity, startMs: performance.now(), endMs: Infinity };
-      intervals.push(interval);
-      next.resolve(interval);
+      const term = { identity, startMs: performance.now(), endMs: Infinity };
+      terms.push(term);
+      next.resolve(term);
       next = Promise.withResolvers();
       if (!signal.aborted) await once(signal, 'abort');
-      interval.endMs = performance.now();
+      term.endMs = performance.now();
     }
     const stop = new AbortController();
-    const ended = elector.run(lead, stop.signal);
+    const stopped = elector.run(lead, stop.signal);
     async function leave(): Promise<void> {
       stop.abort();
-      await ended;
+      await stopped;
     }
     onTestFinished(leave);
     return { elector, warnings, leave };
   }
-  return { intervals, join, nextLeader: () => next.promise };
+  return { terms, join, nextTerm: () => next.promise };
 }
 
-/** Never two at a time, whatever the order in which they are told. */
-function expectOneAtATime(intervals: readonly Interval[]): void {
-  const overlaps = intervals.flatMap((interval, index) =>
-    intervals
-      .slice(index + 1)
-      .filter(({ startMs, endMs }) => startMs < interval.endMs && interval.startMs < endMs),
+function expectNoOverlap(terms: readonly Term[]): void {
+  const overlaps = terms.flatMap((term, index) =>
+    terms.slice(index + 1).filter(({ startMs, endMs }) => startMs < term.endMs && term.startMs < endMs),
   );
   expect(overlaps).toEqual([]);
 }
 
-/** The way to the API server for one client, which can be lost. */
-interface Line {
+/** One client's connection to the API server, which a test can break. */
+interface BreakableConnection {
   readonly client: KubeClient;
-  /** As when the network swallows all that is sent. */
+  /** Drops all traffic but keeps the sockets open, like a network outage. */
   freeze(): void;
-  /** As when the process or its machine ends. */
-  cut(): void;
+  /** Closes the sockets, like a crash of the process or its machine. */
+  close(): void;
 }
 
-async function openLine(): Promise<Line> {
+async function openBreakableConnection(): Promise<BreakableConnection> {
   const sockets: Socket[] = [];
   const { hostname, port: apiPort } = new URL(kube.url);
   let isFrozen = false;
@@ -115,17 +113,17 @@ async function openLine(): Promise<Line> {
   const text = await readFile(kube.kubeconfigFile, 'utf8');
   config.loadFromString(text.replaceAll(kube.url, `https://127.0.0.1:${port}`));
   const client = new HttpKubeClient({ config, clock: systemClock, userAgent: 'storage-probe-test' });
-  const cut = (): void => {
+  const close = (): void => {
     server.close();
     for (const socket of sockets) socket.destroy();
   };
   onTestFinished(async () => {
     await client.close();
-    cut();
+    close();
   });
   return {
     client,
-    cut,
+    close,
     freeze: () => {
       isFrozen = true;
       for (const socket of sockets) socket.unpipe().pause();
@@ -133,69 +131,69 @@ async function openLine(): Promise<Line> {
   };
 }
 
-it.each(['cut', 'freeze'] as const)(
-  'another leads once the lease of a lost one has expired: %s',
+it.each(['close', 'freeze'] as const)(
+  "a standby leads once the lost leader's Lease has expired: %s",
   async (fault) => {
     const client = connectTo(kube.kubeconfigFile);
-    const election = startElection(await makeNamespace(client, 'election'), 'storage-probe');
-    const line = await openLine();
-    const a = election.join('a', line.client);
-    const ofA = await election.nextLeader();
+    const election = startElection(await createNamespace(client, 'election'), 'storage-probe');
+    const connection = await openBreakableConnection();
+    const a = election.join('a', connection.client);
+    const termOfA = await election.nextTerm();
     const b = election.join('b', client);
-    // Until one renews and the other watches.
+    // Long enough for the leader to renew and the standby to start watching.
     await systemClock.sleep(2 * RETRY_MS, NEVER);
 
     const lostMs = performance.now();
-    const led = election.nextLeader();
-    line[fault]();
-    const ofB = await led;
-    line.cut();
+    const nextTerm = election.nextTerm();
+    connection[fault]();
+    const termOfB = await nextTerm;
+    connection.close();
 
-    expect(ofB.identity).toBe('b');
+    expect(termOfB.identity).toBe('b');
     expect(a.elector.isLeader).toBe(false);
-    expectOneAtATime(election.intervals);
-    expect(ofA.endMs - lostMs).toBeLessThan(RENEW_MS + MARGIN_MS);
-    // Counted from the last renewal, which was sent up to one period before.
-    expect(ofB.startMs - lostMs).toBeGreaterThan(LEASE_MS - RETRY_MS - MARGIN_MS);
-    expect(ofB.startMs - lostMs).toBeLessThan(LEASE_MS + RETRY_MS + MARGIN_MS);
+    expectNoOverlap(election.terms);
+    expect(termOfA.endMs - lostMs).toBeLessThan(RENEW_MS + MARGIN_MS);
+    // The lease duration starts with the last renewal, which was sent up to one retry period earlier.
+    expect(termOfB.startMs - lostMs).toBeGreaterThan(LEASE_MS - RETRY_MS - MARGIN_MS);
+    expect(termOfB.startMs - lostMs).toBeLessThan(LEASE_MS + RETRY_MS + MARGIN_MS);
     expect(b.warnings).toEqual([]);
   },
 );
 
-it('another leads at once when one leaves', async () => {
+it('a standby leads at once when the leader leaves', async () => {
   const client = connectTo(kube.kubeconfigFile);
-  const namespace = await makeNamespace(client, 'election');
+  const namespace = await createNamespace(client, 'election');
   const election = startElection(namespace, 'storage-probe');
-  let leading = election.nextLeader();
+  let nextTerm = election.nextTerm();
   const candidates = new Map(['a', 'b', 'c'].map((identity) => [identity, election.join(identity, client)]));
   const delaysMs: number[] = [];
   for (;;) {
-    const { identity } = await leading;
-    if (election.intervals.length === candidates.size) break;
+    const { identity } = await nextTerm;
+    if (election.terms.length === candidates.size) break;
     await systemClock.sleep(2 * RETRY_MS, NEVER);
-    leading = election.nextLeader();
+    nextTerm = election.nextTerm();
     const leftMs = performance.now();
     await candidates.get(identity)?.leave();
-    delaysMs.push((await leading).startMs - leftMs);
+    delaysMs.push((await nextTerm).startMs - leftMs);
   }
 
   expect(Math.max(...delaysMs)).toBeLessThan(2_000);
-  expectOneAtATime(election.intervals);
-  expect(new Set(election.intervals.map(({ identity }) => identity))).toEqual(new Set(candidates.keys()));
+  expectNoOverlap(election.terms);
+  expect(new Set(election.terms.map(({ identity }) => identity))).toEqual(new Set(candidates.keys()));
   const lease = await getObject(client, LEASE, { namespace, name: 'storage-probe' }, NEVER);
   expect(lease).toMatchObject({ spec: { leaseTransitions: 2 } });
 });
 
-it('needs no more rights than the operator has', async () => {
+it('needs no rights beyond those of the operator', async () => {
   const client = connectTo(kube.operatorKubeconfigFile);
   const election = startElection('storage-probe', uniqueName('lease'));
-  const first = election.nextLeader();
+  const firstTerm = election.nextTerm();
   const a = election.join('a', client);
-  await first;
+  await firstTerm;
   const b = election.join('b', client);
   await systemClock.sleep(2 * RETRY_MS, NEVER);
-  const next = election.nextLeader();
+  const secondTerm = election.nextTerm();
   await a.leave();
-  await next;
+  await secondTerm;
   expect([...a.warnings, ...b.warnings]).toEqual([]);
 });

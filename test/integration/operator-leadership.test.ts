@@ -1,24 +1,24 @@
 import { beforeEach, describe, expect, inject, it } from 'vitest';
 
 import type { Exit } from '../../deploy/local/child.ts';
-import { askKubeFor } from '../../deploy/local/kube-api.ts';
+import { requestKubeBody } from '../../deploy/local/kube-api.ts';
 import { waitForTrace } from '../../deploy/local/traces.ts';
 import { until } from '../support/until.ts';
-import { doubledRuns, longestGapMs, missedRuns } from '../support/run-times.ts';
+import { duplicateRuns, longestGapMs, missedRuns } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { startFaultProxy, startSilentServer } from './fault-proxy.ts';
 import { type LogLine, type RunningOperator, startOperator } from './operator.ts';
-import { makeProbeNamespace, type ProbeNamespace, untilRuns } from './probes.ts';
+import { createProbeNamespace, type ProbeNamespace, untilMoreRuns } from './probes.ts';
 import { runTimes } from './run-times.ts';
 import { bucketsOf, removeBuckets, sharedStore, targetOf, user } from './store.ts';
 
 const { jaegerUrl, kube } = inject('servers');
-/** Of the operator's Lease, and how often those that wait for it look. */
+/** The operator's lease duration. */
 const LEASE_MS = 15_000;
-/** What a busy machine takes besides. */
+/** Margin for a busy machine. */
 const SLACK_MS = 3_000;
 const DRAIN_MS = 1_000;
-/** Of the clean-up of one run. */
+/** Time limit for the clean-up of one run. */
 const CLEAN_UP_MS = 10_000;
 const INTERVAL_MS = 2_000;
 const PROBES = 8;
@@ -28,7 +28,7 @@ let leaderElectionId: string;
 let names: string[];
 
 beforeEach(async () => {
-  namespace = await makeProbeNamespace('leadership');
+  namespace = await createProbeNamespace('leadership');
   leaderElectionId = uniqueName('leadership');
   names = Array.from({ length: PROBES }, () => uniqueName('probe'));
   const { accessKey, secretKey } = user;
@@ -54,7 +54,7 @@ function startReplica(identity: string, ...flags: string[]): Promise<RunningOper
   });
 }
 
-/** The line itself, as soon as it is there. */
+/** Waits for a log message and returns its line. */
 function untilLogged(operator: RunningOperator, message: string, timeoutMs: number): Promise<LogLine> {
   return until(message, timeoutMs, () => operator.logs().find(({ msg }) => msg === message));
 }
@@ -63,19 +63,19 @@ function timeOf(line: LogLine): number {
   return Date.parse(String(line['time']));
 }
 
-async function holder(): Promise<string | undefined> {
+async function leaseHolder(): Promise<string | undefined> {
   const path = `/apis/coordination.k8s.io/v1/namespaces/storage-probe/leases/${leaderElectionId}`;
-  const lease = await askKubeFor<{ spec: { holderIdentity?: string } }>(kube, { path });
+  const lease = await requestKubeBody<{ spec: { holderIdentity?: string } }>(kube, { path });
   return lease.spec.holderIdentity;
 }
 
 describe('two replicas', () => {
-  it('take over from one that crashes within the time of the Lease, and double no run', async () => {
+  it('take over from a crashed leader within the lease duration, without a duplicate run', async () => {
     await using first = await startReplica('first');
     await untilLogged(first, 'became the leader', SLACK_MS);
     await applyProbes();
     await using second = await startReplica('second');
-    await Promise.all(names.map((name) => untilRuns(first, name, 3)));
+    await Promise.all(names.map((name) => untilMoreRuns(first, name, 3)));
     expect((await second.get('/readyz')).status).toBe(200);
     expect((await second.samples('storage_probe_runs_total')).size).toBe(0);
     expect(runTimes(second).size).toBe(0);
@@ -84,104 +84,104 @@ describe('two replicas', () => {
     await first.exited;
     const killedMs = Date.now();
     const tookOver = await untilLogged(second, 'became the leader', LEASE_MS + SLACK_MS);
-    await Promise.all(names.map((name) => untilRuns(second, name, 3)));
+    await Promise.all(names.map((name) => untilMoreRuns(second, name, 3)));
 
     const runs = runTimes(first, second);
     expect(timeOf(tookOver) - killedMs).toBeLessThan(LEASE_MS + SLACK_MS);
-    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
-    // A status may be a heartbeat old: what could have been met without a record of it is not made again.
+    expect(duplicateRuns(runs, INTERVAL_MS)).toEqual([]);
+    // Status may lag by a heartbeat. The new leader does not repeat a run that may already have happened.
     expect(longestGapMs(runs)).toBeLessThan(LEASE_MS + 2 * INTERVAL_MS + SLACK_MS);
     await Promise.all(names.map((name) => namespace.untilHealthy(name)));
   });
 
-  it('hand over at once when one is asked to end, and neither double nor skip a run', async () => {
+  it('hand over at once on SIGTERM, without a duplicate or missed run', async () => {
     await using first = await startReplica('first');
     await untilLogged(first, 'became the leader', SLACK_MS);
     await applyProbes();
     await using second = await startReplica('second');
-    await Promise.all(names.map((name) => untilRuns(first, name, 3)));
+    await Promise.all(names.map((name) => untilMoreRuns(first, name, 3)));
 
-    const askedMs = Date.now();
+    const stoppingMs = Date.now();
     const [exit, tookOver] = await Promise.all([
       first.stop(),
       untilLogged(second, 'became the leader', LEASE_MS),
     ]);
     expect(exit).toMatchObject({ code: 0 });
-    await Promise.all(names.map((name) => untilRuns(second, name, 3)));
+    await Promise.all(names.map((name) => untilMoreRuns(second, name, 3)));
     const runs = runTimes(first, second);
     const next = Math.min(...[...runTimes(second).values()].map(([run]) => run?.startMs ?? Infinity));
-    expect(timeOf(tookOver) - askedMs).toBeLessThan(2_000);
-    expect(next - askedMs).toBeLessThan(2_000 + INTERVAL_MS / 2);
-    expect(doubledRuns(runs, INTERVAL_MS)).toEqual([]);
-    // The first run of each was at once.
-    const onSchedule = new Map([...runs].map(([name, own]) => [name, own.slice(1)]));
+    expect(timeOf(tookOver) - stoppingMs).toBeLessThan(2_000);
+    expect(next - stoppingMs).toBeLessThan(2_000 + INTERVAL_MS / 2);
+    expect(duplicateRuns(runs, INTERVAL_MS)).toEqual([]);
+    // Each probe's first run started immediately, not on schedule.
+    const onSchedule = new Map([...runs].map(([name, ofProbe]) => [name, ofProbe.slice(1)]));
     expect(missedRuns(onSchedule, INTERVAL_MS)).toEqual([]);
     expect([...(await second.samples('storage_probe_runs_missed_total')).values()]).toEqual([0]);
-    expect(await holder()).toBe('second');
+    expect(await leaseHolder()).toBe('second');
 
     expect(await second.stop()).toMatchObject({ code: 0 });
-    expect(await holder()).toBe('');
+    expect(await leaseHolder()).toBe('');
     const traceIds = [first, second].flatMap((operator) =>
       operator.logs().flatMap((line) => (line.msg === 'run passed' ? [String(line['trace_id'])] : [])),
     );
     expect(traceIds.length).toBeGreaterThan(PROBES * 6 - 1);
     const signal = AbortSignal.timeout(20_000);
     for (const traceId of traceIds) {
-      // The run, its six steps and the eight requests that these make.
+      // One run span, six step spans and eight call spans.
       await waitForTrace(jaegerUrl, traceId, { signal, spans: 15 });
     }
     for (const name of names) expect(await bucketsOf(name)).toEqual([]);
   });
 });
 
-describe('an operator that is asked to end while a target does not answer', () => {
-  it('gives up the run after its drain time, and what it cannot clean up in time', async () => {
+describe('an operator that gets SIGTERM while a target does not respond', () => {
+  it('aborts the run after --drain-timeout and gives up its clean-up', async () => {
     const faults = { GetObject: hang, DeleteObject: hang, ListObjectsV2: hang };
     await using target = await startFaultProxy(sharedStore.url, { faults });
     await using operator = await startReplica('only', '--drain-timeout=1s');
-    const name = await startHanging(operator, target.url);
-    await target.seen('GetObject');
+    const name = await startHangingRun(operator, target.url);
+    await target.untilSeen('GetObject');
     try {
-      const askedMs = performance.now();
+      const stoppingMs = performance.now();
       expect(await operator.stop()).toMatchObject({ code: 0 });
-      const endedMs = performance.now() - askedMs;
-      expect(endedMs).toBeLessThan(DRAIN_MS + CLEAN_UP_MS + SLACK_MS);
+      const shutdownMs = performance.now() - stoppingMs;
+      expect(shutdownMs).toBeLessThan(DRAIN_MS + CLEAN_UP_MS + SLACK_MS);
       expect(target.requests.map(({ operation }) => operation)).toContain('DeleteObject');
-      expect(await holder()).toBe('');
+      expect(await leaseHolder()).toBe('');
       expect((await namespace.get(name)).status?.lastRun).toBeUndefined();
     } finally {
       await removeBuckets(name);
     }
   });
 
-  it('ends at once when it is asked again', async () => {
+  it('exits at once on a second SIGTERM', async () => {
     await using target = await startSilentServer();
     await using operator = await startReplica('only', '--drain-timeout=20s', '--shutdown-timeout=25s');
-    await startHanging(operator, `http://127.0.0.1:${target.port}`);
-    const askedMs = performance.now();
+    await startHangingRun(operator, `http://127.0.0.1:${target.port}`);
+    const stoppingMs = performance.now();
     let exit: Exit | undefined;
-    void operator.exited.then((ended) => (exit = ended));
-    await until('it to end', SLACK_MS, () => {
+    void operator.exited.then((result) => (exit = result));
+    await until('the operator to exit', SLACK_MS, () => {
       operator.kill('SIGTERM');
       return exit;
     });
-    expect(performance.now() - askedMs).toBeLessThan(SLACK_MS);
+    expect(performance.now() - stoppingMs).toBeLessThan(SLACK_MS);
   });
 });
 
-async function startHanging(operator: RunningOperator, endpoint: string): Promise<string> {
+async function startHangingRun(operator: RunningOperator, endpoint: string): Promise<string> {
   const name = uniqueName('hangs');
   await namespace.apply(name, {
     schedule: { interval: '1m' },
     timeout: '50s',
     targets: [targetOf(name, endpoint)],
   });
-  await until('the run to be under way', SLACK_MS, async () => {
+  await until('the run to start', SLACK_MS, async () => {
     return [...(await operator.samples('storage_probe_runs_in_flight')).values()].includes(1);
   });
   return name;
 }
 
 function hang(): void {
-  // No answer.
+  // Sends no response.
 }

@@ -6,122 +6,134 @@ import { uniqueName } from '../support/unique-name.ts';
 import { type RunningOperator, startOperator } from './operator.ts';
 import {
   conditionOf,
-  everySecond,
-  expectGoodEnd,
-  makeCanaryUser,
-  makeProbeNamespace,
+  everySecondSpec,
+  expectCleanShutdown,
+  createCanaryUser,
+  createProbeNamespace,
   type Probe,
   type ProbeNamespace,
-  runsOf,
-  untilRuns,
+  runCount,
+  untilMoreRuns,
 } from './probes.ts';
 import { sharedStore, targetOf } from './store.ts';
 
-/** The operator looks for a Secret at least so often. */
+/** The operator rereads a Secret within this time. */
 const LOOKUP_MS = 20_000;
 
 let namespace: ProbeNamespace;
 let operator: RunningOperator;
 
 beforeAll(async () => {
-  namespace = await makeProbeNamespace('secrets');
+  namespace = await createProbeNamespace('secrets');
   operator = await startOperator({ namespaces: [namespace.name] });
 });
 
-afterAll(() => expectGoodEnd(namespace, operator));
+afterAll(() => expectCleanShutdown(namespace, operator));
 
-it('a rotated Secret is used by the next run', async () => {
+it('uses a rotated Secret in the next run', async () => {
   const name = uniqueName('rotated');
-  const [before, after] = [await makeCanaryUser(), await makeCanaryUser()];
+  const [before, after] = [await createCanaryUser(), await createCanaryUser()];
   await namespace.putSecret(name, { ...before });
   await namespace.apply(name, specOf(name));
-  await untilRuns(operator, name, 2, 'verdict="Passed"');
+  await untilMoreRuns(operator, name, 2, 'verdict="Passed"');
   await namespace.putSecret(name, { ...after });
-  // The second one from now on starts after the change for sure.
-  await untilRuns(operator, name, 2);
+  // The first run may have started before the rotation. The second starts after it.
+  await untilMoreRuns(operator, name, 2);
   await runMc(sharedStore, ['admin', 'user', 'disable', 'local', before.accessKey]);
-  await untilRuns(operator, name, 3);
-  expect(await runsOf(operator, name, 'verdict="Passed"')).toBe(await runsOf(operator, name));
+  await untilMoreRuns(operator, name, 3);
+  expect(await runCount(operator, name, 'verdict="Passed"')).toBe(await runCount(operator, name));
 
-  // The old keys are worth nothing any more.
+  // The old keys no longer work.
   await namespace.putSecret(name, { ...before });
-  await namespace.until('to fail', name, isBecause('Healthy', 'False', 'InvalidAccessKey'));
+  await namespace.until('to fail', name, hasCondition('Healthy', 'False', 'InvalidAccessKey'));
 });
 
-it('a Secret that is missing is told of once, and found by itself', async () => {
+it('reports a missing Secret once, and uses it once it is created', async () => {
   const name = uniqueName('missing');
   await namespace.apply(name, specOf(name));
-  const { status } = await namespace.until('to miss it', name, isBecause('Ready', 'False', 'SecretMissing'));
-  expect(conditionOf(status, 'Ready')?.message).toBe(`Secret ${namespace.name}/${name} is not there`);
+  const { status } = await namespace.until(
+    'to report it',
+    name,
+    hasCondition('Ready', 'False', 'SecretMissing'),
+  );
+  expect(conditionOf(status, 'Ready')?.message).toBe(`Secret ${namespace.name}/${name} does not exist`);
   expect(conditionOf(status, 'Healthy')).toMatchObject({ status: 'Unknown', reason: 'SecretMissing' });
-  const looked = await lookups();
-  await until('it to be looked for again', LOOKUP_MS, async () => (await lookups()) >= looked + 2);
+  const before = await failedReads();
+  await until('two more reads of the Secret', LOOKUP_MS, async () => (await failedReads()) >= before + 2);
   expect(await warningsOf(name)).toEqual([{ reason: 'SecretMissing', times: 1 }]);
-  expect(await runsOf(operator, name)).toBe(0);
+  expect(await runCount(operator, name)).toBe(0);
   expect(await nextRunOf(name)).toBeUndefined();
 
-  await namespace.putSecret(name, { ...(await makeCanaryUser()) });
-  await namespace.until('to be Healthy', name, isBecause('Healthy', 'True', 'Passed'), LOOKUP_MS);
-  const ready = await namespace.until('to be Ready', name, isBecause('Ready', 'True', 'Scheduled'));
+  await namespace.putSecret(name, { ...(await createCanaryUser()) });
+  await namespace.until('to be Healthy', name, hasCondition('Healthy', 'True', 'Passed'), LOOKUP_MS);
+  const ready = await namespace.until('to be Ready', name, hasCondition('Ready', 'True', 'Scheduled'));
   expect(conditionOf(ready.status, 'Ready')?.message).toBe('Runs start on schedule.');
   expect(await warningsOf(name)).toEqual([{ reason: 'SecretMissing', times: 1 }]);
 });
 
-it('a Secret that is deleted ends the runs until it is back', async () => {
+it('stops runs when a Secret is deleted, and resumes them when it is recreated', async () => {
   const name = uniqueName('deleted');
-  const keys = { ...(await makeCanaryUser()) };
+  const keys = { ...(await createCanaryUser()) };
   await namespace.putSecret(name, keys);
   await namespace.apply(name, specOf(name));
   await namespace.untilHealthy(name);
   expect(await nextRunOf(name)).toBeGreaterThan(Date.now() / 1_000 - 5);
   await namespace.deleteSecret(name);
-  const { status } = await namespace.until('to miss it', name, isBecause('Ready', 'False', 'SecretMissing'));
+  const { status } = await namespace.until(
+    'to report it',
+    name,
+    hasCondition('Ready', 'False', 'SecretMissing'),
+  );
   expect(conditionOf(status, 'Healthy')).toMatchObject({ status: 'Unknown', reason: 'SecretMissing' });
   expect(await nextRunOf(name)).toBeUndefined();
   await namespace.putSecret(name, keys);
-  await namespace.until('to be Healthy', name, isBecause('Healthy', 'True', 'Passed'), LOOKUP_MS);
+  await namespace.until('to be Healthy', name, hasCondition('Healthy', 'True', 'Passed'), LOOKUP_MS);
   expect(await warningsOf(name)).toEqual([{ reason: 'SecretMissing', times: 1 }]);
-  expect(await runsOf(operator, name, 'verdict="Passed"')).toBe(await runsOf(operator, name));
+  expect(await runCount(operator, name, 'verdict="Passed"')).toBe(await runCount(operator, name));
 });
 
 it.each([
-  { what: 'lacks a key', keys: { accessKey: 'a' }, because: 'has no secretKey' },
+  { problem: 'lacks a key', keys: { accessKey: 'a' }, message: 'has no secretKey' },
   {
-    what: 'holds what no key can be',
+    problem: 'contains an invalid key',
     keys: { accessKey: 'a b', secretKey: 'c' },
-    because: 'holds spaces or characters that no key has; accepted: printable ASCII',
+    message: 'must be printable ASCII without spaces',
   },
-])('a Secret that $what is told of, and its change is seen', async ({ keys, because }) => {
+])('reports a Secret that $problem, and notices when it is fixed', async ({ keys, message }) => {
   const name = uniqueName('invalid');
   await namespace.putSecret(name, keys);
   await namespace.apply(name, specOf(name));
-  const { status } = await namespace.until('to tell', name, isBecause('Ready', 'False', 'SecretInvalid'));
-  expect(conditionOf(status, 'Ready')?.message).toContain(because);
-  await namespace.putSecret(name, { ...(await makeCanaryUser()) });
-  await namespace.until('to be Healthy', name, isBecause('Healthy', 'True', 'Passed'), LOOKUP_MS);
+  const { status } = await namespace.until(
+    'to report it',
+    name,
+    hasCondition('Ready', 'False', 'SecretInvalid'),
+  );
+  expect(conditionOf(status, 'Ready')?.message).toContain(message);
+  await namespace.putSecret(name, { ...(await createCanaryUser()) });
+  await namespace.until('to be Healthy', name, hasCondition('Healthy', 'True', 'Passed'), LOOKUP_MS);
 });
 
-/** With a Secret of the same name. */
+/** Spec of a probe that uses the Secret with its own name. */
 function specOf(name: string): object {
   const target = { ...targetOf(name, sharedStore.url), credentialsSecretRef: { name } };
-  return everySecond(name, '', { targets: [target], failureThreshold: 1 });
+  return everySecondSpec(name, '', { targets: [target], failureThreshold: 1 });
 }
 
-function isBecause(type: 'Ready' | 'Healthy', status: string, reason: string): (probe: Probe) => boolean {
+function hasCondition(type: 'Ready' | 'Healthy', status: string, reason: string): (probe: Probe) => boolean {
   return (probe) => {
     const condition = conditionOf(probe.status, type);
     return condition?.status === status && condition.reason === reason;
   };
 }
 
-/** When the next run is due, in seconds since the epoch. */
+/** Next due time, in seconds since the epoch. */
 async function nextRunOf(probe: string): Promise<number | undefined> {
   const samples = await operator.samples('storage_probe_next_run_timestamp_seconds{', probe);
   return [...samples.values()][0];
 }
 
-/** How often the operator asked for something that was not there. */
-async function lookups(): Promise<number> {
+/** Number of the operator's requests that returned 404. */
+async function failedReads(): Promise<number> {
   const samples = await operator.samples('rest_client_requests_total{', 'code="404"');
   return [...samples.values()].reduce((sum, value) => sum + value, 0);
 }

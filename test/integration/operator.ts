@@ -2,24 +2,24 @@ import { inject } from 'vitest';
 
 import { spawnChild, type Exit } from '../../deploy/local/child.ts';
 import { samplesIn } from '../support/exposition.ts';
-import { GaveUp, until } from '../support/until.ts';
+import { PollAborted, until } from '../support/until.ts';
 import { uniqueName } from '../support/unique-name.ts';
 
 const { collectorGrpcUrl, kube } = inject('servers');
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
 export interface OperatorOptions {
-  /** Whose probes it runs: those of the test alone. */
+  /** Namespaces to watch; used by this test only. */
   readonly namespaces: readonly string[];
-  /** Name of the Lease; several operators with the same one are replicas. Default: a name of its own. */
+  /** Name of the Lease. Operators with the same name are replicas. Default: a unique name. */
   readonly leaderElectionId?: string;
-  /** Further flags; they count before the defaults. */
+  /** Further flags; they override the defaults. */
   readonly flags?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
-  /** Default: that of the operator's least-privilege user. */
+  /** Default: the kubeconfig of the user with only the operator's rights. */
   readonly kubeconfigFile?: string;
-  /** Default true: resolves once /readyz says 200. Otherwise as soon as it listens. */
-  readonly untilReady?: boolean;
+  /** If true, `startOperator` resolves once /readyz returns 200, otherwise once the operator listens. Default: true. */
+  readonly waitForReady?: boolean;
 }
 
 /** A line of the operator's log. */
@@ -27,21 +27,21 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly level: stri
 
 export interface RunningOperator extends AsyncDisposable {
   readonly pid: number;
-  /** `http://127.0.0.1:<port>`, without a slash at the end. */
+  /** `http://127.0.0.1:<port>`, without a trailing slash. */
   readonly url: string;
   readonly metricsUrl: string;
-  /** All lines so far. @throws Error when one is not JSON. */
+  /** All log lines so far. @throws Error if a line is not JSON. */
   logs(): LogLine[];
-  /** All of stdout and stderr so far, as it came. */
+  /** Unparsed stdout and stderr so far. */
   output(): string;
-  /** What is served at `/metrics`, `/healthz`, `/readyz`. */
+  /** Requests a path such as `/metrics`, `/healthz` or `/readyz`. */
   get(path: string, accept?: string): Promise<{ readonly status: number; readonly body: string }>;
-  /** The values of the samples whose name and labels hold all of `parts`, by name and labels. */
+  /** Metric samples whose name and labels contain all of `parts`: values by name and labels. */
   samples(...parts: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** Asks it to end (SIGTERM), and resolves when it has. */
+  /** Sends SIGTERM and resolves once the operator has exited. */
   stop(): Promise<Exit>;
   kill(signal: NodeJS.Signals): void;
-  /** Resolves when it is gone, for whatever cause; never rejects. */
+  /** Resolves once the operator has exited for any reason. Never rejects. */
   readonly exited: Promise<Exit>;
 }
 
@@ -49,9 +49,9 @@ const START_MS = 20_000;
 const STOP_MS = 30_000;
 const REQUEST_MS = 5_000;
 
-/** Starts `storage-probe controller` as a user would, against the control plane that all tests share. */
+/** Starts `storage-probe controller` as a user would. Default: against the shared control plane. */
 export async function startOperator(options: OperatorOptions): Promise<RunningOperator> {
-  const { namespaces, flags = [], env, untilReady = true } = options;
+  const { namespaces, flags = [], env, waitForReady = true } = options;
   const { kubeconfigFile = kube.operatorKubeconfigFile, leaderElectionId = uniqueName('operator') } = options;
   const args = [
     `--kubeconfig=${kubeconfigFile}`,
@@ -74,10 +74,10 @@ export async function startOperator(options: OperatorOptions): Promise<RunningOp
   const output = { stdout: '', stderr: '' };
   child.process.stdout?.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
   child.process.stderr?.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
-  let isGone = false;
-  void child.exited.then(() => (isGone = true));
+  let hasExited = false;
+  void child.exited.then(() => (hasExited = true));
 
-  // The last line may not be complete yet.
+  // Skips the last line, which may be incomplete.
   const logs = (): LogLine[] =>
     output.stderr
       .split('\n')
@@ -95,7 +95,7 @@ export async function startOperator(options: OperatorOptions): Promise<RunningOp
 
   try {
     const port = await until('the operator to listen', START_MS, () => {
-      if (isGone) throw new GaveUp(`the operator ended: ${output.stderr}`);
+      if (hasExited) throw new PollAborted(`the operator exited: ${output.stderr}`);
       return logs().find(({ msg }) => msg === 'started')?.['port'];
     });
     const url = `http://127.0.0.1:${String(port)}`;
@@ -106,7 +106,7 @@ export async function startOperator(options: OperatorOptions): Promise<RunningOp
       });
       return { status: response.status, body: await response.text() };
     };
-    if (untilReady) {
+    if (waitForReady) {
       await until('the operator to be ready', START_MS, async () => (await get('/readyz')).status === 200);
     }
     return {

@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * A port for a server that goes and comes back: free, and below all that systems give to those who ask for any port,
- * so that nobody takes it meanwhile.
+ * Returns a free port for a server that stops and later restarts on it. The port is below the ephemeral range of common
+ * systems, so no other process is likely to get it meanwhile.
  */
-export async function portToComeBackTo(): Promise<number> {
+export async function stablePort(): Promise<number> {
   for (;;) {
     const port = randomInt(20_000, 30_000);
     const server = createServer();
@@ -16,7 +16,7 @@ export async function portToComeBackTo(): Promise<number> {
       await once(server.close(), 'close');
       return port;
     } catch {
-      // Taken; the next one may not be.
+      // The port is in use. Try another one.
     }
   }
 }

@@ -3,9 +3,9 @@ import { inject } from 'vitest';
 import { getBinary } from '../../deploy/local/binary.ts';
 import { runCommand } from '../../deploy/local/command.ts';
 import type { KubeAccess } from '../../deploy/local/control-plane.ts';
-import { askKubeFor } from '../../deploy/local/kube-api.ts';
-import { applyManifests, makeNamespace } from '../../deploy/local/kube-apply.ts';
-import { makeMinioUser, type MinioUser } from '../../deploy/local/minio.ts';
+import { requestKubeBody } from '../../deploy/local/kube-api.ts';
+import { applyManifests, createNamespace } from '../../deploy/local/kube-apply.ts';
+import { createMinioUser, type MinioUser } from '../../deploy/local/minio.ts';
 import { findTraces } from '../../deploy/local/traces.ts';
 import type { Condition, ConditionType } from '../../src/api/conditions.ts';
 import type { ProbeStatus, TargetStatus } from '../../src/api/probe-status.ts';
@@ -21,10 +21,10 @@ const { jaegerUrl, kube: sharedKube } = inject('servers');
 const POLICY = new URL('../../deploy/local/minio/probe-policy.json', import.meta.url).pathname;
 const KUBECTL_MS = 30_000;
 const JAEGER_MS = 10_000;
-/** Several times what it takes on a busy machine. */
-const PATIENCE_MS = 15_000;
+/** Several times the usual wait on a busy machine. */
+const TIMEOUT_MS = 15_000;
 
-/** A StorageProbe as the API server tells it. */
+/** A StorageProbe as returned by the API server. */
 export interface Probe {
   readonly metadata: { readonly name: string; readonly uid: string; readonly resourceVersion: string };
   readonly spec: { readonly targets: readonly { readonly name: string }[] };
@@ -40,64 +40,69 @@ export interface ProbeEvent {
   readonly series?: { readonly count: number };
 }
 
-/** A namespace with probes in it. It stays: nobody there would end its deletion. */
+/** A namespace for probes. It is never deleted: no controller would finish the deletion. */
 export interface ProbeNamespace {
   readonly name: string;
-  /** Puts keys into a Secret, whether it is there or not. */
+  /** Creates or updates a Secret. */
   putSecret(name: string, keys: Readonly<Record<string, string>>): Promise<void>;
   deleteSecret(name: string): Promise<void>;
-  /** Makes the probe or changes it: `spec` is all of its spec. */
+  /** Creates or updates a probe. `spec` is its complete spec. */
   apply(name: string, spec: object): Promise<Probe>;
-  /** Asks for runs now. */
+  /** Requests runs with the annotation `storageprobe.dev/run-requested-at`. */
   requestRun(name: string, value: string): Promise<void>;
   get(name: string): Promise<Probe>;
   delete(name: string): Promise<void>;
-  /** All Events that tell of a probe, or of its former namesakes. */
+  /** All Events about a probe, including deleted probes of the same name. */
   events(name: string): Promise<ProbeEvent[]>;
-  /** Waits until the probe is as `isSo` wants it. */
-  until(what: string, name: string, isSo: (probe: Probe) => boolean, timeoutMs?: number): Promise<Probe>;
+  /** Waits until the probe matches. @param description For the error message, for example "to be Healthy". */
+  until(
+    description: string,
+    name: string,
+    matches: (probe: Probe) => boolean,
+    timeoutMs?: number,
+  ): Promise<Probe>;
   untilHealthy(name: string): Promise<Probe>;
   kubectl(...args: readonly string[]): Promise<string>;
-  /** @throws Error when {@link CANARY} stands anywhere where others can read. */
+  /** @throws Error if {@link CANARY} can be read outside Secrets. */
   expectNoCanary(operators: readonly RunningOperator[]): Promise<void>;
 }
 
-/** @param kube the control plane; default: the one that all tests share. */
-export async function makeProbeNamespace(
+/** @param kube Default: the control plane shared by all tests. */
+export async function createProbeNamespace(
   prefix: string,
   kube: KubeAccess & { readonly kubeconfigFile: string } = sharedKube,
 ): Promise<ProbeNamespace> {
   const name = uniqueName(prefix);
-  await makeNamespace(kube, name);
+  await createNamespace(kube, name);
   const probes = `/apis/${API_VERSION}/namespaces/${name}/${PLURAL}`;
   const secrets = `/api/v1/namespaces/${name}/secrets`;
   const services = new Set<string>();
 
   const list = async <T>(path: string): Promise<T[]> =>
-    (await askKubeFor<{ items: T[] }>(kube, { path })).items;
+    (await requestKubeBody<{ items: T[] }>(kube, { path })).items;
   const allEvents = (): Promise<ProbeEvent[]> => list(`/apis/events.k8s.io/v1/namespaces/${name}/events`);
-  const get = (probe: string): Promise<Probe> => askKubeFor(kube, { path: `${probes}/${probe}` });
-  const untilSo: ProbeNamespace['until'] = async (what, probe, isSo, timeoutMs = PATIENCE_MS) => {
+  const get = (probe: string): Promise<Probe> => requestKubeBody(kube, { path: `${probes}/${probe}` });
+  const untilMatch: ProbeNamespace['until'] = async (description, probe, matches, timeoutMs = TIMEOUT_MS) => {
     let last: Probe | undefined;
     try {
-      return await until(`${probe} ${what}`, timeoutMs, async () => {
+      return await until(`${probe} ${description}`, timeoutMs, async () => {
         last = await get(probe);
-        return isSo(last) && last;
+        return matches(last) && last;
       });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new Error(`${why}; its status is ${JSON.stringify(last?.status)}`, { cause: error });
+      const message = error instanceof Error ? error.message : String(error);
+      throw new Error(`${message}; last status: ${JSON.stringify(last?.status)}`, { cause: error });
     }
   };
 
   async function kubectl(...args: readonly string[]): Promise<string> {
     const program = await getBinary('kubectl');
-    const whose = ['--kubeconfig', kube.kubeconfigFile, '--namespace', name];
-    return runCommand(program, [...whose, ...args], { signal: AbortSignal.timeout(KUBECTL_MS) });
+    const flags = ['--kubeconfig', kube.kubeconfigFile, '--namespace', name];
+    return runCommand(program, [...flags, ...args], { signal: AbortSignal.timeout(KUBECTL_MS) });
   }
 
-  /** All that others can read, by where it stands. */
-  async function readAll(operators: readonly RunningOperator[]): Promise<Record<string, string>> {
+  /** All texts that can be read without access to Secrets, by source. */
+  async function readableTexts(operators: readonly RunningOperator[]): Promise<Record<string, string>> {
     const [metrics, objects, events, traces] = await Promise.all([
       Promise.all(operators.map(async (operator) => (await operator.get('/metrics', OPENMETRICS)).body)),
       list(probes),
@@ -120,7 +125,7 @@ export async function makeProbeNamespace(
       await applyManifests(kube, JSON.stringify(manifest), { namespace: name });
     },
     async deleteSecret(secret) {
-      await askKubeFor(kube, { method: 'DELETE', path: `${secrets}/${secret}` });
+      await requestKubeBody(kube, { method: 'DELETE', path: `${secrets}/${secret}` });
     },
     async apply(probe, spec) {
       const manifest = { apiVersion: API_VERSION, kind: KIND, metadata: { name: probe }, spec };
@@ -130,7 +135,7 @@ export async function makeProbeNamespace(
       return applied;
     },
     async requestRun(probe, value) {
-      await askKubeFor(kube, {
+      await requestKubeBody(kube, {
         method: 'PATCH',
         path: `${probes}/${probe}`,
         contentType: 'application/merge-patch+json',
@@ -139,54 +144,57 @@ export async function makeProbeNamespace(
     },
     get,
     async delete(probe) {
-      await askKubeFor(kube, { method: 'DELETE', path: `${probes}/${probe}` });
+      await requestKubeBody(kube, { method: 'DELETE', path: `${probes}/${probe}` });
     },
     async events(probe) {
       return (await allEvents()).filter(({ regarding }) => regarding.name === probe);
     },
-    until: untilSo,
+    until: untilMatch,
     untilHealthy: (probe) =>
-      untilSo('to be Healthy', probe, ({ status }) => conditionOf(status, 'Healthy')?.status === 'True'),
+      untilMatch('to be Healthy', probe, ({ status }) => conditionOf(status, 'Healthy')?.status === 'True'),
     kubectl,
     async expectNoCanary(operators) {
-      const texts = await readAll(operators);
+      const texts = await readableTexts(operators);
       for (const [source, text] of Object.entries(texts)) {
-        if (!text.includes(name)) throw new Error(`there is nothing of the tests in the ${source}`);
+        if (!text.includes(name)) throw new Error(`found no text from the tests in the ${source}`);
       }
       expectNoCanary(texts);
 
       await kubectl('annotate', 'sprobe', '--all', `planted=${CANARY}`);
-      const planted = await readAll(operators);
+      const planted = await readableTexts(operators);
       let isFound = false;
       try {
         expectNoCanary(planted);
       } catch {
         isFound = true;
       }
-      if (!isFound) throw new Error('the search finds no canary even where one was planted');
+      if (!isFound) throw new Error('the search missed a planted canary');
     },
   };
 }
 
-/** What is left to see when all is over: no secret anywhere, nothing that went wrong, and an orderly end. */
-export async function expectGoodEnd(namespace: ProbeNamespace, operator: RunningOperator): Promise<void> {
+/** Final check: no leaked secret, no logged error, no dropped Event and exit code 0. */
+export async function expectCleanShutdown(
+  namespace: ProbeNamespace,
+  operator: RunningOperator,
+): Promise<void> {
   await using _ = operator;
   await namespace.expectNoCanary([operator]);
-  const troubles = operator
+  const failures = operator
     .logs()
     .filter(({ level, msg }) => level === 'error' || msg === 'an Event was dropped');
-  if (troubles.length > 0) throw new Error(`the operator had trouble: ${JSON.stringify(troubles)}`);
+  if (failures.length > 0) throw new Error(`the operator logged failures: ${JSON.stringify(failures)}`);
   const { code, signal } = await operator.stop();
-  if (code !== 0) throw new Error(`the operator ended with ${code ?? signal}`);
+  if (code !== 0) throw new Error(`the operator exited with ${code ?? signal}`);
 }
 
 function tracesOf(service: string): Promise<unknown[]> {
   return findTraces(jaegerUrl, service, { signal: AbortSignal.timeout(JAEGER_MS), limit: 200 });
 }
 
-/** A user of the shared store whose secret key is the {@link CANARY}, and who has the rights that the manual asks for. */
-export function makeCanaryUser(): Promise<MinioUser> {
-  return makeMinioUser(sharedStore, POLICY, { secretKey: CANARY });
+/** Creates a user of the shared store with the documented rights and {@link CANARY} as secret key. */
+export function createCanaryUser(): Promise<MinioUser> {
+  return createMinioUser(sharedStore, POLICY, { secretKey: CANARY });
 }
 
 export function conditionOf(status: ProbeStatus | undefined, type: ConditionType): Condition | undefined {
@@ -197,13 +205,13 @@ export function targetStatusOf(status: ProbeStatus | undefined, target: string):
   return status?.targets?.find(({ name }) => name === target);
 }
 
-/** A spec with one target, which is visited every second. */
-export function everySecond(target: string, endpoint: string, spec: object = {}): object {
+/** A spec with one target and an interval of 1s. Fields in `spec` override it. */
+export function everySecondSpec(target: string, endpoint: string, spec: object = {}): object {
   return { schedule: { interval: '1s' }, targets: [targetOf(target, endpoint)], ...spec };
 }
 
-/** How many runs of a probe the operator has counted; 0 where it knows nothing of it. */
-export async function runsOf(
+/** Number of runs that the operator has counted for a probe. 0 if it has no series for the probe. */
+export async function runCount(
   operator: RunningOperator,
   probe: string,
   ...parts: readonly string[]
@@ -212,15 +220,15 @@ export async function runsOf(
   return [...counters.values()].reduce((sum, value) => sum + value, 0);
 }
 
-/** Waits until a probe has so many more runs. */
-export async function untilRuns(
+/** Waits until a probe has `count` more runs. */
+export async function untilMoreRuns(
   operator: RunningOperator,
   probe: string,
-  more: number,
+  count: number,
   ...parts: readonly string[]
 ): Promise<void> {
-  const before = await runsOf(operator, probe, ...parts);
-  await until(`${more} more runs of ${probe} ${parts.join()}`, PATIENCE_MS + more * 2_000, async () => {
-    return (await runsOf(operator, probe, ...parts)) >= before + more;
+  const before = await runCount(operator, probe, ...parts);
+  await until(`${count} more runs of ${probe} ${parts.join()}`, TIMEOUT_MS + count * 2_000, async () => {
+    return (await runCount(operator, probe, ...parts)) >= before + count;
   });
 }

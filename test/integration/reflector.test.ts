@@ -14,41 +14,41 @@ import {
   type ConfigMap,
   connectTo,
   deleteConfigMap,
-  makeNamespace,
+  createNamespace,
   NEVER,
   putConfigMap,
 } from './kube.ts';
-import { portToComeBackTo } from './ports.ts';
+import { stablePort } from './ports.ts';
 
 const { kube } = inject('servers');
 const WITHIN = { timeout: 20_000, interval: 20 };
 
-/** Lets requests through while it is open, and counts them. */
-class Gate implements KubeClient {
+/** A client that records requests and can pause them. */
+class PausableKubeClient implements KubeClient {
   readonly lists: KubeRequest[] = [];
   readonly watches: KubeRequest[] = [];
   readonly #client: KubeClient;
-  #opened = Promise.resolve();
+  #resumed = Promise.resolve();
 
   constructor(client: KubeClient) {
     this.#client = client;
   }
 
-  /** @returns what opens it again. */
-  shut(): () => void {
+  /** Pauses new requests. @returns A function that resumes them. */
+  pause(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#opened = promise;
+    this.#resumed = promise;
     return resolve;
   }
 
   async request<T>(request: KubeRequest, signal: AbortSignal): Promise<T> {
-    await this.#opened;
+    await this.#resumed;
     this.lists.push(request);
     return this.#client.request<T>(request, signal);
   }
 
   async *stream(request: KubeRequest, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
-    await this.#opened;
+    await this.#resumed;
     this.watches.push(request);
     yield* this.#client.stream(request, signal);
   }
@@ -59,27 +59,27 @@ class Gate implements KubeClient {
 }
 
 function ignore(): void {
-  // What fails here is part of the test.
+  // The tests cause failures on purpose.
 }
 
-interface Reflected {
+interface StartedReflector {
   readonly reflector: Reflector<ConfigMap>;
-  readonly gate: Gate;
-  /** `added name=value` of each change. */
-  readonly told: string[];
+  readonly reflectorClient: PausableKubeClient;
+  /** One entry per change, for example `added name=value`. */
+  readonly changes: string[];
 }
 
-async function reflect(kubeconfigFile: string, namespace: string): Promise<Reflected> {
-  const gate = new Gate(connectTo(kubeconfigFile));
-  const told: string[] = [];
+async function startReflector(kubeconfigFile: string, namespace: string): Promise<StartedReflector> {
+  const reflectorClient = new PausableKubeClient(connectTo(kubeconfigFile));
+  const changes: string[] = [];
   const reflector = new Reflector<ConfigMap>({
-    client: gate,
+    client: reflectorClient,
     clock: systemClock,
     random: Math.random,
     log: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     resource: CONFIG_MAPS,
     namespace,
-    onChange: ({ type, object }) => told.push(`${type} ${object.metadata.name}=${object.data?.['value']}`),
+    onChange: ({ type, object }) => changes.push(`${type} ${object.metadata.name}=${object.data?.['value']}`),
   });
   const stopping = new AbortController();
   const running = reflector.run(stopping.signal);
@@ -88,12 +88,12 @@ async function reflect(kubeconfigFile: string, namespace: string): Promise<Refle
     return running;
   });
   await reflector.untilSynced(NEVER);
-  return { reflector, gate, told };
+  return { reflector, reflectorClient, changes };
 }
 
-async function startOwn(): Promise<ControlPlane> {
+async function startDedicatedControlPlane(): Promise<ControlPlane> {
   const dir = await mkdtempDisposable(join(tmpdir(), 'storage-probe-reflector-'));
-  const controlPlane = await startControlPlane({ dir: dir.path, port: await portToComeBackTo() });
+  const controlPlane = await startControlPlane({ dir: dir.path, port: await stablePort() });
   onTestFinished(async () => {
     await controlPlane.stop();
     await dir.remove();
@@ -101,16 +101,16 @@ async function startOwn(): Promise<ControlPlane> {
   return controlPlane;
 }
 
-it('lists 1,200 objects in pages, and then follows them', async () => {
+it('lists 1,200 objects in pages and then watches them', async () => {
   const client = connectTo(kube.kubeconfigFile);
-  const namespace = await makeNamespace(client, 'reflected');
+  const namespace = await createNamespace(client, 'reflected');
   const names = Array.from({ length: 1_200 }, (_, index) => `object-${String(index).padStart(4, '0')}`);
   await Promise.all(names.map((name) => putConfigMap(client, namespace, name, 'first')));
 
-  const { reflector, gate, told } = await reflect(kube.kubeconfigFile, namespace);
+  const { reflector, reflectorClient, changes } = await startReflector(kube.kubeconfigFile, namespace);
   expect(Array.from(reflector.list(), ({ metadata }) => metadata.name).toSorted()).toEqual(names);
-  expect(told).toHaveLength(1_200);
-  expect(gate.lists).toHaveLength(3);
+  expect(changes).toHaveLength(1_200);
+  expect(reflectorClient.lists).toHaveLength(3);
   expect(reflector.get(`${namespace}/object-0007`)).toMatchObject({ data: { value: 'first' } });
   expect(reflector.get(`${namespace}/object-0007`)?.metadata).not.toHaveProperty('managedFields');
 
@@ -119,21 +119,24 @@ it('lists 1,200 objects in pages, and then follows them', async () => {
   await deleteConfigMap(client, namespace, 'object-0007');
   await putConfigMap(client, namespace, 'object-0007', 'third');
   await vi.waitFor(() => {
-    expect(told.slice(1_200)).toEqual([
+    expect(changes.slice(1_200)).toEqual([
       'updated object-0007=second',
       'deleted object-0007=second',
       'added object-0007=third',
     ]);
   }, WITHIN);
-  expect(gate.watches).toHaveLength(1);
+  expect(reflectorClient.watches).toHaveLength(1);
 });
 
-it('goes on without another list when the API server was killed and comes back', async () => {
-  const controlPlane = await startOwn();
+it('resumes its watch without a new list after the API server restarts', async () => {
+  const controlPlane = await startDedicatedControlPlane();
   const client = connectTo(controlPlane.kubeconfigFile);
-  const namespace = await makeNamespace(client, 'restarted');
+  const namespace = await createNamespace(client, 'restarted');
   await putConfigMap(client, namespace, 'before', '1');
-  const { reflector, gate, told } = await reflect(controlPlane.kubeconfigFile, namespace);
+  const { reflector, reflectorClient, changes } = await startReflector(
+    controlPlane.kubeconfigFile,
+    namespace,
+  );
 
   await controlPlane.killApiServer();
   await controlPlane.restartApiServer();
@@ -141,37 +144,40 @@ it('goes on without another list when the API server was killed and comes back',
   await putConfigMap(client, namespace, 'after', '2');
   await deleteConfigMap(client, namespace, 'before');
   await vi.waitFor(() => {
-    expect(told).toEqual(['added before=1', 'added after=2', 'deleted before=1']);
+    expect(changes).toEqual(['added before=1', 'added after=2', 'deleted before=1']);
   }, WITHIN);
-  expect(gate.lists).toHaveLength(1);
+  expect(reflectorClient.lists).toHaveLength(1);
 });
 
-it('lists again when what it missed has been compacted', async () => {
-  const controlPlane = await startOwn();
+it('lists again if its resource version was compacted', async () => {
+  const controlPlane = await startDedicatedControlPlane();
   const client = connectTo(controlPlane.kubeconfigFile);
-  const namespace = await makeNamespace(client, 'compacted');
-  for (const name of ['kept', 'gone', 'made-anew']) await putConfigMap(client, namespace, name, '1');
-  const { reflector, gate, told } = await reflect(controlPlane.kubeconfigFile, namespace);
-  const listed = told.length;
+  const namespace = await createNamespace(client, 'compacted');
+  for (const name of ['kept', 'deleted', 'recreated']) await putConfigMap(client, namespace, name, '1');
+  const { reflector, reflectorClient, changes } = await startReflector(
+    controlPlane.kubeconfigFile,
+    namespace,
+  );
+  const listed = changes.length;
 
-  const open = gate.shut();
+  const resume = reflectorClient.pause();
   await controlPlane.killApiServer();
   await controlPlane.restartApiServer();
-  await deleteConfigMap(client, namespace, 'gone');
-  await deleteConfigMap(client, namespace, 'made-anew');
-  await putConfigMap(client, namespace, 'made-anew', '2');
+  await deleteConfigMap(client, namespace, 'deleted');
+  await deleteConfigMap(client, namespace, 'recreated');
+  await putConfigMap(client, namespace, 'recreated', '2');
   await compactEtcd(controlPlane);
-  // Else it would serve what it still holds in memory.
+  // Clears the API server's watch cache, which would still serve the compacted changes.
   await controlPlane.restartApiServer();
-  open();
+  resume();
   await vi.waitFor(() => {
-    expect(told.slice(listed).toSorted()).toEqual([
-      'added made-anew=2',
-      'deleted gone=1',
-      'deleted made-anew=1',
+    expect(changes.slice(listed).toSorted()).toEqual([
+      'added recreated=2',
+      'deleted deleted=1',
+      'deleted recreated=1',
     ]);
   }, WITHIN);
-  expect(told.indexOf('deleted made-anew=1')).toBeLessThan(told.indexOf('added made-anew=2'));
-  expect(gate.lists).toHaveLength(2);
+  expect(changes.indexOf('deleted recreated=1')).toBeLessThan(changes.indexOf('added recreated=2'));
+  expect(reflectorClient.lists).toHaveLength(2);
   expect(reflector.size).toBe(2);
 });

@@ -4,36 +4,36 @@ import { longestPauseMs } from '../support/run-times.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import type { ApiRequest } from './api-server-proxy.ts';
 import { type OperatorOptions, type RunningOperator, startOperator } from './operator.ts';
-import { makeProbeNamespace, type ProbeNamespace } from './probes.ts';
+import { createProbeNamespace, type ProbeNamespace } from './probes.ts';
 import { runTimes } from './run-times.ts';
 import { sharedStore, targetOf, user } from './store.ts';
 
-/** So much later a run may start where much else is done at the same time. */
+/** How late a run may start on a busy machine. */
 export const SLACK_MS = 1_500;
-/** The longest pause between two attempts to reach the API server, and some. */
-export const BACK_MS = 15_000;
+/** Longer than the operator's longest back-off for the API server. */
+export const RECOVERY_MS = 15_000;
 export const ONCE_A_DAY = { interval: '24h' };
 
-/** With the Secret of a user of the shared store. */
-export async function makeNamespace(
-  ...where: Parameters<typeof makeProbeNamespace>
+/** Creates a namespace with the Secret of a user of the shared store. */
+export async function createNamespace(
+  ...args: Parameters<typeof createProbeNamespace>
 ): Promise<ProbeNamespace> {
-  const namespace = await makeProbeNamespace(...where);
+  const namespace = await createProbeNamespace(...args);
   const { accessKey, secretKey } = user;
   await namespace.putSecret('probe-user', { accessKey, secretKey });
   return namespace;
 }
 
-/** One that writes each run down, so that the status tells when it was last able to. */
-export function startWriter(
+/** Starts an operator that updates status after each run, so that status shows when a write last succeeded. */
+export function startFastStatusOperator(
   { name }: ProbeNamespace,
   options: Omit<OperatorOptions, 'namespaces' | 'flags'>,
 ): Promise<RunningOperator> {
   return startOperator({ namespaces: [name], flags: ['--status-heartbeat=1s'], ...options });
 }
 
-/** Makes probes that run every second and every two seconds by turns, and gives their names. */
-export async function makeProbes(namespace: ProbeNamespace, count: number): Promise<string[]> {
+/** Creates probes that alternate between intervals of 1s and 2s. Returns their names. */
+export async function createProbes(namespace: ProbeNamespace, count: number): Promise<string[]> {
   const names = Array.from({ length: count }, () => uniqueName('probe'));
   for (const [index, name] of names.entries()) {
     await namespace.apply(name, specOf(name, { interval: index % 2 === 0 ? '1s' : '2s' }));
@@ -49,7 +49,7 @@ export function untilAllHealthy(namespace: ProbeNamespace, names: readonly strin
   return Promise.all(names.map((name) => namespace.untilHealthy(name)));
 }
 
-/** Each probe's last run in its status began after a time. */
+/** Waits until each probe's status has a last run that started after `fromMs`. */
 export async function untilCaughtUp(
   namespace: ProbeNamespace,
   names: readonly string[],
@@ -59,16 +59,16 @@ export async function untilCaughtUp(
   await Promise.all(
     names.map((name) =>
       namespace.until(
-        'to tell of new runs',
+        'to report new runs',
         name,
         ({ status }) => isNewer(status?.lastRun?.startTime),
-        BACK_MS,
+        RECOVERY_MS,
       ),
     ),
   );
 }
 
-/** No pause between two runs is longer than the schedule has it, and some. */
+/** Expects no pause between runs longer than the interval of {@link createProbes} plus {@link SLACK_MS}. */
 export function expectOnSchedule(operator: RunningOperator, names: readonly string[], fromMs: number): void {
   const runs = runTimes(operator);
   const toMs = Date.now();
@@ -83,12 +83,12 @@ export function messagesOf(operator: RunningOperator, level: string): string[] {
   return operator.logs().flatMap((line) => (line.level === level ? [line.msg] : []));
 }
 
-export async function sum(operator: RunningOperator, ...parts: readonly string[]): Promise<number> {
+export async function sumOfSamples(operator: RunningOperator, ...parts: readonly string[]): Promise<number> {
   return [...(await operator.samples(...parts)).values()].reduce((total, value) => total + value, 0);
 }
 
-/** Of the Events about a probe, what they say and how often. */
-export async function eventsOf(namespace: ProbeNamespace, name: string): Promise<unknown[]> {
+/** `[reason, count]` of each Event about a probe. */
+export async function eventCounts(namespace: ProbeNamespace, name: string): Promise<unknown[]> {
   const events = await namespace.events(name);
   return events.map(({ reason, series }) => [reason, series?.count ?? 1]);
 }

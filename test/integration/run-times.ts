@@ -1,11 +1,11 @@
 import type { RunTime } from '../support/run-times.ts';
 import type { LogLine, RunningOperator } from './operator.ts';
 
-/** The runs of each probe in the order of their starts, by its name. */
+/** Start and end of each logged run, by probe name. Sorted by start. */
 export function runTimes(...operators: readonly RunningOperator[]): Map<string, RunTime[]> {
   const lines = operators.flatMap((operator) => operator.logs()).filter((line) => isRun(line));
   const byProbe = Map.groupBy(lines, ({ probe }) => probe.slice(probe.indexOf('/') + 1));
-  return new Map([...byProbe].map(([name, own]) => [name, timesOf(own)]));
+  return new Map([...byProbe].map(([name, ofProbe]) => [name, timesOf(ofProbe)]));
 }
 
 interface RunLine extends LogLine {

@@ -7,30 +7,30 @@ import { getBinary } from '../../deploy/local/binary.ts';
 import { OPERATOR, startControlPlane, type KubeAccess } from '../../deploy/local/control-plane.ts';
 import { startCollector, startJaeger } from '../../deploy/local/jaeger.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
-import { makeMinioUser, startMinio, type MinioUser } from '../../deploy/local/minio.ts';
+import { createMinioUser, startMinio, type MinioUser } from '../../deploy/local/minio.ts';
 
-/** The servers that all tests share, and stop or slow down in no way. */
+/** Servers shared by all tests. A test must not stop them or slow them down. */
 export interface SharedServers {
   readonly store: Store;
-  /** May do what the documented policy allows, and nothing else. */
+  /** User with exactly the rights of the documented policy. */
   readonly user: MinioUser;
   readonly jaegerUrl: string;
-  /** Of Jaeger itself, for a Collector that a test starts. */
+  /** OTLP endpoint of Jaeger, for a Collector started by a test. */
   readonly jaegerOtlpUrl: string;
   readonly collectorGrpcUrl: string;
   readonly collectorHttpUrl: string;
-  /** Knows StorageProbes and the operator's rights; each test makes namespaces of its own. */
+  /** Control plane with the CRD and the operator's RBAC rules. Each test creates its own namespaces. */
   readonly kube: SharedKube;
 }
 
 export interface SharedKube extends KubeAccess {
-  /** Of the admin. */
+  /** Kubeconfig of the admin. */
   readonly kubeconfigFile: string;
-  /** Of a user who has the operator's rights, and no others. */
+  /** Kubeconfig of a user with only the operator's rights. */
   readonly operatorKubeconfigFile: string;
 }
 
-/** A MinIO, and who may do everything there. */
+/** A MinIO server and its root credentials. */
 export interface Store {
   readonly url: string;
   readonly rootUser: string;
@@ -53,13 +53,13 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     await getBinary(name, { progress });
 
   const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-servers-')));
-  async function keep<T extends AsyncDisposable>(starting: Promise<T>): Promise<T> {
+  async function register<T extends AsyncDisposable>(starting: Promise<T>): Promise<T> {
     return started.use(await starting);
   }
   async function startTelemetry(): Promise<Omit<SharedServers, 'store' | 'user' | 'kube'>> {
-    const jaeger = await keep(startJaeger({ dir: join(dir, 'jaeger') }));
+    const jaeger = await register(startJaeger({ dir: join(dir, 'jaeger') }));
     const backendUrl = jaeger.otlpGrpcUrl;
-    const collector = await keep(startCollector({ dir: join(dir, 'collector'), backendUrl }));
+    const collector = await register(startCollector({ dir: join(dir, 'collector'), backendUrl }));
     return {
       jaegerUrl: jaeger.queryUrl,
       jaegerOtlpUrl: jaeger.otlpGrpcUrl,
@@ -68,11 +68,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     };
   }
   const starting = [
-    keep(startMinio({ dir: join(dir, 'minio') })),
+    register(startMinio({ dir: join(dir, 'minio') })),
     startTelemetry(),
-    keep(startControlPlane({ dir: join(dir, 'control-plane') })),
+    register(startControlPlane({ dir: join(dir, 'control-plane') })),
   ] as const;
-  // When one fails, the others are stopped, too, once they have started.
+  // If one server fails to start, waits for the others so that they are stopped.
   await Promise.allSettled(starting);
   const [minio, telemetry, controlPlane] = await Promise.all(starting);
   const { url, rootUser, rootPassword } = minio;
@@ -83,7 +83,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   project.provide('servers', {
     ...telemetry,
     store: { url, rootUser, rootPassword },
-    user: await makeMinioUser(minio, POLICY),
+    user: await createMinioUser(minio, POLICY),
     kube: { url: kubeUrl, caPem, tokens, kubeconfigFile, operatorKubeconfigFile },
   });
 

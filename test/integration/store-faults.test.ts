@@ -4,12 +4,12 @@ import type { Reason } from '../../src/api/reasons.ts';
 import type { Credentials, FunctionName } from '../../src/api/run.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, runCli } from './cli.ts';
-import { type Answer, answerOf, type Exchange, s3Error, startFaultProxy } from './fault-proxy.ts';
+import { type StoreResponse, storeResponse, type Exchange, s3Error, startFaultProxy } from './fault-proxy.ts';
 import {
   bucketsOf,
   keysIn,
-  makeBucket,
-  OTHERS_OBJECT,
+  createBucket,
+  FOREIGN_OBJECT,
   probeOf,
   sharedStore,
   temporaryCredentials,
@@ -19,7 +19,7 @@ import {
 const RUN = ['run', '-f', '-', '-o', 'json'];
 const OWN_BUCKETS = 'arn:aws:s3:::storage-probe-*';
 
-describe('credentials that the store does not take', () => {
+describe('rejected credentials', () => {
   interface Case {
     readonly name: string;
     readonly credentials: () => Credentials | Promise<Credentials>;
@@ -29,42 +29,42 @@ describe('credentials that the store does not take', () => {
   }
   it.each<Case>([
     {
-      name: 'an access key that it does not know',
-      credentials: () => ({ ...user, accessKey: 'nobody' }),
+      name: 'an unknown access key',
+      credentials: () => ({ ...user, accessKey: 'unknown' }),
       reason: 'InvalidAccessKey',
       failedStep: 'CHECK_BUCKET',
       message: /^HeadBucket: 403 InvalidAccessKeyId /,
     },
     {
-      name: 'a secret key that is wrong',
+      name: 'a wrong secret key',
       credentials: () => ({ ...user, secretKey: 'canary-in-a-coal-mine' }),
       reason: 'SignatureMismatch',
       failedStep: 'CHECK_BUCKET',
       message: /^HeadBucket: 403 SignatureDoesNotMatch /,
     },
     {
-      name: 'a session token that it did not give',
-      credentials: () => ({ ...user, sessionToken: 'canary/token+of=nobody' }),
+      name: 'an unknown session token',
+      credentials: () => ({ ...user, sessionToken: 'canary/unknown+session=token' }),
       reason: 'CredentialsExpired',
       failedStep: 'CHECK_BUCKET',
       message: /^HeadBucket: 403 InvalidTokenId /,
     },
     {
-      name: 'a user who may do nothing',
+      name: 'a user without rights',
       credentials: () => temporaryCredentials([{ Action: ['s3:GetBucketTagging'], Resource: [OWN_BUCKETS] }]),
       reason: 'AccessDenied',
       failedStep: 'CHECK_BUCKET',
       message: /^HeadBucket: 403 AccessDenied /,
     },
     {
-      name: 'a user who may make no bucket',
+      name: 'a user who may not create buckets',
       credentials: () => temporaryCredentials([{ Action: ['s3:ListBucket'], Resource: [OWN_BUCKETS] }]),
       reason: 'AccessDenied',
       failedStep: 'CHECK_BUCKET',
       message: /^CreateBucket: 403 AccessDenied /,
     },
     {
-      name: 'a user who may add no object',
+      name: 'a user who may not add objects',
       credentials: () =>
         temporaryCredentials([
           { Action: ['s3:ListBucket', 's3:CreateBucket', 's3:DeleteBucket'], Resource: [OWN_BUCKETS] },
@@ -73,12 +73,12 @@ describe('credentials that the store does not take', () => {
       failedStep: 'ADD_OBJECT',
       message: /^PutObject: 403 AccessDenied /,
     },
-  ])('$name: $reason', async ({ credentials, reason, failedStep, message }) => {
+  ])('$name is reported as $reason', async ({ credentials, reason, failedStep, message }) => {
     const name = uniqueName('denied');
     const input = probeOf(name, sharedStore.url);
-    const end = await runCli(RUN, { credentials: await credentials(), input });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
-    expect(resultOf(end)).toMatchObject({
+    const exit = await runCli(RUN, { credentials: await credentials(), input });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
+    expect(resultOf(exit)).toMatchObject({
       verdict: 'Failed',
       reason,
       failedStep,
@@ -89,135 +89,137 @@ describe('credentials that the store does not take', () => {
   });
 });
 
-it('a clock that is 20 minutes ahead is ClockSkew, and the message says by how much', async () => {
+it('reports a clock 20 minutes ahead as ClockSkew, with the difference in the message', async () => {
   const name = uniqueName('clock');
-  const end = await runCli(RUN, {
+  const exit = await runCli(RUN, {
     credentials: user,
     input: probeOf(name, sharedStore.url),
     preload: 'const now = Date.now; Date.now = () => now() + 20 * 60_000;',
   });
-  expect(end).toMatchObject({ code: 1, stderr: '' });
-  expect(resultOf(end)).toMatchObject({
+  expect(exit).toMatchObject({ code: 1, stderr: '' });
+  expect(resultOf(exit)).toMatchObject({
     reason: 'ClockSkew',
     message: expect.stringMatching(/ the store's clock is 1[12]\d\d s behind the prober's /),
   });
   expect(await bucketsOf(name)).toEqual([]);
 });
 
-it('an Existing bucket that is not there is BucketMissing, and is not made', async () => {
+it('reports a missing Existing bucket as BucketMissing and does not create it', async () => {
   const bucket = uniqueName('storage-probe');
   const input = probeOf(uniqueName('missing'), sharedStore.url, {
     bucket: { mode: 'Existing', name: bucket },
   });
-  const end = await runCli(RUN, { credentials: user, input });
-  expect(end).toMatchObject({ code: 1, stderr: '' });
-  expect(resultOf(end)).toMatchObject({
+  const exit = await runCli(RUN, { credentials: user, input });
+  expect(exit).toMatchObject({ code: 1, stderr: '' });
+  expect(resultOf(exit)).toMatchObject({
     reason: 'BucketMissing',
-    message: `there is no bucket ${bucket}`,
+    message: `bucket ${bucket} does not exist`,
     leftBehind: [],
   });
 });
 
-describe('an answer that is not the one hoped for', () => {
+describe('an unexpected response', () => {
   interface Case {
     readonly name: string;
     readonly operation: string;
-    readonly answer: Answer;
+    readonly response: StoreResponse;
     readonly reason: Reason;
     readonly message: string;
   }
   it.each<Case>([
     {
-      name: 'a store that asks for less',
+      name: 'a throttled write',
       operation: 'PutObject',
-      answer: s3Error(503, 'SlowDown', 'Please reduce your request rate.'),
+      response: s3Error(503, 'SlowDown', 'Please reduce your request rate.'),
       reason: 'SlowDown',
-      message: 'PutObject: 503 SlowDown Please reduce your request rate. (request id FA017)',
+      message: 'PutObject: 503 SlowDown Please reduce your request rate. (request ID FA017)',
     },
     {
-      name: 'a store that asks for less, of a read',
+      name: 'a throttled read',
       operation: 'GetObject',
-      answer: s3Error(503, 'SlowDown', 'Please reduce your request rate.'),
+      response: s3Error(503, 'SlowDown', 'Please reduce your request rate.'),
       reason: 'SlowDown',
-      message: 'GetObject: 503 SlowDown Please reduce your request rate. (request id FA017)',
+      message: 'GetObject: 503 SlowDown Please reduce your request rate. (request ID FA017)',
     },
     {
-      name: 'the page of a proxy',
+      name: "a proxy's error page",
       operation: 'GetObject',
-      answer: answerOf(
+      response: storeResponse(
         503,
         { 'content-type': 'text/html', server: 'some-proxy' },
         '<html><head><title>503 Service\nUnavailable</title></head></html>',
       ),
       reason: 'NotS3',
-      message: 'GetObject: 503 text/html from some-proxy, not S3: "503 Service Unavailable"',
+      message: 'GetObject: 503 is not an S3 response (text/html from some-proxy): "503 Service Unavailable"',
     },
     {
-      name: 'the login page of a proxy',
+      name: "a proxy's login page",
       operation: 'HeadBucket',
-      answer: answerOf(200, { 'content-type': 'text/html' }, ''),
+      response: storeResponse(200, { 'content-type': 'text/html' }, ''),
       reason: 'NotS3',
-      message: 'HeadBucket: 200 text/html, not S3',
+      message: 'HeadBucket: 200 is not an S3 response (text/html)',
     },
     {
-      name: 'a code without a reason of its own',
+      name: 'an unknown error code',
       operation: 'PutObject',
-      answer: s3Error(418, 'ShortAndStout', 'I am a teapot.'),
+      response: s3Error(418, 'ShortAndStout', 'I am a teapot.'),
       reason: 'RequestRejected',
-      message: 'PutObject: 418 ShortAndStout I am a teapot. (request id FA017)',
+      message: 'PutObject: 418 ShortAndStout I am a teapot. (request ID FA017)',
     },
     {
-      name: 'an error of the store',
+      name: 'an internal error of the store',
       operation: 'GetObject',
-      answer: s3Error(500, 'InternalError', 'We encountered an internal error.'),
+      response: s3Error(500, 'InternalError', 'We encountered an internal error.'),
       reason: 'ServerError',
-      message: 'GetObject: 500 InternalError We encountered an internal error. (request id FA017)',
+      message: 'GetObject: 500 InternalError We encountered an internal error. (request ID FA017)',
     },
     {
-      name: 'drives that are offline',
+      name: 'offline drives',
       operation: 'PutObject',
-      answer: s3Error(
+      response: s3Error(
         503,
         'SlowDownWrite',
         'Resource requested is unwritable, please reduce your request rate',
       ),
       reason: 'QuorumLost',
       message:
-        'PutObject: 503 SlowDownWrite Resource requested is unwritable, please reduce your request rate (request id FA017)',
+        'PutObject: 503 SlowDownWrite Resource requested is unwritable, please reduce your request rate (request ID FA017)',
     },
     {
-      name: 'a store without room',
+      name: 'a full store',
       operation: 'PutObject',
-      answer: s3Error(
+      response: s3Error(
         507,
         'XMinioStorageFull',
         'Storage backend has reached its minimum free drive threshold.',
       ),
       reason: 'StorageFull',
       message:
-        'PutObject: 507 XMinioStorageFull Storage backend has reached its minimum free drive threshold. (request id FA017)',
+        'PutObject: 507 XMinioStorageFull Storage backend has reached its minimum free drive threshold. (request ID FA017)',
     },
-  ])('$name: $reason, after one attempt', async ({ operation, answer, reason, message }) => {
-    const name = uniqueName('answer');
-    await using proxy = await startFaultProxy(sharedStore.url, { faults: { [operation]: once(answer) } });
-    const end = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
+  ])('$name is reported as $reason without a retry', async ({ operation, response, reason, message }) => {
+    const name = uniqueName('response');
+    await using proxy = await startFaultProxy(sharedStore.url, {
+      faults: { [operation]: respondOnce(response) },
+    });
+    const exit = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
 
-    expect(resultOf(end)).toMatchObject({ verdict: 'Failed', reason, message, leftBehind: [] });
+    expect(resultOf(exit)).toMatchObject({ verdict: 'Failed', reason, message, leftBehind: [] });
     expect(proxy.requests.filter((request) => request.operation === operation)).toHaveLength(1);
     expect(await bucketsOf(name)).toEqual([]);
   });
 
-  it('sent elsewhere: Redirected, and nobody goes there', async () => {
+  it('that redirects is reported as Redirected and not followed', async () => {
     await using elsewhere = await startFaultProxy(sharedStore.url);
-    const answer = answerOf(301, { location: `${elsewhere.url}/bucket?secret` }, '');
-    const faults = { HeadBucket: (exchange: Exchange) => exchange.send(answer) };
+    const redirect = storeResponse(301, { location: `${elsewhere.url}/bucket?secret` }, '');
+    const faults = { HeadBucket: (exchange: Exchange) => exchange.send(redirect) };
     await using proxy = await startFaultProxy(sharedStore.url, { faults });
-    const end = await runCli(RUN, { credentials: user, input: probeOf(uniqueName('redirect'), proxy.url) });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
-    expect(resultOf(end)).toMatchObject({
+    const exit = await runCli(RUN, { credentials: user, input: probeOf(uniqueName('redirect'), proxy.url) });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
+    expect(resultOf(exit)).toMatchObject({
       reason: 'Redirected',
-      message: expect.stringContaining(`HeadBucket: 301 to ${elsewhere.url}/bucket`),
+      message: expect.stringContaining(`HeadBucket: 301 pointing to ${elsewhere.url}/bucket`),
       leftBehind: [],
     });
     expect(proxy.requests.map(({ operation }) => operation)).toEqual(['HeadBucket']);
@@ -225,50 +227,56 @@ describe('an answer that is not the one hoped for', () => {
   });
 });
 
-describe('a removal that the store refuses', () => {
+describe('a failed delete', () => {
   const ERROR = s3Error(500, 'InternalError', 'We encountered an internal error.');
 
-  it('once: the object goes with its bucket, and is not told as left behind', async () => {
+  it('is not reported as left behind if the object is removed with its bucket', async () => {
     const name = uniqueName('not-removed');
-    await using proxy = await startFaultProxy(sharedStore.url, { faults: { DeleteObject: once(ERROR) } });
-    const end = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
-    const { reason, failedStep, leftBehind } = resultOf(end);
+    await using proxy = await startFaultProxy(sharedStore.url, {
+      faults: { DeleteObject: respondOnce(ERROR) },
+    });
+    const exit = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
+    const { reason, failedStep, leftBehind } = resultOf(exit);
     expect({ reason, failedStep }).toEqual({ reason: 'ServerError', failedStep: 'REMOVE_OBJECT' });
     expect(await bucketsOf(name)).toEqual([]);
     expect(leftBehind).toEqual([]);
   });
 
-  it('each time: what is left is told', async () => {
-    await using bucket = await makeBucket();
+  it('is reported as left behind if every attempt fails', async () => {
+    await using bucket = await createBucket();
     const faults = { DeleteObject: (exchange: Exchange) => exchange.send(ERROR) };
     await using proxy = await startFaultProxy(sharedStore.url, { faults });
     const { rootUser: accessKey, rootPassword: secretKey } = sharedStore;
     const input = probeOf(uniqueName('not-removed'), proxy.url, {
       bucket: { mode: 'Existing', name: bucket.name },
     });
-    const end = await runCli(RUN, { credentials: { accessKey, secretKey }, input });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
-    const { reason, failedStep, leftBehind } = resultOf(end);
+    const exit = await runCli(RUN, { credentials: { accessKey, secretKey }, input });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
+    const { reason, failedStep, leftBehind } = resultOf(exit);
     expect({ reason, failedStep }).toEqual({ reason: 'ServerError', failedStep: 'REMOVE_OBJECT' });
-    const left = (await keysIn(bucket.name)).filter((key) => key !== OTHERS_OBJECT);
-    expect(left).toHaveLength(1);
-    expect(leftBehind).toEqual(left.map((key) => `${bucket.name}/${key}`));
+    const leftovers = (await keysIn(bucket.name)).filter((key) => key !== FOREIGN_OBJECT);
+    expect(leftovers).toHaveLength(1);
+    expect(leftBehind).toEqual(leftovers.map((key) => `${bucket.name}/${key}`));
   });
 });
 
-describe('a body that is not what was sent is ContentMismatch', () => {
+describe('a changed body is reported as ContentMismatch', () => {
   it.each([
-    { name: 'by one bit', change: flipLastBit, message: /: 4096 bytes came back with SHA-256 .*, sent was / },
     {
-      name: 'by being short',
-      change: (body: Buffer) => body.subarray(1),
-      message: /: 4095 of 4096 bytes came back$/,
+      name: 'with one flipped bit',
+      change: flipLastBit,
+      message: /: received 4096 bytes with SHA-256 .*, expected /,
     },
     {
-      name: 'by being long',
+      name: 'with a missing byte',
+      change: (body: Buffer) => body.subarray(1),
+      message: /: received 4095 of 4096 bytes$/,
+    },
+    {
+      name: 'with extra bytes',
       change: (body: Buffer) => Buffer.concat([body, body]),
-      message: /: more than the 4096 bytes sent came back$/,
+      message: /: received more than the 4096 bytes sent$/,
     },
   ])('$name', async ({ change, message }) => {
     const name = uniqueName('corrupt');
@@ -280,9 +288,9 @@ describe('a body that is not what was sent is ContentMismatch', () => {
       },
     };
     await using proxy = await startFaultProxy(sharedStore.url, { faults });
-    const end = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
-    expect(end).toMatchObject({ code: 1, stderr: '' });
-    expect(resultOf(end)).toMatchObject({
+    const exit = await runCli(RUN, { credentials: user, input: probeOf(name, proxy.url) });
+    expect(exit).toMatchObject({ code: 1, stderr: '' });
+    expect(resultOf(exit)).toMatchObject({
       verdict: 'Failed',
       reason: 'ContentMismatch',
       failedStep: 'FETCH_OBJECT',
@@ -293,22 +301,22 @@ describe('a body that is not what was sent is ContentMismatch', () => {
   });
 });
 
-it('tells a person what happened, what it means and what to do, a line each', async () => {
-  const name = uniqueName('for-people');
+it('prints what happened, what it means and what to do, one line each', async () => {
+  const name = uniqueName('text-output');
   const input = probeOf(name, sharedStore.url);
   const credentials = { ...user, secretKey: 'canary-in-a-coal-mine' };
-  const end = await runCli(['run', '-f', '-', '--jaeger-url', 'http://jaeger.example:16686/'], {
+  const exit = await runCli(['run', '-f', '-', '--jaeger-url', 'http://jaeger.example:16686/'], {
     credentials,
     input,
   });
-  expect(end).toMatchObject({ code: 1, stderr: '' });
-  const lines = end.stdout.split('\n');
+  expect(exit).toMatchObject({ code: 1, stderr: '' });
+  const lines = exit.stdout.split('\n');
   expect(lines.slice(lines.findIndex((line) => line.startsWith('Failed')))).toEqual([
     expect.stringMatching(
       new RegExp(`^Failed: SignatureMismatch in CHECK_BUCKET  ${name}  .* ms  trace [0-9a-f]{32}$`),
     ),
     expect.stringMatching(
-      /^ {2}what happened {2}HeadBucket: 403 SignatureDoesNotMatch .* \(request id [0-9A-F]+\)$/,
+      /^ {2}what happened {2}HeadBucket: 403 SignatureDoesNotMatch .* \(request ID [0-9A-F]+\)$/,
     ),
     expect.stringMatching(/^ {2}what it means {2}The store knows the access key/),
     expect.stringMatching(/^ {2}what to do {5}Check `secretKey`/),
@@ -318,13 +326,13 @@ it('tells a person what happened, what it means and what to do, a line each', as
   ]);
 });
 
-/** Answers the first request so, and passes on those after it: they would succeed. */
-function once(answer: Answer): (exchange: Exchange) => Promise<void> {
+/** Responds to the first request, and forwards all later ones so that a retry would succeed. */
+function respondOnce(response: StoreResponse): (exchange: Exchange) => Promise<void> {
   let isFirst = true;
   return async (exchange) => {
     if (!isFirst) return exchange.send(await exchange.forward());
     isFirst = false;
-    exchange.send(answer);
+    exchange.send(response);
   };
 }
 

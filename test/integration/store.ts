@@ -9,7 +9,7 @@ import type { Store } from './servers.ts';
 
 export const { store: sharedStore, user } = inject('servers');
 
-/** A StorageProbe with one target of the same name; `spec` comes on top. */
+/** Manifest of a StorageProbe with one target of the same name. Fields in `spec` override it. */
 export function probeOf(name: string, endpoint: string, spec: object = {}): string {
   return JSON.stringify({
     apiVersion: API_VERSION,
@@ -23,7 +23,7 @@ export function targetOf(name: string, endpoint: string, more: object = {}): obj
   return { name, endpoint, credentialsSecretRef: { name: 'probe-user' }, ...more };
 }
 
-/** Sees and may do everything in a store. */
+/** S3 client with root credentials. */
 export function adminOf({ url, rootUser, rootPassword }: Store = sharedStore): Client {
   const { hostname, port } = new URL(url);
   return new Client({
@@ -36,13 +36,13 @@ export function adminOf({ url, rootUser, rootPassword }: Store = sharedStore): C
   });
 }
 
-/** The buckets that runs of a probe made and did not remove. */
+/** Ephemeral buckets of a probe that still exist. */
 export async function bucketsOf(probe: string, store: Store = sharedStore): Promise<string[]> {
   const buckets = await adminOf(store).listBuckets();
   return buckets.map(({ name }) => name).filter((name) => name.startsWith(`storage-probe-${probe}-`));
 }
 
-/** Removes what runs of a probe made that could not do so themselves. */
+/** Removes Ephemeral buckets that a probe could not remove. */
 export async function removeBuckets(probe: string): Promise<void> {
   const admin = adminOf();
   for (const bucket of await bucketsOf(probe)) {
@@ -51,7 +51,7 @@ export async function removeBuckets(probe: string): Promise<void> {
   }
 }
 
-/** All that a bucket holds: each version and each delete marker. */
+/** Keys of all object versions and delete markers in a bucket. */
 export async function keysIn(bucket: string, store: Store = sharedStore): Promise<string[]> {
   const keys: string[] = [];
   for await (const { name } of adminOf(store).listObjects(bucket, '', true, { IncludeVersion: true }))
@@ -59,15 +59,15 @@ export async function keysIn(bucket: string, store: Store = sharedStore): Promis
   return keys;
 }
 
-/** A bucket with somebody's object in it, which is removed at the end with all that is in it. */
-export async function makeBucket(
+/** Creates a bucket that contains {@link FOREIGN_OBJECT}. Disposing the bucket removes it with its content. */
+export async function createBucket(
   options: { versioned?: boolean } = {},
 ): Promise<AsyncDisposable & { name: string }> {
   const admin = adminOf();
   const name = uniqueName('existing');
   await admin.makeBucket(name);
   if (options.versioned === true) await admin.setBucketVersioning(name, { Status: 'Enabled' });
-  await admin.putObject(name, OTHERS_OBJECT, 'not a probe of anything');
+  await admin.putObject(name, FOREIGN_OBJECT, 'not from a probe');
   return {
     name,
     async [Symbol.asyncDispose]() {
@@ -80,10 +80,10 @@ export async function makeBucket(
   };
 }
 
-/** Lies in every bucket of {@link makeBucket}; its key starts as those of the probe do. */
-export const OTHERS_OBJECT = 'storage-probe/of-somebody-else';
+/** Object of another client in every bucket of {@link createBucket}. Its key has the probe's prefix. */
+export const FOREIGN_OBJECT = 'storage-probe/other-client-object';
 
-/** Temporary credentials that may do less than root: only what the statements allow. */
+/** Temporary credentials with only the rights that the statements allow. */
 export async function temporaryCredentials(
   statements: readonly Statement[],
   { url, rootUser, rootPassword }: Store = sharedStore,
@@ -98,7 +98,7 @@ export async function temporaryCredentials(
     }),
   });
   const { accessKey, secretKey, sessionToken } = await provider.getCredentials();
-  if (sessionToken === undefined) throw new Error('the store gave no session token');
+  if (sessionToken === undefined) throw new Error('the store returned no session token');
   return { accessKey, secretKey, sessionToken };
 }
 

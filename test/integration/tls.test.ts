@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type CertificateAuthority,
   type LeafOptions,
-  makeAuthority,
+  createAuthority,
 } from '../../deploy/local/certificates.ts';
 import { type Minio, startMinio } from '../../deploy/local/minio.ts';
 import type { Reason } from '../../src/api/reasons.ts';
@@ -23,13 +23,13 @@ let caFile: string;
 const started = new AsyncDisposableStack();
 beforeAll(async () => {
   const { path } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-tls-')));
-  authority = await makeAuthority();
+  authority = await createAuthority();
   caFile = join(path, 'ca.pem');
   await writeFile(caFile, authority.certificate);
 });
 afterAll(() => started.disposeAsync());
 
-function trusting(name: string, endpoint: string): string {
+function probeWithCa(name: string, endpoint: string): string {
   const tls = { caSecretRef: { name: 'my-minio-ca' } };
   return probeOf(name, endpoint, { targets: [targetOf(name, endpoint, { tls })] });
 }
@@ -43,7 +43,7 @@ function secretDocument(name: string, values: Readonly<Record<string, string>>):
   });
 }
 
-describe('a store with a certificate of a private authority', () => {
+describe('a store with a certificate from a private CA', () => {
   let minio: Minio;
   beforeAll(async () => {
     const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-https-')));
@@ -51,45 +51,48 @@ describe('a store with a certificate of a private authority', () => {
   });
 
   it.each([
-    { name: '--secret', given: () => ({ args: [...RUN, '--secret', `my-minio-ca=${caFile}`], more: [] }) },
+    {
+      name: '--secret',
+      inputs: () => ({ args: [...RUN, '--secret', `my-minio-ca=${caFile}`], documents: [] }),
+    },
     {
       name: 'a Secret document',
-      given: () => ({
+      inputs: () => ({
         args: RUN,
-        more: [secretDocument('my-minio-ca', { 'ca.crt': authority.certificate })],
+        documents: [secretDocument('my-minio-ca', { 'ca.crt': authority.certificate })],
       }),
     },
-  ])('passes with the authority given by $name', async ({ given }) => {
-    const { args, more } = given();
-    const end = await runCli(args, {
+  ])('passes with the CA from $name', async ({ inputs }) => {
+    const { args, documents } = inputs();
+    const exit = await runCli(args, {
       credentials: { accessKey: minio.rootUser, secretKey: minio.rootPassword },
-      input: [trusting(uniqueName('https'), minio.url), ...more].join('\n---\n'),
+      input: [probeWithCa(uniqueName('https'), minio.url), ...documents].join('\n---\n'),
     });
-    expect(end).toMatchObject({ code: 0, stderr: '' });
+    expect(exit).toMatchObject({ code: 0, stderr: '' });
 
-    const [connecting, ...reusing] = resultOf(end).steps.flatMap(({ calls }) => calls);
-    expect(connecting).toMatchObject({
+    const [firstCall, ...laterCalls] = resultOf(exit).steps.flatMap(({ calls }) => calls);
+    expect(firstCall).toMatchObject({
       operation: 'HeadBucket',
       tlsProtocol: 'TLSv1.3',
       certificateNotAfter: expect.stringMatching(/^\d{4}-\d\d-\d\dT/),
       phases: { connectMs: expect.any(Number), tlsMs: expect.any(Number) },
     });
-    expect(reusing.every(({ reusedConnection }) => reusedConnection)).toBe(true);
+    expect(laterCalls.every(({ reusedConnection }) => reusedConnection)).toBe(true);
   });
 
-  it('passes a quick look with --ca-file', async () => {
-    const end = await runCli(['run', '--endpoint', minio.url, '--ca-file', caFile], {
+  it('passes without a file, with the CA from --ca-file', async () => {
+    const exit = await runCli(['run', '--endpoint', minio.url, '--ca-file', caFile], {
       credentials: { accessKey: minio.rootUser, secretKey: minio.rootPassword },
     });
-    expect(end).toMatchObject({ code: 0, stderr: '' });
-    expect(end.stdout).toContain(' · tls ');
+    expect(exit).toMatchObject({ code: 0, stderr: '' });
+    expect(exit.stdout).toContain(' · tls ');
   });
 
-  it('does not pass as http', async () => {
+  it('fails over plain HTTP', async () => {
     const input = probeOf(uniqueName('http-to-https'), minio.url.replace('https:', 'http:'));
-    const end = await runCli(RUN, { credentials: user, input });
-    expect(end.code).toBe(1);
-    expect(resultOf(end)).toMatchObject({ verdict: 'Failed', reason: 'NotS3', leftBehind: [] });
+    const exit = await runCli(RUN, { credentials: user, input });
+    expect(exit.code).toBe(1);
+    expect(resultOf(exit)).toMatchObject({ verdict: 'Failed', reason: 'NotS3', leftBehind: [] });
   });
 });
 
@@ -103,42 +106,42 @@ interface Case {
 
 it.each<Case>([
   {
-    name: 'an authority that is not known',
+    name: 'an unknown CA',
     certificate: {},
     trusted: false,
     reason: 'TLSUnknownAuthority',
     message: /unable to verify the first certificate/,
   },
   {
-    name: 'a certificate that has expired',
+    name: 'an expired certificate',
     certificate: { notBefore: hoursFromNow(-48), notAfter: hoursFromNow(-24) },
     trusted: true,
     reason: 'TLSCertificateExpired',
     message: /certificate has expired/,
   },
   {
-    name: 'a certificate of tomorrow',
+    name: 'a certificate that is not yet valid',
     certificate: { notBefore: hoursFromNow(24), notAfter: hoursFromNow(48) },
     trusted: true,
     reason: 'TLSCertificateNotYetValid',
     message: /certificate is not yet valid/,
   },
   {
-    name: 'a certificate of another host',
-    certificate: { hosts: ['somewhere-else.example'] },
+    name: 'a certificate for another host',
+    certificate: { hosts: ['other-host.example'] },
     trusted: true,
     reason: 'TLSHostnameMismatch',
     message: /127\.0\.0\.1 is not in the cert's list/,
   },
-])('$name is $reason', async ({ certificate, trusted, reason, message }) => {
+])('$name is reported as $reason', async ({ certificate, trusted, reason, message }) => {
   await using proxy = await startFaultProxy(sharedStore.url, { tls: await authority.issue(certificate) });
   const name = uniqueName('tls');
-  const end = await runCli(trusted ? [...RUN, '--secret', `my-minio-ca=${caFile}`] : RUN, {
+  const exit = await runCli(trusted ? [...RUN, '--secret', `my-minio-ca=${caFile}`] : RUN, {
     credentials: user,
-    input: trusted ? trusting(name, proxy.url) : probeOf(name, proxy.url),
+    input: trusted ? probeWithCa(name, proxy.url) : probeOf(name, proxy.url),
   });
-  expect(end).toMatchObject({ code: 1, stderr: '' });
-  expect(resultOf(end)).toMatchObject({
+  expect(exit).toMatchObject({ code: 1, stderr: '' });
+  expect(resultOf(exit)).toMatchObject({
     verdict: 'Failed',
     reason,
     failedStep: 'CHECK_BUCKET',
@@ -148,26 +151,26 @@ it.each<Case>([
   expect(proxy.requests).toEqual([]);
 });
 
-it('https to a port that speaks http is TLSFailed', async () => {
+it('HTTPS to a plain HTTP port is reported as TLSFailed', async () => {
   const input = probeOf(uniqueName('https-to-http'), sharedStore.url.replace('http:', 'https:'));
-  const end = await runCli(RUN, { credentials: user, input });
-  expect(end).toMatchObject({ code: 1, stderr: '' });
-  expect(resultOf(end)).toMatchObject({ verdict: 'Failed', reason: 'TLSFailed', leftBehind: [] });
+  const exit = await runCli(RUN, { credentials: user, input });
+  expect(exit).toMatchObject({ code: 1, stderr: '' });
+  expect(resultOf(exit)).toMatchObject({ verdict: 'Failed', reason: 'TLSFailed', leftBehind: [] });
 });
 
-it('a CA bundle that is none cannot tell anything of the store', async () => {
-  const end = await runCli(RUN, {
+it('an invalid CA bundle makes the verdict Unknown', async () => {
+  const exit = await runCli(RUN, {
     credentials: user,
     input: [
-      trusting(uniqueName('no-ca'), 'https://127.0.0.1:1'),
+      probeWithCa(uniqueName('no-ca'), 'https://127.0.0.1:1'),
       secretDocument('my-minio-ca', { 'ca.crt': 'my CA' }),
     ].join('\n---\n'),
   });
-  expect(end).toMatchObject({ code: 2, stderr: '' });
-  expect(resultOf(end)).toMatchObject({
+  expect(exit).toMatchObject({ code: 2, stderr: '' });
+  expect(resultOf(exit)).toMatchObject({
     verdict: 'Unknown',
     reason: 'SecretInvalid',
-    message: 'the CA bundle holds no certificate in PEM form',
+    message: 'the CA bundle contains no PEM certificate',
   });
 });
 

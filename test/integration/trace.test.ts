@@ -4,7 +4,7 @@ import { findTraces, waitForTrace } from '../../deploy/local/traces.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, resultsOf, runCli } from './cli.ts';
 import { startFaultProxy } from './fault-proxy.ts';
-import { countSpans, PASSED_RUN, spansOfJaeger, treeOf } from '../support/span-tree.ts';
+import { countSpans, PASSED_RUN, spansFromJaeger, treeOf } from '../support/span-tree.ts';
 import { probeOf, sharedStore, targetOf, temporaryCredentials, user } from './store.ts';
 
 const { collectorGrpcUrl, jaegerUrl } = inject('servers');
@@ -12,40 +12,41 @@ const ARRIVAL_MS = 20_000;
 const TO_JAEGER = { credentials: user, env: { OTEL_EXPORTER_OTLP_ENDPOINT: collectorGrpcUrl } };
 const RUN = ['run', '-f', '-', '-o', 'json'];
 
-function arriving(spans = countSpans(PASSED_RUN)): { signal: AbortSignal; spans: number } {
+/** Options to wait for a trace. Default: all spans of a passed run. */
+function waitOptions(spans = countSpans(PASSED_RUN)): { signal: AbortSignal; spans: number } {
   return { signal: AbortSignal.timeout(ARRIVAL_MS), spans };
 }
 
-describe('a run in Jaeger, by way of the Collector', () => {
-  it('is one trace of steps and calls, under the id that result and log line give', async () => {
+describe('a run in Jaeger, sent through the Collector', () => {
+  it('is one trace of steps and calls, with the trace ID of the result and the log line', async () => {
     const probe = probeOf(uniqueName('trace'), sharedStore.url, {
       targets: [targetOf('my-minio', sharedStore.url)],
     });
-    const end = await runCli([...RUN, '--log-level', 'info'], { ...TO_JAEGER, input: probe });
-    expect(end).toMatchObject({ code: 0 });
+    const exit = await runCli([...RUN, '--log-level', 'info'], { ...TO_JAEGER, input: probe });
+    expect(exit).toMatchObject({ code: 0 });
 
-    const result = resultOf(end);
+    const result = resultOf(exit);
     expect(result).toMatchObject({ verdict: 'Passed', target: 'my-minio', leftBehind: [] });
-    expect(JSON.parse(end.stderr)).toMatchObject({
+    expect(JSON.parse(exit.stderr)).toMatchObject({
       msg: 'run passed',
       trace_id: result.traceId,
       span_id: result.spanId,
       runId: result.runId,
     });
 
-    const trace = await waitForTrace(jaegerUrl, result.traceId, arriving());
+    const trace = await waitForTrace(jaegerUrl, result.traceId, waitOptions());
     expect(Object.values(trace.processes)).toEqual([expect.objectContaining({ serviceName: 'my-minio' })]);
-    expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+    expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
     expect(JSON.stringify(trace)).not.toContain(user.secretKey);
-    const found = await findTraces(jaegerUrl, 'my-minio', arriving());
+    const found = await findTraces(jaegerUrl, 'my-minio', waitOptions());
     expect(found.map(({ traceID }) => traceID)).toContain(result.traceId);
   });
 
-  it('says of each call what was asked, what came back, and where the time went', async () => {
+  it('has the request, the response and the phases of each call as attributes', async () => {
     const name = uniqueName('call-spans');
     const probe = probeOf(name, sharedStore.url);
     const result = resultOf(await runCli(RUN, { ...TO_JAEGER, input: probe }));
-    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, result.traceId, arriving()));
+    const spans = spansFromJaeger(await waitForTrace(jaegerUrl, result.traceId, waitOptions()));
 
     const root = spans.find(({ spanId }) => spanId === result.spanId);
     expect(root?.attributes).toMatchObject({
@@ -71,41 +72,41 @@ describe('a run in Jaeger, by way of the Collector', () => {
       expect(attributes['storageprobe.phase.first_byte_ms']).toBeGreaterThan(0);
       expect(attributes).toHaveProperty(['storageprobe.phase.body_ms']);
     }
-    const connecting = calls.filter(({ attributes }) => 'storageprobe.phase.connect_ms' in attributes);
-    expect(connecting).toHaveLength(1);
+    const connectingCalls = calls.filter(({ attributes }) => 'storageprobe.phase.connect_ms' in attributes);
+    expect(connectingCalls).toHaveLength(1);
   });
 
-  it('goes on in the store: each request carries the id of its span', async () => {
+  it('is propagated to the store: each request carries the ID of its span', async () => {
     await using proxy = await startFaultProxy(sharedStore.url);
-    const end = await runCli(RUN, { ...TO_JAEGER, input: probeOf(uniqueName('context'), proxy.url) });
-    const { traceId } = resultOf(end);
+    const exit = await runCli(RUN, { ...TO_JAEGER, input: probeOf(uniqueName('context'), proxy.url) });
+    const { traceId } = resultOf(exit);
 
-    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, traceId, arriving()));
+    const spans = spansFromJaeger(await waitForTrace(jaegerUrl, traceId, waitOptions()));
     const calls = spans.filter(({ kind }) => kind === 'client').toSorted((a, b) => a.startTime - b.startTime);
     expect(calls.map(({ spanId }) => `00-${traceId}-${spanId}-01`)).toEqual(
       proxy.requests.map(({ headers }) => headers['traceparent']),
     );
   });
 
-  it('is one of six after six runs', async () => {
+  it('is a separate trace for each of six runs', async () => {
     const name = uniqueName('six-runs');
-    const end = await runCli([...RUN, '--count', '6'], {
+    const exit = await runCli([...RUN, '--count', '6'], {
       ...TO_JAEGER,
       input: probeOf(name, sharedStore.url),
     });
-    expect(end.code).toBe(0);
+    expect(exit.code).toBe(0);
 
-    const ids = resultsOf(end).map(({ traceId }) => traceId);
+    const ids = resultsOf(exit).map(({ traceId }) => traceId);
     expect(new Set(ids).size).toBe(6);
     for (const id of ids) {
-      const trace = await waitForTrace(jaegerUrl, id, arriving());
-      expect(treeOf(spansOfJaeger(trace))).toEqual(PASSED_RUN);
+      const trace = await waitForTrace(jaegerUrl, id, waitOptions());
+      expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
     }
-    const found = await findTraces(jaegerUrl, name, arriving());
+    const found = await findTraces(jaegerUrl, name, waitOptions());
     expect(found.map(({ traceID }) => traceID).toSorted()).toEqual(ids.toSorted());
   });
 
-  it('shows where a run failed, and has no span for what was skipped', async () => {
+  it('shows where a run failed and has no spans for skipped steps', async () => {
     const name = uniqueName('failed-trace');
     const credentials = await temporaryCredentials([
       {
@@ -113,21 +114,21 @@ describe('a run in Jaeger, by way of the Collector', () => {
         Resource: ['arn:aws:s3:::storage-probe-*'],
       },
     ]);
-    const end = await runCli(RUN, { ...TO_JAEGER, credentials, input: probeOf(name, sharedStore.url) });
-    expect(end.code).toBe(1);
-    const { traceId, spanId } = resultOf(end);
+    const exit = await runCli(RUN, { ...TO_JAEGER, credentials, input: probeOf(name, sharedStore.url) });
+    expect(exit.code).toBe(1);
+    const { traceId, spanId } = resultOf(exit);
 
-    // The run, four steps, and HeadBucket, CreateBucket, PutObject, HeadBucket, DeleteBucket.
-    const spans = spansOfJaeger(await waitForTrace(jaegerUrl, traceId, arriving(10)));
+    // The run, four steps and five calls: HeadBucket, CreateBucket, PutObject, HeadBucket and DeleteBucket.
+    const spans = spansFromJaeger(await waitForTrace(jaegerUrl, traceId, waitOptions(10)));
     const [checked, created, added = PASSED_RUN] = PASSED_RUN.children;
     const { events: _, ...notAdded } = added;
     expect(treeOf(spans)).toEqual({
       ...PASSED_RUN,
       children: [checked, created, notAdded, PASSED_RUN.children.at(-1)],
     });
-    const inError = spans.filter(({ attributes }) => attributes['error'] === true);
+    const failedSpans = spans.filter(({ attributes }) => attributes['error'] === true);
     expect(
-      inError.map((span) => `${span.name}: ${String(span.attributes['storageprobe.reason'])}`).toSorted(),
+      failedSpans.map((span) => `${span.name}: ${String(span.attributes['storageprobe.reason'])}`).toSorted(),
     ).toEqual([
       'S3.PutObject: AccessDenied',
       'add created object to bucket: AccessDenied',

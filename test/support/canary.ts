@@ -1,26 +1,26 @@
 import { randomInt } from 'node:crypto';
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-/** Of letters and digits alone, so that it stands unchanged in JSON, in URLs and in quotation. */
+/** Only letters and digits, so that JSON, URLs and quoting leave it unchanged. */
 const CORE = Array.from({ length: 24 }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
 
 /**
- * A secret key that must not be seen anywhere: random for each test file, with the characters that secret keys of AWS
- * have beside letters and digits, and no longer than MinIO takes (40).
+ * A secret key that must not appear in any output. It is random per test file, includes the special characters of AWS
+ * secret keys, and has at most 40 characters, MinIO's limit.
  */
 export const CANARY = `canary/${CORE}+a=coal`;
 
-/** A piece of this length is found too: a secret that is cut short is still a secret half told. */
+/** Minimum length of a piece that counts as a leak, because a truncated secret is still a leak. */
 const PIECE_LENGTH = 12;
 
 const FORMS = formsOf(CORE);
 
 /**
- * Looks for {@link CANARY} and for pieces of it: as it is, reversed, in upper case, in JSON, in URLs, in base64 (alone or
- * in the middle of more) and in hex.
+ * Searches for {@link CANARY} and pieces of it: plain, reversed, in upper case, in JSON, in URLs, in base64 (alone or
+ * within a longer text) and in hex.
  *
- * @param sources texts by what to call them, such as `log` or `spans`.
- * @throws Error that names the sources and the forms, and does not repeat what it found.
+ * @param sources texts by source name, such as `log` or `spans`.
+ * @throws Error that names the sources and the encodings, but does not repeat the secret.
  */
 export function expectNoCanary(sources: Readonly<Record<string, string>>): void {
   const found = Object.entries(sources).flatMap(([source, text]) => {
@@ -28,7 +28,7 @@ export function expectNoCanary(sources: Readonly<Record<string, string>>): void 
     const forms = FORMS.filter(({ text: form, anyCase }) => (anyCase ? lowerCase : text).includes(form));
     return Array.from(new Set(forms.map(({ name }) => `${source} (${name})`)));
   });
-  if (found.length > 0) throw new Error(`a secret stands in ${found.join(', ')}`);
+  if (found.length > 0) throw new Error(`a secret leaked into ${found.join(', ')}`);
 }
 
 interface Form {
@@ -49,7 +49,10 @@ function formsOf(core: string): Form[] {
   ]);
 }
 
-/** Base64 of a text differs by where in a group of three bytes it begins; what its neighbours change is left out. */
+/**
+ * The three possible base64 encodings of a text within a longer one, depending on its offset in a group of three bytes.
+ * Characters that also depend on adjacent bytes are omitted.
+ */
 function base64Of(text: string): string[] {
   return [0, 1, 2].map((offset) => {
     const encoded = Buffer.from(`${'\0'.repeat(offset)}${text}`).toString('base64');

@@ -9,13 +9,13 @@ import { onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock/system-clock.ts';
 import type { CommandContext, Output } from '../../src/commands/context.ts';
 
-/** Keeps what is written to it. */
-export class Captured extends Writable implements Output {
+/** An output that keeps everything written to it in `text`. */
+export class CapturedOutput extends Writable implements Output {
   text = '';
   readonly isTTY: boolean;
   readonly columns?: number;
 
-  /** @param columns of a terminal; without it, it is none. */
+  /** @param columns width of the terminal. If absent, the output is not a terminal. */
   constructor(columns?: number) {
     super({ decodeStrings: false });
     this.isTTY = columns !== undefined;
@@ -26,7 +26,7 @@ export class Captured extends Writable implements Output {
     return this.text.split('\n').slice(0, -1);
   }
 
-  /** Node asks a terminal for its colours. */
+  /** Node calls this on terminals to detect colour support. */
   getColorDepth(): number {
     return WriteStream.prototype.getColorDepth.call(this);
   }
@@ -38,12 +38,12 @@ export class Captured extends Writable implements Output {
 }
 
 export interface TestContext extends CommandContext {
-  readonly stdout: Captured;
-  readonly stderr: Captured;
+  readonly stdout: CapturedOutput;
+  readonly stderr: CapturedOutput;
 }
 
-/** What a command gets of a process that has no environment, no input and no terminal. */
-export function contextOf(
+/** Command context with an empty environment, no input and no terminal, unless overridden. */
+export function testContext(
   context: Partial<CommandContext> & { readonly columns?: number } = {},
 ): TestContext {
   return {
@@ -53,12 +53,12 @@ export function contextOf(
     signal: new AbortController().signal,
     version: '1.2.3',
     ...context,
-    stdout: new Captured(context.columns),
-    stderr: new Captured(),
+    stdout: new CapturedOutput(context.columns),
+    stderr: new CapturedOutput(),
   };
 }
 
-/** A folder that goes with the test. */
+/** Creates a temporary folder that is deleted after the test. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'storage-probe-'));
   onTestFinished(() => rm(folder, { recursive: true }));

@@ -8,12 +8,12 @@ export async function textOf(metrics: ProberMetrics, accept?: string): Promise<s
   return text;
 }
 
-/** The samples whose name and labels start so, for example `storage_probe_runs_total{`. */
-export async function samplesOf(metrics: ProberMetrics, start: string, accept?: string): Promise<string[]> {
-  return (await textOf(metrics, accept)).split('\n').filter((line) => line.startsWith(start));
+/** Sample lines that start with `prefix`, for example `storage_probe_runs_total{`. */
+export async function samplesOf(metrics: ProberMetrics, prefix: string, accept?: string): Promise<string[]> {
+  return (await textOf(metrics, accept)).split('\n').filter((line) => line.startsWith(prefix));
 }
 
-/** The values of the samples whose name and labels hold all of `parts`, by name and labels. */
+/** Values of the samples whose lines contain all `parts`, keyed by name and labels. */
 export function samplesIn(text: string, parts: readonly string[]): Map<string, number> {
   const lines = text
     .split('\n')
@@ -39,46 +39,46 @@ const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * What is wrong with a text by the rules of OpenMetrics: each family once and in one piece, each sample of its family
- * and only once, exemplars at buckets and counters only, the end told.
+ * Checks the text against OpenMetrics rules. Each family appears once and is contiguous, each sample belongs to its
+ * family and is unique, only buckets and counters have exemplars, and the text ends with `# EOF`.
  *
  * Source: OpenMetrics specification 1.0, "Text Format".
  */
-export function openMetricsFaults(text: string): string[] {
-  const faults: string[] = [];
+export function openMetricsErrors(text: string): string[] {
+  const errors: string[] = [];
   const families = new Set<string>();
   const samples = new Set<string>();
   let family = { name: '', type: '' };
   const lines = text.split('\n');
-  if (!text.endsWith('\n# EOF\n')) faults.push('it does not end with # EOF');
+  if (!text.endsWith('\n# EOF\n')) errors.push('missing # EOF at the end');
   for (const line of lines.slice(0, -2)) {
     const [, kind, name = '', rest = ''] = /^# (HELP|TYPE) (\w+) (.+)$/.exec(line) ?? [];
     if (kind === 'HELP') {
-      if (families.has(name)) faults.push(`twice: ${line}`);
+      if (families.has(name)) errors.push(`duplicate: ${line}`);
       families.add(name);
       family = { name, type: '' };
       continue;
     }
     if (kind === 'TYPE') {
-      if (name !== family.name) faults.push(`of another family: ${line}`);
+      if (name !== family.name) errors.push(`TYPE of another family: ${line}`);
       family.type = rest;
       continue;
     }
     const sample = SAMPLE.exec(line)?.groups;
     if (sample === undefined) {
-      faults.push(`no sample: ${line}`);
+      errors.push(`not a sample: ${line}`);
       continue;
     }
     const suffix = sample['name']?.slice(family.name.length) ?? '';
     if (!line.startsWith(family.name) || SUFFIXES[family.type]?.includes(suffix) !== true) {
-      faults.push(`not of ${family.type} ${family.name}: ${line}`);
+      errors.push(`not a sample of ${family.type} ${family.name}: ${line}`);
     }
     const id = `${sample['name']}${sample['labels']}`;
-    if (samples.has(id)) faults.push(`twice: ${line}`);
+    if (samples.has(id)) errors.push(`duplicate: ${line}`);
     samples.add(id);
     if (sample['exemplar'] !== undefined && suffix !== '_bucket' && suffix !== '_total') {
-      faults.push(`exemplar: ${line}`);
+      errors.push(`unexpected exemplar: ${line}`);
     }
   }
-  return faults;
+  return errors;
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { orAborted } from '../../src/kube/abort.ts';
+import { abortable } from '../../src/kube/abort.ts';
 import { type KubeClient, KubeError, type KubeRequest } from '../../src/kube/kube-client.ts';
 import type { KubeObject } from '../../src/kube/objects.ts';
 
@@ -18,53 +18,53 @@ interface Watch {
 }
 
 /**
- * The objects of an API server in memory, with resource versions, conflicts, merge patches and watches; no schemas, no
- * server-side apply.
+ * An in-memory API server with resource versions, conflicts, merge patches and watches. Schemas and server-side apply
+ * are not supported.
  */
 export class FakeApiServer {
   readonly #objects = new Map<string, KubeObject>();
   readonly #watches = new Set<Watch>();
   #version = 0;
 
-  /** One more client, with faults of its own. */
+  /** Creates a client with its own fault hooks. */
   connect(): FakeKubeClient {
     return new FakeKubeClient(this);
   }
 
-  /** @param path as `resourcePath` makes it, with a name. */
+  /** @param path path of a named object, as returned by `resourcePath`. */
   get(path: string): KubeObject | undefined {
     return structuredClone(this.#objects.get(path));
   }
 
-  /** Of a collection, in the order in which they were made. */
+  /** Objects of a collection, in creation order. */
   list(collection: string): KubeObject[] {
     const found = [...this.#objects].filter(([path]) => collectionOf(path) === collection);
     return found.map(([, object]) => structuredClone(object));
   }
 
-  /** Makes or replaces it, as somebody else would. */
+  /** Creates or replaces an object directly, as another client would. */
   put(path: string, object: object): KubeObject {
-    const before = this.#objects.get(path);
+    const existing = this.#objects.get(path);
     const { metadata, ...rest } = structuredClone(object) as KubeObject;
     const resourceVersion = String((this.#version += 1));
     const stored = {
       ...rest,
-      metadata: { uid: before?.metadata.uid ?? randomUUID(), ...metadata, resourceVersion },
+      metadata: { uid: existing?.metadata.uid ?? randomUUID(), ...metadata, resourceVersion },
     };
     this.#objects.set(path, stored);
-    this.#tell(path, before === undefined ? 'ADDED' : 'MODIFIED', stored);
+    this.#notify(path, existing === undefined ? 'ADDED' : 'MODIFIED', stored);
     return structuredClone(stored);
   }
 
   delete(path: string): void {
     const object = this.#objects.get(path);
-    if (object === undefined) throw refusal(404, 'NotFound');
+    if (object === undefined) throw kubeError(404, 'NotFound');
     this.#objects.delete(path);
     this.#version += 1;
-    this.#tell(path, 'DELETED', object);
+    this.#notify(path, 'DELETED', object);
   }
 
-  /** Ends all watches that are open. */
+  /** Closes all open watches. */
   closeWatches(): void {
     for (const watch of this.#watches) {
       watch.isClosed = true;
@@ -77,22 +77,23 @@ export class FakeApiServer {
   }
 
   answer(request: KubeRequest): unknown {
-    const { method, path, body } = withoutCoreEvents(request);
+    const { method, path, body } = mapCoreEvents(request);
     const given = body as KubeObject | undefined;
     const object = this.#objects.get(path);
     if (method === 'POST' && given !== undefined) {
       const created = `${path}/${given.metadata.name}`;
-      if (this.#objects.has(created)) throw refusal(409, 'AlreadyExists');
+      if (this.#objects.has(created)) throw kubeError(409, 'AlreadyExists');
       return this.put(created, given);
     }
-    if (object === undefined) throw refusal(404, 'NotFound');
+    if (object === undefined) throw kubeError(404, 'NotFound');
     if (method === 'GET') return structuredClone(object);
     if (method === 'DELETE') {
       this.delete(path);
       return {};
     }
     const version = given?.metadata?.resourceVersion;
-    if (version !== undefined && version !== object.metadata.resourceVersion) throw refusal(409, 'Conflict');
+    if (version !== undefined && version !== object.metadata.resourceVersion)
+      throw kubeError(409, 'Conflict');
     return this.put(path, method === 'PATCH' ? (mergePatch(object, given) as object) : (given ?? {}));
   }
 
@@ -119,7 +120,7 @@ export class FakeApiServer {
     }
   }
 
-  #tell(path: string, type: FakeWatchEvent['type'], object: KubeObject): void {
+  #notify(path: string, type: FakeWatchEvent['type'], object: KubeObject): void {
     for (const watch of this.#watches) {
       if (watch.collection !== collectionOf(path)) continue;
       if (watch.name !== undefined && watch.name !== object.metadata.name) continue;
@@ -129,17 +130,17 @@ export class FakeApiServer {
   }
 }
 
-/** What a request of a client meets on its way; see {@link FakeKubeClient.onRequest}. */
-export type OnTheWay = (request: KubeRequest) => Promise<void> | void;
+/** Hook for requests or responses of a client. See {@link FakeKubeClient.onRequest}. */
+export type RequestHook = (request: KubeRequest) => Promise<void> | void;
 
 export class FakeKubeClient implements KubeClient {
   readonly #server: FakeApiServer;
-  /** All that were sent, watches too. */
+  /** All requests sent, including watches. */
   readonly requests: KubeRequest[] = [];
-  /** Before the server gets it: throws or rejects to refuse, never settles to hang. */
-  onRequest: OnTheWay = () => undefined;
-  /** Before the client gets the answer to what has been done. */
-  onAnswer: OnTheWay = () => undefined;
+  /** Called before the server handles the request. Throw or reject to fail the request, or return {@link hang}(). */
+  onRequest: RequestHook = () => undefined;
+  /** Called after the server has handled the request, before the client gets the response. */
+  onResponse: RequestHook = () => undefined;
 
   constructor(server: FakeApiServer) {
     this.#server = server;
@@ -148,7 +149,7 @@ export class FakeKubeClient implements KubeClient {
   async request<T>(request: KubeRequest, signal: AbortSignal): Promise<T> {
     await this.#send(request, signal);
     const answer = this.#server.answer(request);
-    await orAborted(Promise.resolve(this.onAnswer(request)), signal);
+    await abortable(Promise.resolve(this.onResponse(request)), signal);
     return answer as T;
   }
 
@@ -164,22 +165,22 @@ export class FakeKubeClient implements KubeClient {
   async #send(request: KubeRequest, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.requests.push(request);
-    await orAborted(Promise.resolve(this.onRequest(request)), signal);
+    await abortable(Promise.resolve(this.onRequest(request)), signal);
   }
 }
 
-/** For `onRequest` and `onAnswer`. */
+/** Use in `onRequest` or `onResponse` to let a request hang. */
 export function hang(): Promise<never> {
   return new Promise(() => undefined);
 }
 
-/** An answer that refuses; with status 0 there was none. */
-export function refusal(status: number, reason: string): KubeError {
+/** The error for a failed request. Status 0 means that there was no response. */
+export function kubeError(status: number, reason: string): KubeError {
   return new KubeError(`HTTP ${status} ${reason}`, { status, reason });
 }
 
-/** Events are found in two groups; the core one calls their note `message`. */
-function withoutCoreEvents(request: KubeRequest): KubeRequest {
+/** Maps core Events to `events.k8s.io`. Both groups serve the same objects, but core calls the note `message`. */
+function mapCoreEvents(request: KubeRequest): KubeRequest {
   const path = request.path.replace(/^\/api\/v1\/(?=namespaces\/[^/]+\/events)/, '/apis/events.k8s.io/v1/');
   if (path === request.path) return request;
   const { message, ...rest } = request.body as { message?: string };

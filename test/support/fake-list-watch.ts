@@ -8,14 +8,14 @@ export interface Item extends KubeObject {
 interface WatchEvent {
   readonly type: string;
   readonly object: object;
-  /** At which it comes to a watch from an earlier one. */
+  /** Watches that start from an earlier revision receive the event. */
   readonly revision: number;
 }
 
-/** How one request goes wrong. */
+/** How one request fails. */
 export type Fault = KubeError | 'hang' | EventFault;
 
-/** What a watch says before all else. */
+/** A watch sends this event first. */
 interface EventFault {
   readonly event: unknown;
 }
@@ -24,13 +24,13 @@ export const EXPIRED = new KubeError('GET: 410 Expired', { status: 410, reason: 
 export const REFUSED = new KubeError('GET: connect ECONNREFUSED', { status: 0, reason: 'ConnectionFailed' });
 
 /**
- * Lists and watches of one kind of object, in memory, with revisions as etcd has them. Faults come on cue. Whatever
- * needs no time happens within one turn of the event loop.
+ * In-memory lists and watches for one kind of object, with etcd-like revisions and injected faults. Everything except
+ * `hang` completes within one turn of the event loop.
  */
 export class FakeListWatch implements KubeClient {
-  /** The query of each request. */
+  /** Query of each request. */
   readonly requests: NonNullable<KubeRequest['query']>[] = [];
-  /** Taken one by one by the next requests. */
+  /** Each request consumes one entry. An undefined entry means no fault. */
   readonly faults: (Fault | undefined)[] = [];
   readonly #objects = new Map<string, Item>();
   readonly #events: WatchEvent[] = [];
@@ -53,7 +53,7 @@ export class FakeListWatch implements KubeClient {
     return [...this.#objects.values()];
   }
 
-  /** Makes the object, or changes it. */
+  /** Creates or updates the object. */
   put(name: string, data = ''): void {
     const uid = this.#objects.get(name)?.metadata.uid;
     this.#uids += uid === undefined ? 1 : 0;
@@ -61,7 +61,7 @@ export class FakeListWatch implements KubeClient {
       namespace: 'default',
       name,
       uid: uid ?? `uid-${this.#uids}`,
-      resourceVersion: this.#next(),
+      resourceVersion: this.#nextRevision(),
       managedFields: [{}],
     };
     const object = { metadata, data };
@@ -73,50 +73,53 @@ export class FakeListWatch implements KubeClient {
     const object = this.#objects.get(name);
     if (object === undefined) return;
     this.#objects.delete(name);
-    this.#record('DELETED', { ...object, metadata: { ...object.metadata, resourceVersion: this.#next() } });
+    this.#record('DELETED', {
+      ...object,
+      metadata: { ...object.metadata, resourceVersion: this.#nextRevision() },
+    });
   }
 
-  /** A namesake takes the object's place, and a watch sees one event. */
-  swap(name: string): void {
+  /** Replaces the object with a new one of the same name. Watches see only the ADDED event. */
+  recreate(name: string): void {
     this.#objects.delete(name);
     this.put(name);
   }
 
   bookmark(): void {
-    this.#record('BOOKMARK', { metadata: { name: '', resourceVersion: this.#next() } });
+    this.#record('BOOKMARK', { metadata: { name: '', resourceVersion: this.#nextRevision() } });
   }
 
-  /** Forgets the past: watches from before and pages of earlier lists are answered by 410. */
+  /** Discards old revisions. Watches from earlier revisions and pages of earlier lists get a 410. */
   compact(): void {
     this.#compactedTo = this.#revision;
     this.#pages.clear();
   }
 
-  /** Ends all watches in good order. */
-  endWatches(): void {
+  /** Closes all watches normally. */
+  closeWatches(): void {
     this.#watchEpoch += 1;
     this.#wake();
   }
 
   async request<T>(request: KubeRequest, signal: AbortSignal): Promise<T> {
     const { query = {} } = request;
-    await this.#begin(query, signal);
+    await this.#beginRequest(query, signal);
     const { continue: token, limit = Infinity } = query;
     const items = token === undefined ? this.objects : this.#pages.get(String(token));
     if (items === undefined) throw EXPIRED;
-    const rest = items.slice(Number(limit));
+    const remaining = items.slice(Number(limit));
     const revision = token === undefined ? String(this.#revision) : String(token).split('/')[0];
-    const next = `${revision}/${rest.length}`;
-    if (rest.length > 0) this.#pages.set(next, rest);
+    const nextToken = `${revision}/${remaining.length}`;
+    if (remaining.length > 0) this.#pages.set(nextToken, remaining);
     return structuredClone({
-      metadata: { resourceVersion: revision, continue: rest.length > 0 ? next : '' },
+      metadata: { resourceVersion: revision, continue: remaining.length > 0 ? nextToken : '' },
       items: items.slice(0, Number(limit)),
     }) as T;
   }
 
   async *stream({ query = {} }: KubeRequest, signal: AbortSignal): AsyncGenerator<unknown, void, undefined> {
     const epoch = this.#watchEpoch;
-    const fault = await this.#begin(query, signal);
+    const fault = await this.#beginRequest(query, signal);
     if (fault !== undefined) yield fault.event;
     const from = Number(query['resourceVersion']);
     if (from < this.#compactedTo) {
@@ -127,7 +130,7 @@ export class FakeListWatch implements KubeClient {
     for (;;) {
       for (; next < this.#events.length; next += 1) yield structuredClone(this.#events[next]);
       if (epoch !== this.#watchEpoch) return;
-      await untilAborted(this.#changed.promise, signal);
+      await raceAbort(this.#changed.promise, signal);
     }
   }
 
@@ -135,16 +138,16 @@ export class FakeListWatch implements KubeClient {
     return Promise.resolve();
   }
 
-  async #begin(query: object, signal: AbortSignal): Promise<EventFault | undefined> {
+  async #beginRequest(query: object, signal: AbortSignal): Promise<EventFault | undefined> {
     signal.throwIfAborted();
     this.requests.push({ ...query });
     const fault = this.faults.shift();
     if (fault instanceof KubeError) throw fault;
-    if (fault === 'hang') await untilAborted(new Promise(() => undefined), signal);
+    if (fault === 'hang') await raceAbort(new Promise(() => undefined), signal);
     return fault === 'hang' ? undefined : fault;
   }
 
-  #next(): string {
+  #nextRevision(): string {
     this.#revision += 1;
     return String(this.#revision);
   }
@@ -160,7 +163,7 @@ export class FakeListWatch implements KubeClient {
   }
 }
 
-async function untilAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+async function raceAbort(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => {
     reject(signal.reason as Error);

@@ -3,8 +3,8 @@ import type http from 'node:http';
 import { bodyOf, serveHttp, type TestServer } from './http-server.ts';
 
 /**
- * What goes wrong with a call. The honest store either does what it was asked to or not (`…Before`, `…After`), and then
- * fails to say so.
+ * How a call fails. `…Before` faults happen before the store performs the request. `…After` and `…InAnswer` faults
+ * happen afterwards.
  */
 export const FAULTS = [
   'denies',
@@ -22,11 +22,11 @@ export const FAULTS = [
 export type Fault = (typeof FAULTS)[number];
 
 export interface FakeS3Options {
-  /** Told of each request, counted from 0: which fault it meets, if any. */
+  /** Returns the fault for a request, if any. Calls are counted from 0. */
   readonly faultAt?: (call: number, request: string) => Fault | undefined;
-  /** Told when a request is left without an answer. */
+  /** Called when a request hangs. */
   readonly onHang?: () => void;
-  /** Changes what is served of an object. */
+  /** Modifies the content of fetched objects. */
   readonly corrupt?: (bytes: Buffer) => Buffer;
 }
 
@@ -35,9 +35,9 @@ interface Answer {
   readonly body?: Buffer | string;
 }
 
-/** A small S3 in memory that fails on cue, over real HTTP. It checks no signature. */
+/** A small in-memory S3 over real HTTP, with injected faults. Signatures are not verified. */
 export class FakeS3 {
-  /** Objects by key, by bucket. */
+  /** Objects by bucket and key. */
   readonly buckets = new Map<string, Map<string, Buffer>>();
   readonly #options: FakeS3Options;
   #server: TestServer | undefined;
@@ -47,7 +47,7 @@ export class FakeS3 {
     this.#options = options;
   }
 
-  /** Ends with the test. */
+  /** Starts a store that stops after the test. */
   static async start(options: FakeS3Options = {}): Promise<FakeS3> {
     const store = new FakeS3(options);
     store.#server = await serveHttp((request, response) => {
@@ -64,7 +64,7 @@ export class FakeS3 {
     return this.#server?.requests ?? [];
   }
 
-  /** `bucket` and `bucket/key` of all there is. */
+  /** All buckets and objects, as `bucket` and `bucket/key`. */
   get contents(): string[] {
     return Array.from(this.buckets, ([bucket, objects]) => [
       bucket,
@@ -91,12 +91,12 @@ export class FakeS3 {
       response.writeHead(status, { 'x-amz-request-id': '17F0', 'content-type': 'application/xml' });
       response.end(text);
     };
-    const act = (): Answer => this.#act(request, body);
+    const perform = (): Answer => this.#perform(request, body);
     const { socket } = request;
     const hang = (): void => this.#options.onHang?.();
     switch (fault) {
       case undefined:
-        send(act());
+        send(perform());
         break;
       case 'denies':
         send({ status: 403, body: errorXml('AccessDenied') });
@@ -105,28 +105,28 @@ export class FakeS3 {
         send({ status: 503, body: errorXml('SlowDown') });
         break;
       case 'failsAfter':
-        act();
+        perform();
         send({ status: 500, body: errorXml('InternalError') });
         break;
       case 'failsBefore':
         send({ status: 500, body: errorXml('InternalError') });
         break;
       case 'cutsAfter':
-        act();
+        perform();
         socket.destroy();
         break;
       case 'cutsBefore':
         socket.destroy();
         break;
       case 'cutsInAnswer':
-        socket.end(`${headOf(act())}hel`);
+        socket.end(`${headOf(perform())}hel`);
         break;
       case 'hangsInAnswer':
-        socket.write(`${headOf(act())}hel`);
+        socket.write(`${headOf(perform())}hel`);
         hang();
         break;
       case 'hangsAfter':
-        act();
+        perform();
         hang();
         break;
       case 'hangsBefore':
@@ -138,11 +138,11 @@ export class FakeS3 {
     }
   }
 
-  #act({ method, url = '' }: http.IncomingMessage, body: Buffer): Answer {
+  #perform({ method, url = '' }: http.IncomingMessage, body: Buffer): Answer {
     const { pathname, searchParams } = new URL(url, 'http://fake');
     const [, bucket = '', key = ''] = /^\/([^/]+)\/?(.*)$/.exec(decodeURIComponent(pathname)) ?? [];
     const objects = this.buckets.get(bucket);
-    if (key === '') return this.#actOnBucket(method, bucket, objects, searchParams);
+    if (key === '') return this.#performOnBucket(method, bucket, objects, searchParams);
     if (objects === undefined) return { status: 404, body: errorXml('NoSuchBucket') };
     const object = objects.get(key);
     if (method === 'PUT') {
@@ -157,7 +157,7 @@ export class FakeS3 {
     return { status: 200, body: this.#options.corrupt?.(object) ?? object };
   }
 
-  #actOnBucket(
+  #performOnBucket(
     method: string | undefined,
     bucket: string,
     objects: Map<string, Buffer> | undefined,
@@ -185,7 +185,7 @@ function errorXml(code: string): string {
   return `<Error><Code>${code}</Code><Message>${code}.</Message></Error>`;
 }
 
-/** Of an answer whose body does not come to its end. */
+/** Head of a response whose body is cut off. */
 function headOf({ status }: Answer): string {
   return `HTTP/1.1 ${status} Whatever\r\ncontent-length: 1000\r\n\r\n`;
 }

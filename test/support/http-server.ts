@@ -10,13 +10,13 @@ export interface TestServer {
   /** `http://127.0.0.1:PORT`, or `https:`. */
   readonly url: string;
   readonly port: number;
-  /** `METHOD path` of each request, in the order in which they came. */
+  /** `METHOD path` of each request, in order of arrival. */
   readonly requests: string[];
-  /** The headers of each. */
+  /** Headers of each request. */
   readonly headers: http.IncomingHttpHeaders[];
-  /** Connections that were opened. */
+  /** All connections that were ever opened. */
   readonly connections: net.Socket[];
-  /** Stops listening, and resolves when nobody can connect any more. */
+  /** Closes all connections and resolves when the server no longer accepts new ones. */
   readonly stop: () => Promise<void>;
 }
 
@@ -26,7 +26,7 @@ export interface HttpServerOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
 }
 
-/** Starts an HTTP server that ends with the test. `answer` says what it does with each request. */
+/** Starts an HTTP server that stops after the test. `answer` handles each request. */
 export async function serveHttp(
   answer: (request: http.IncomingMessage, response: http.ServerResponse) => void,
   { tls }: HttpServerOptions = {},
@@ -37,7 +37,7 @@ export async function serveHttp(
   const listener = (request: http.IncomingMessage, response: http.ServerResponse): void => {
     requests.push(`${request.method} ${request.url}`);
     headers.push(request.headers);
-    // Whoever cuts a connection on purpose does not want to hear of it.
+    // Tests cut connections on purpose. Without a listener, the error would crash the process.
     request.on('error', () => undefined);
     answer(request, response);
   };
@@ -45,14 +45,14 @@ export async function serveHttp(
   return { ...(await listen(server, tls === undefined ? 'http' : 'https')), requests, headers };
 }
 
-/** Starts a TCP server that ends with the test. `onSocket` says what it does with each connection. */
+/** Starts a TCP server that stops after the test. `onSocket` handles each connection. */
 export async function serveTcp(onSocket: (socket: net.Socket) => void): Promise<Listening> {
   const server = net.createServer();
   server.on('connection', onSocket);
   return listen(server, 'http');
 }
 
-/** A port at which nothing listens. */
+/** Returns a port on which nothing listens. */
 export async function closedPort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -79,7 +79,7 @@ async function listen(server: net.Server, scheme: string): Promise<Listening> {
   return { url: `${scheme}://127.0.0.1:${port}`, port, connections, stop };
 }
 
-/** Resolves with all of a request's body. */
+/** Reads the whole body of a request. */
 export async function bodyOf(request: http.IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);

@@ -4,14 +4,14 @@ import { STEPS } from '../../src/probe/steps.ts';
 
 export interface ResultOptions {
   readonly target?: string;
-  /** Of each step; the run takes as long as all of them. */
+  /** Duration of each step. The duration of the run is their sum. */
   readonly stepMs?: number;
-  /** Which step failed; those after it are skipped. */
+  /** The failed step. Later steps are skipped. */
   readonly failed?: { readonly step: FunctionName; readonly reason: Reason };
   readonly call?: Partial<CallResult>;
 }
 
-/** A run as it may have been: each step makes one call. */
+/** A plausible run result in which each step makes one call. */
 export function runResult({
   target = 'my-minio',
   stepMs = 10,
@@ -22,7 +22,7 @@ export function runResult({
   const steps = STEPS.map(({ name, functionName }, index): StepResult => {
     if (failedIndex !== -1 && index > failedIndex)
       return { name, functionName, outcome: 'skipped', calls: [] };
-    const ends =
+    const failure =
       index === failedIndex && failed !== undefined ? { reason: failed.reason, message: 'It broke.' } : {};
     const startOffsetMs = index * stepMs;
     return {
@@ -31,7 +31,7 @@ export function runResult({
       outcome: index === failedIndex ? 'failed' : 'passed',
       startOffsetMs,
       durationMs: stepMs,
-      ...ends,
+      ...failure,
       calls: [
         {
           operation: 'PutObject',
@@ -42,7 +42,7 @@ export function runResult({
           bytesReceived: 0,
           reusedConnection: true,
           status: 200,
-          ...ends,
+          ...failure,
           ...call,
         },
       ],

@@ -1,48 +1,48 @@
-/** When one run was under way; wall ms. */
+/** Start and end of one run. Wall time, in ms. */
 export interface RunTime {
   readonly startMs: number;
   readonly endMs: number;
 }
 
-/** How exactly a start is known. */
-const SAME_RUN_MS = 100;
+/** Tolerance for recorded start times. */
+const START_TOLERANCE_MS = 100;
 
-/** Two runs of one probe at the same time, or for the same due time, in words. */
-export function doubledRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
-  return [...runs].flatMap(([name, own]) =>
-    own.slice(1).flatMap((run, index) => {
-      const before = own[index];
-      const distanceMs = run.startMs - (before?.startMs ?? 0);
-      const isApart = distanceMs > intervalMs / 2 - SAME_RUN_MS && run.startMs >= (before?.endMs ?? 0);
-      return isApart ? [] : `${name} ran again after ${distanceMs} ms`;
+/** Describes runs of a probe that overlap or belong to the same due time. */
+export function duplicateRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
+  return [...runs].flatMap(([name, times]) =>
+    times.slice(1).flatMap((run, index) => {
+      const previous = times[index];
+      const gapMs = run.startMs - (previous?.startMs ?? 0);
+      const isSeparate = gapMs > intervalMs / 2 - START_TOLERANCE_MS && run.startMs >= (previous?.endMs ?? 0);
+      return isSeparate ? [] : `${name} ran again after ${gapMs} ms`;
     }),
   );
 }
 
 /**
- * Due times without a run, in words. A run that is late counts for its due time, as long as it is not late by half of the
- * interval. Not to be asked of a probe's first run, which starts at once.
+ * Describes probes with missed due times. A run counts for its due time if it is late by less than half an interval.
+ * Exclude a probe's first run, which starts immediately.
  */
 export function missedRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
-  return [...runs].flatMap(([name, own]) => {
-    const lengthMs = (own.at(-1)?.startMs ?? 0) - (own[0]?.startMs ?? 0);
+  return [...runs].flatMap(([name, times]) => {
+    const lengthMs = (times.at(-1)?.startMs ?? 0) - (times[0]?.startMs ?? 0);
     const due = Math.round(lengthMs / intervalMs) + 1;
-    return own.length < due ? [`${name} ran ${own.length} times, and was due ${due} times`] : [];
+    return times.length < due ? [`${name} ran ${times.length} times but was due ${due} times`] : [];
   });
 }
 
-/** Longest time between two starts of a probe. */
+/** Longest time between two consecutive starts of the same probe. */
 export function longestGapMs(runs: ReadonlyMap<string, readonly RunTime[]>): number {
-  const gaps = [...runs.values()].flatMap((own) =>
-    own.slice(1).map(({ startMs }, index) => startMs - (own[index]?.startMs ?? startMs)),
+  const gapsMs = [...runs.values()].flatMap((times) =>
+    times.slice(1).map(({ startMs }, index) => startMs - (times[index]?.startMs ?? startMs)),
   );
-  return Math.max(...gaps);
+  return Math.max(...gapsMs);
 }
 
-/** Longest time in which no run of a probe was under way, between two times. */
+/** Longest time without a run in progress between `fromMs` and `toMs`. */
 export function longestPauseMs(runs: readonly RunTime[], fromMs: number, toMs: number): number {
-  const within = runs.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs);
-  const starts = [...within.map(({ startMs }) => startMs), toMs];
-  const ends = [fromMs, ...within.map(({ endMs }) => endMs)];
+  const overlapping = runs.filter(({ startMs, endMs }) => endMs > fromMs && startMs < toMs);
+  const starts = [...overlapping.map(({ startMs }) => startMs), toMs];
+  const ends = [fromMs, ...overlapping.map(({ endMs }) => endMs)];
   return Math.max(...starts.map((startMs, index) => startMs - (ends[index] ?? fromMs)));
 }

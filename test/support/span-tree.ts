@@ -1,6 +1,6 @@
 import type { JaegerTrace } from '../../deploy/local/traces.ts';
 
-/** One span, from wherever it was read. */
+/** A span, independent of its source. */
 export interface Span {
   readonly traceId: string;
   readonly spanId: string;
@@ -12,7 +12,7 @@ export interface Span {
   readonly attributes: Readonly<Record<string, unknown>>;
 }
 
-/** What of a span must be as the design says, to the letter. */
+/** The parts of a trace that must match the design exactly. */
 export interface SpanTree {
   readonly name: string;
   readonly kind: string;
@@ -21,7 +21,7 @@ export interface SpanTree {
   readonly children: readonly SpanTree[];
 }
 
-/** The trace of a run that passed, with a bucket of its own and one object. */
+/** The trace of a passed run with an ephemeral bucket and one object. */
 export const PASSED_RUN: SpanTree = {
   name: 'storage probe',
   kind: 'internal',
@@ -79,14 +79,14 @@ function step(
   };
 }
 
-/** @throws Error when there is not one root, or a span's parent is not there. */
+/** @throws Error unless there is exactly one root and every parent exists. */
 export function treeOf(spans: readonly Span[]): SpanTree {
-  const [root, ...more] = spans.filter(({ parentId }) => parentId === undefined);
-  if (root === undefined || more.length > 0) throw new Error(`${more.length + 1} roots`);
+  const [root, ...otherRoots] = spans.filter(({ parentId }) => parentId === undefined);
+  if (root === undefined || otherRoots.length > 0) throw new Error(`${otherRoots.length + 1} roots`);
   const orphan = spans.find(
     ({ parentId }) => parentId !== undefined && !spans.some(({ spanId }) => spanId === parentId),
   );
-  if (orphan !== undefined) throw new Error(`the parent of "${orphan.name}" is not there`);
+  if (orphan !== undefined) throw new Error(`the parent of "${orphan.name}" is missing`);
   return subtree(root, spans);
 }
 
@@ -105,7 +105,7 @@ function subtree(span: Span, spans: readonly Span[]): SpanTree {
   };
 }
 
-export function spansOfJaeger({ spans }: JaegerTrace): Span[] {
+export function spansFromJaeger({ spans }: JaegerTrace): Span[] {
   return spans.map((span) => {
     const attributes = Object.fromEntries(span.tags.map(({ key, value }) => [key, value]));
     return {
@@ -121,8 +121,8 @@ export function spansOfJaeger({ spans }: JaegerTrace): Span[] {
   });
 }
 
-/** Reads what the console exporter printed, among other lines. */
-export function spansOfConsole(text: string): Span[] {
+/** Extracts the spans of the console exporter from `text`, which may contain other lines. */
+export function spansFromConsole(text: string): Span[] {
   const documents = text.match(/^\{\n[^]*?^\}$/gm) ?? [];
   return documents.map((document) => {
     const span = JSON.parse(document) as ConsoleSpan;
@@ -139,7 +139,7 @@ export function spansOfConsole(text: string): Span[] {
   });
 }
 
-/** The form of OpenTelemetry Python's console exporter. */
+/** The format of OpenTelemetry Python's console exporter. */
 interface ConsoleSpan {
   name: string;
   context: { trace_id: string; span_id: string };

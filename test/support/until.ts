@@ -1,36 +1,38 @@
 const POLL_MS = 25;
 
-/** Thrown out of what {@link until} polls, it ends the wait. */
-export class GaveUp extends Error {
-  override readonly name = 'GaveUp';
+/** Throw this from `check` to stop {@link until} immediately. Other errors only cause another try. */
+export class PollAborted extends Error {
+  override readonly name = 'PollAborted';
 }
 
 /**
- * Asks again and again until the answer is neither undefined nor false, and returns it.
+ * Polls `check` until it returns a value other than undefined or false, and returns that value.
  *
- * @param what of the sentence "waited … for …".
- * @param pollMs between two questions.
- * @throws Error that tells what was waited for, and the last failure.
+ * @param what description of the awaited result, for the error message.
+ * @param pollMs delay between two checks.
+ * @throws Error with `what` and the last error, after `timeoutMs`.
  */
 export async function until<T>(
   what: string,
   timeoutMs: number,
-  ask: () => T | Promise<T>,
+  check: () => T | Promise<T>,
   pollMs = POLL_MS,
 ): Promise<Exclude<T, undefined | false>> {
   const endMs = performance.now() + timeoutMs;
   for (;;) {
     let failure: unknown;
     try {
-      const answer = await ask();
-      if (answer !== undefined && answer !== false) return answer as Exclude<T, undefined | false>;
+      const result = await check();
+      if (result !== undefined && result !== false) return result as Exclude<T, undefined | false>;
     } catch (error) {
-      if (error instanceof GaveUp) throw error;
+      if (error instanceof PollAborted) throw error;
       failure = error;
     }
     if (performance.now() > endMs) {
-      const why = failure instanceof Error ? `: ${failure.message}` : '';
-      throw new Error(`waited ${timeoutMs / 1_000} s in vain for ${what}${why}`, { cause: failure });
+      const reason = failure instanceof Error ? `: ${failure.message}` : '';
+      throw new Error(`timed out after ${timeoutMs / 1_000} s waiting for ${what}${reason}`, {
+        cause: failure,
+      });
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }

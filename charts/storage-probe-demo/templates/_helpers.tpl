@@ -1,9 +1,9 @@
-{{/* Begins all names, and leaves room behind it: a StatefulSet's name may have 52 characters. */}}
+{{/* Prefix of all names. Short enough for suffixes: a StatefulSet's name can have 52 characters. */}}
 {{- define "storage-probe-demo.fullname" -}}
 {{- .Values.fullnameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* Of a list of context and component. */}}
+{{/* Takes a list of context and component. */}}
 {{- define "storage-probe-demo.selectorLabels" -}}
 {{- $context := index . 0 -}}
 app.kubernetes.io/name: {{ $context.Chart.Name }}
@@ -11,13 +11,13 @@ app.kubernetes.io/instance: {{ $context.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Of a list of context and component. Without the chart's version, so that a Pod is replaced only when it changes. */}}
+{{/* Takes a list of context and component. Omits the chart's version, because a new one would replace unchanged Pods. */}}
 {{- define "storage-probe-demo.podLabels" -}}
 {{- $own := include "storage-probe-demo.selectorLabels" . | fromYaml -}}
 {{- toYaml (merge $own (index . 0).Values.commonLabels) -}}
 {{- end }}
 
-{{/* Of a list of context and component. */}}
+{{/* Takes a list of context and component. */}}
 {{- define "storage-probe-demo.labels" -}}
 {{- $context := index . 0 -}}
 {{- $own := dict
@@ -26,12 +26,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- toYaml (merge $own (include "storage-probe-demo.podLabels" . | fromYaml)) -}}
 {{- end }}
 
-{{/* Of an image of the values. */}}
+{{/* Takes an `image` from the values. */}}
 {{- define "storage-probe-demo.image" -}}
 {{- with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end }}
 {{- end }}
 
-{{/* What all Pods have, of a list of context and user id. */}}
+{{/* The part of the Pod spec that all Pods share. Takes a list of context and user ID. */}}
 {{- define "storage-probe-demo.podSpec" -}}
 {{- $context := index . 0 -}}
 automountServiceAccountToken: false
@@ -55,7 +55,7 @@ readOnlyRootFilesystem: true
 capabilities: { drop: [ALL] }
 {{- end }}
 
-{{/* Of a list of context, component, and ports by name. */}}
+{{/* Takes a list of context, component and a dict of ports by name. */}}
 {{- define "storage-probe-demo.service" -}}
 {{- $context := index . 0 -}}
 {{- $component := index . 1 -}}

@@ -2,7 +2,7 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 47 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* At most 47 characters, so that the longest suffix, -leader-election, fits into 63. */}}
+{{- /* At most 47 characters, to leave room for the longest suffix, -leader-election, within 63. */}}
 {{- define "storage-probe.fullname" -}}
 {{- $name := include "storage-probe.name" . }}
 {{- if not .Values.fullnameOverride }}
@@ -15,7 +15,7 @@
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "storage-probe.fullname" .) "default") }}
 {{- end }}
 
-{{- /* Never changes from one version to the next. */}}
+{{- /* Must not change between versions: a Deployment's selector is immutable. */}}
 {{- define "storage-probe.selector" -}}
 app.kubernetes.io/name: {{ include "storage-probe.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -34,7 +34,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end }}
 
-{{- /* Of maps, the later of which count before the earlier. */}}
+{{- /* Takes a list of maps. Later maps override earlier ones. */}}
 {{- define "storage-probe.merged" -}}
 {{- $merged := dict }}
 {{- range . }}
@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- include "storage-probe.labelsWith" (list . dict) }}
 {{- end }}
 
-{{- /* Of the root and labels of the object's own. */}}
+{{- /* Takes a list of the root context and the object's own labels. */}}
 {{- define "storage-probe.labelsWith" -}}
 {{- $root := index . 0 }}
 {{- $version := include "storage-probe.versionLabels" $root | fromYaml }}
@@ -74,7 +74,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* key=value,key=value, as W3C Baggage has it. */}}
+{{- /* key=value,key=value in the W3C Baggage format. */}}
 {{- define "storage-probe.resourceAttributes" -}}
 {{- $pairs := list }}
 {{- range $key, $value := . }}
@@ -83,7 +83,7 @@ imagePullSecrets:
 {{- join "," $pairs }}
 {{- end }}
 
-{{- /* Of an alert and the root: how long it waits, and its labels. */}}
+{{- /* The `for` and `labels` of an alert. Takes a list of the alert's values and the root context. */}}
 {{- define "storage-probe.alertTail" -}}
 {{- $alert := index . 0 }}
 {{- $root := index . 1 -}}
@@ -93,7 +93,7 @@ labels:
 {{- end }}
 
 {{- define "storage-probe.dnsEgress" -}}
-# DNS: of the cluster, or of the node.
+# DNS servers in the cluster or on the node.
 - ports:
     - { port: 53, protocol: UDP }
     - { port: 53, protocol: TCP }
@@ -112,20 +112,20 @@ labels:
 - apiGroups: [storageprobe.dev]
   resources: [storageprobes/status]
   verbs: [patch]
-# By the names that probes give; it cannot list them.
+# Only by the names that probes reference, without the right to list them.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
-# The core group alone lets one change what an Event says that happens again.
+# Only the core API group allows updating the note of a repeated Event.
 - apiGroups: [""]
   resources: [events]
   verbs: [patch]
 {{- end }}
 
-{{- /* What the schema cannot say, since it concerns several values. */}}
+{{- /* Checks that involve several values, which the schema cannot express. */}}
 {{- define "storage-probe.check" -}}
 {{- $zero := toDate "2006-01-02" "2000-01-01" }}
 {{- $monitor := .Values.serviceMonitor }}
@@ -134,34 +134,34 @@ labels:
 {{- if not ((mustDateModify .Values.controller.shutdownTimeout $zero).Before (mustDateModify (printf "%ds" (int .Values.terminationGracePeriodSeconds)) $zero)) }}
 {{- fail (printf "controller.shutdownTimeout (%s) must be shorter than terminationGracePeriodSeconds (%d)" .Values.controller.shutdownTimeout (int .Values.terminationGracePeriodSeconds)) }}
 {{- end }}
-{{- range $name, $most := dict "statusHeartbeat" "1h" "shutdownTimeout" "10m" }}
+{{- range $name, $max := dict "statusHeartbeat" "1h" "shutdownTimeout" "10m" }}
 {{- $value := index $.Values.controller $name }}
-{{- $end := mustDateModify $value $zero }}
-{{- if or ($end.Before (mustDateModify "1s" $zero)) ($end.After (mustDateModify $most $zero)) }}
-{{- fail (printf "controller.%s (%s) must be from 1s to %s" $name $value $most) }}
+{{- $time := mustDateModify $value $zero }}
+{{- if or ($time.Before (mustDateModify "1s" $zero)) ($time.After (mustDateModify $max $zero)) }}
+{{- fail (printf "controller.%s (%s) must be between 1s and %s" $name $value $max) }}
 {{- end }}
 {{- end }}
 {{- if (mustDateModify .Values.controller.drainTimeout $zero).After (mustDateModify .Values.controller.shutdownTimeout $zero) }}
 {{- fail (printf "controller.drainTimeout (%s) must not be longer than controller.shutdownTimeout (%s)" .Values.controller.drainTimeout .Values.controller.shutdownTimeout) }}
 {{- end }}
 {{- if and $monitor.enabled (not .Values.service.enabled) }}
-{{- fail "serviceMonitor.enabled needs service.enabled" }}
+{{- fail "serviceMonitor.enabled requires service.enabled" }}
 {{- end }}
 {{- if (mustDateModify $monitor.scrapeTimeout $zero).After (mustDateModify $monitor.interval $zero) }}
 {{- fail (printf "serviceMonitor.scrapeTimeout (%s) must not be longer than serviceMonitor.interval (%s)" $monitor.scrapeTimeout $monitor.interval) }}
 {{- end }}
 {{- if and (hasKey $budget "minAvailable") (hasKey $budget "maxUnavailable") }}
-{{- fail "podDisruptionBudget takes minAvailable or maxUnavailable, not both" }}
+{{- fail "podDisruptionBudget: set either minAvailable or maxUnavailable, not both" }}
 {{- end }}
 {{- $labels := include "storage-probe.selector" . | fromYaml }}
 {{- range $part := list "commonLabels" "podLabels" }}
 {{- range $key, $_ := index $.Values $part }}
 {{- if hasKey $labels $key }}
-{{- fail (printf "%s must not have %s: pods are selected by it" $part $key) }}
+{{- fail (printf "%s must not contain %s: the pods are selected by this label" $part $key) }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if and $ca.bundle $ca.secretRef.name }}
-{{- fail "otlp.ca takes bundle or secretRef, not both" }}
+{{- fail "otlp.ca: set either bundle or secretRef, not both" }}
 {{- end }}
 {{- end }}

@@ -5,9 +5,10 @@ import { controllerOptions, controllerSettings, OTEL_NOTE } from './flags.ts';
 
 export function controllerCommand(context: CommandContext, exit: (code: ExitCode) => void): Command {
   const command = new Command('controller')
-    .summary('run the StorageProbes of a cluster, for ever')
+    .summary('run the StorageProbes in a cluster on their schedules')
     .description(
-      'Watches StorageProbe resources and runs each on its schedule: a trace, a log line, metrics, and its status.',
+      'Watches StorageProbe resources and runs each on its schedule.\n' +
+        'Reports each run in a trace, a log line, metrics and the status of the resource.',
     )
     .addHelpText('after', `\n${OTEL_NOTE}`)
     .action(async (given: Record<string, string | boolean | undefined>) => {

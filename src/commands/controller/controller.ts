@@ -6,7 +6,7 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 
 import { ProbeCache } from '../../controller/probe-cache.ts';
-import { doneCheck, eventLoopCheck, healthHandler, progressCheck } from '../../http/health.ts';
+import { eventLoopCheck, healthHandler, progressCheck, readyCheck } from '../../http/health.ts';
 import { type HttpHandler, HttpServer, ListenError } from '../../http/server.ts';
 import { HttpKubeClient } from '../../kube/http-kube-client.ts';
 import { KubeConfigError, loadKubeConfig } from '../../kube/kube-config.ts';
@@ -18,38 +18,38 @@ import { otelSettings } from '../../telemetry/otel-env.ts';
 import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
 import { Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError } from '../context.ts';
-import { spanExporter } from '../span-exporter.ts';
+import { createSpanExporter } from '../span-exporter.ts';
 import type { ControllerSettings } from './flags.ts';
-import { lead, type LeadParts } from './lead.ts';
-import { endsInTime, timeLeft } from './time-left.ts';
+import { type LeaderDeps, runAsLeader } from './run-as-leader.ts';
+import { finishesInTime, shutdownTimer } from './shutdown-timer.ts';
 
-/** Spans of an operator do not wait for as long as OpenTelemetry's defaults say, and come in greater numbers. */
+/** Shorter delay and longer queue than OpenTelemetry's defaults, because an operator exports many spans. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
-/** Of the Lease: where the next leader goes on. */
+/** Lease annotation that tells the next leader where to resume. */
 const STARTED_UNTIL_ANNOTATION = 'storageprobe.dev/started-until';
-/** The scheduler looks for what is due every few seconds, even when nothing is. */
-const MAX_SCHEDULER_SILENCE_MS = 30_000;
+/** The scheduler makes progress every few seconds, even if no run is due. */
+const MAX_SCHEDULER_IDLE_MS = 30_000;
 const MAX_EVENT_LOOP_DELAY_MS = 10_000;
 const EVENT_LOOP_RESOLUTION_MS = 50;
-const OVERTIME_MS = 1_000;
+const SHUTDOWN_GRACE_MS = 1_000;
 
 /**
- * Runs the StorageProbes of a cluster until the process is asked to end.
+ * Runs the StorageProbes in a cluster until the process is asked to stop.
  *
- * @throws {InputError} before anything is run.
+ * @throws {InputError} before the first run starts.
  */
 export async function controller(settings: ControllerSettings, context: CommandContext): Promise<ExitCode> {
   const { clock, signal, stderr, stdout, version } = context;
-  const leftMs = timeLeft(clock, settings.shutdownTimeoutMs, signal);
+  const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
   const env = { ...BATCH_DEFAULTS, ...context.env };
   const log = createLogger(settings.logLevel, stderr);
   const otel = otelSettings(env);
   for (const warning of otel.warnings) log.warn({ warning }, 'telemetry setting ignored');
-  const onTurn = (error?: string): void => {
-    if (error === undefined) log.info({}, 'spans are delivered again');
-    else log.warn({ error }, 'spans are not delivered');
+  const onDeliveryChange = (error?: string): void => {
+    if (error === undefined) log.info({}, 'span delivery recovered');
+    else log.warn({ error }, 'span delivery failed');
   };
-  const exporter = await spanExporter({ settings: otel, console: stdout, onTurn }, context);
+  const exporter = await createSpanExporter({ settings: otel, console: stdout, onDeliveryChange }, context);
   const metrics = new ProberMetrics({
     clock,
     version,
@@ -58,13 +58,13 @@ export async function controller(settings: ControllerSettings, context: CommandC
   });
   const tracing = new Tracing({ settings: otel, version, ...(exporter !== undefined && { exporter }) });
 
-  const config = findCluster(settings, env);
+  const config = resolveKubeConfig(settings, env);
   const server = config.getCurrentCluster()?.server ?? '';
   const client = new HttpKubeClient({
     config,
     clock,
     userAgent: `storage-probe/${version} (${process.platform}/${process.arch})`,
-    metrics: metrics.machinery.kubeClient(URL.parse(server)?.host ?? server),
+    metrics: metrics.operator.kubeClient(URL.parse(server)?.host ?? server),
   });
   const cache = new ProbeCache({
     client,
@@ -72,7 +72,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     random: Math.random,
     log,
     namespaces: settings.watchNamespaces,
-    metrics: metrics.machinery.reflector('StorageProbe'),
+    metrics: metrics.operator.reflector('StorageProbe'),
   });
   const identity = settings.identity ?? `${hostname()}_${randomUUID()}`.slice(-128);
   const namespace =
@@ -87,14 +87,14 @@ export async function controller(settings: ControllerSettings, context: CommandC
     namespace,
     name: settings.leaderElectionId,
     identity,
-    // Blind to changes, but probing: that is when the probes are needed most.
-    keepsLeadWhileUnreachable: true,
+    // Without the API server, the leader misses changes but keeps probing, since probes matter most in an outage.
+    keepsLeadershipWhileUnreachable: true,
     noteAnnotation: STARTED_UNTIL_ANNOTATION,
-    metrics: metrics.machinery.leader(settings.leaderElectionId),
+    metrics: metrics.operator.leader(settings.leaderElectionId),
   });
 
   let scheduler: Scheduler | undefined;
-  const parts: LeadParts = {
+  const deps: LeaderDeps = {
     settings,
     client,
     cache,
@@ -105,7 +105,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     version,
     identity,
     isLeader: () => !settings.leaderElect || elector.isLeader,
-    onScheduler: (current) => {
+    setScheduler: (current) => {
       scheduler = current;
     },
   };
@@ -121,35 +121,36 @@ export async function controller(settings: ControllerSettings, context: CommandC
         progressCheck('scheduler', {
           clock,
           lastProgressMs: () => scheduler?.lastProgressMs,
-          maxAgeMs: MAX_SCHEDULER_SILENCE_MS,
+          maxAgeMs: MAX_SCHEDULER_IDLE_MS,
         }),
         eventLoopCheck({ delay: eventLoopDelay(), maxDelayMs: MAX_EVENT_LOOP_DELAY_MS }),
       ]),
-      '/readyz': healthHandler('readyz', [doneCheck('cache', () => cache.hasSynced)]),
+      '/readyz': healthHandler('readyz', [readyCheck('cache', () => cache.hasSynced)]),
     },
     log,
   );
   log.info({ version, server, identity, ...(http !== undefined && { port: http.port }) }, 'started');
   async function run(): Promise<void> {
-    const following = new AbortController();
-    const followed = cache.run(following.signal);
+    const cacheAbort = new AbortController();
+    const cacheRun = cache.run(cacheAbort.signal);
     try {
-      if (settings.leaderElect) await elector.run((leading, note) => lead(parts, leading, note), signal);
-      else await lead(parts, signal);
+      if (settings.leaderElect)
+        await elector.run((leaderSignal, note) => runAsLeader(deps, leaderSignal, note), signal);
+      else await runAsLeader(deps, signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      using flushing = clock.deadline(leftMs());
-      following.abort();
-      await Promise.all([followed, tracing.shutdown(flushing.signal)]);
-      await Promise.all([client.close(), http?.close(flushing.signal)]);
+      using flushDeadline = clock.deadline(remainingMs());
+      cacheAbort.abort();
+      await Promise.all([cacheRun, tracing.shutdown(flushDeadline.signal)]);
+      await Promise.all([client.close(), http?.close(flushDeadline.signal)]);
       log.info({}, 'stopped');
     }
   }
-  // Each step of the end has a share of its time, and at least a moment when all of it is used up.
-  const limitMs = settings.shutdownTimeoutMs + OVERTIME_MS;
-  if (!(await endsInTime(run(), limitMs, { clock, signal })))
-    log.warn({}, 'stopped before all was done: the time for the end is up');
+  // Every shutdown step gets a minimum time even after the timeout, so the shutdown may run slightly over.
+  const limitMs = settings.shutdownTimeoutMs + SHUTDOWN_GRACE_MS;
+  if (!(await finishesInTime(run(), limitMs, { clock, signal })))
+    log.warn({}, 'shutdown timed out with work unfinished');
   return EXIT.passed;
 }
 
@@ -173,7 +174,7 @@ function eventLoopDelay(): ReturnType<typeof monitorEventLoopDelay> {
   return delay;
 }
 
-function findCluster(
+function resolveKubeConfig(
   { kubeconfig: path, context }: ControllerSettings,
   env: CommandContext['env'],
 ): KubeConfig {

@@ -15,7 +15,7 @@ import {
 
 type Env = Record<string, string | undefined>;
 
-/** As the command line has them. */
+/** Parses arguments as the command does. */
 function settingsOf(args: readonly string[], env: Env = {}): ControllerSettings {
   const command = new Command('controller').exitOverride().configureOutput({ writeErr: () => undefined });
   for (const option of controllerOptions()) command.addOption(option);
@@ -33,7 +33,7 @@ function linesOf(args: readonly string[], env: Env = {}): readonly string[] {
   return [];
 }
 
-it('has a default for all', () => {
+it('uses the defaults without flags', () => {
   expect(settingsOf([])).toStrictEqual({
     kubeconfig: undefined,
     context: undefined,
@@ -53,7 +53,7 @@ it('has a default for all', () => {
   });
 });
 
-it('takes all from flags', () => {
+it('reads every setting from its flag', () => {
   const args =
     '--kubeconfig /a/b --context kind --watch-namespaces storage,other --workers 1 --status-heartbeat 1m30s ' +
     '--max-runs 7 --allow-addresses 127.0.0.1,fe80::/10 --leader-elect=false --leader-election-namespace ops ' +
@@ -78,20 +78,20 @@ it('takes all from flags', () => {
   });
 });
 
-describe('environment', () => {
-  it('counts after the flag, and not when it is empty', () => {
+describe('environment variables', () => {
+  it('are overridden by flags and ignored when empty', () => {
     const env = { STORAGE_PROBE_MAX_RUNS: '7', STORAGE_PROBE_WORKERS: '9', STORAGE_PROBE_LOG_LEVEL: '' };
     expect(settingsOf(['--max-runs', '8'], env)).toMatchObject({ maxRuns: 8, workers: 9, logLevel: 'info' });
   });
 
-  it('names each variable after its flag', () => {
+  it('are named after their flags', () => {
     for (const flag of Object.values(FLAGS)) {
       const name = flagName(flag).slice(2).toUpperCase().replaceAll('-', '_');
       expect(flag.env).toBe(`STORAGE_PROBE_${name}`);
     }
   });
 
-  it('has none that Kubernetes sets for a Service named storage-probe', () => {
+  it('do not clash with those that Kubernetes sets for a Service named storage-probe', () => {
     const names = Object.values(FLAGS).map(({ env }) => env);
     expect(names.filter((name) => /^STORAGE_PROBE_(SERVICE|PORT)/.test(name))).toEqual([]);
   });
@@ -105,7 +105,7 @@ it.each([
   { args: ['--no-leader-elect'], want: false },
   { args: [], env: { STORAGE_PROBE_LEADER_ELECT: 'false' }, want: false },
   { args: ['--leader-elect'], env: { STORAGE_PROBE_LEADER_ELECT: 'false' }, want: true },
-])('leader election with $args and $env: $want', ({ args, env = {}, want }) => {
+])('sets leader election to $want for flags $args and environment $env', ({ args, env = {}, want }) => {
   expect(settingsOf(args, env).leaderElect).toBe(want);
 });
 
@@ -115,7 +115,7 @@ it.each<{ text: string; want: ListenAddress | undefined }>([
   { text: 'localhost:65535', want: { host: 'localhost', port: 65_535 } },
   { text: '[::]:80', want: { host: '::', port: 80 } },
   { text: '0', want: undefined },
-])('listens at $text', ({ text, want }) => {
+])('parses listen address $text', ({ text, want }) => {
   expect(settingsOf(['--listen-address', text]).listenAddress).toStrictEqual(want);
 });
 
@@ -146,11 +146,11 @@ it.each([
   },
   {
     args: ['--watch-namespaces', 'storage,,other'],
-    line: '--watch-namespaces: "storage,,other" names no namespace; accepted: names of namespaces, with commas between them',
+    line: '--watch-namespaces: "storage,,other" contains an invalid namespace name; accepted: a comma-separated list of namespaces',
   },
   {
     args: ['--watch-namespaces', 'storage,Other'],
-    line: '--watch-namespaces: "storage,Other" names no namespace: "Other"; accepted: names of namespaces, with commas between them',
+    line: '--watch-namespaces: "storage,Other" contains an invalid namespace name: "Other"; accepted: a comma-separated list of namespaces',
   },
   ...[
     'localhost',
@@ -164,21 +164,21 @@ it.each([
   ].map((address) => ({
     args: ['--allow-addresses', `10.0.0.1,${address}`],
     line:
-      `--allow-addresses: "10.0.0.1,${address}" holds "${address}", which is neither an address nor a CIDR; ` +
-      'accepted: addresses and CIDRs, with commas between them, for example 127.0.0.1,fe80::/64',
+      `--allow-addresses: "10.0.0.1,${address}" contains "${address}", which is neither an address nor a CIDR; ` +
+      'accepted: a comma-separated list of addresses and CIDRs, for example 127.0.0.1,fe80::/64',
   })),
   {
     args: ['--leader-elect=ture'],
-    line: '--leader-elect: "ture" is not known (did you mean true?); accepted: true, false',
+    line: '--leader-elect: "ture" is not supported (did you mean true?); accepted: true, false',
   },
   {
     args: ['--leader-election-id', 'A b'],
-    line: '--leader-election-id: "A b" is no name of a resource; accepted: at most 253 lower-case letters, digits, hyphens and dots, with a letter or digit at both ends',
+    line: '--leader-election-id: "A b" is not a valid Lease name; accepted: at most 253 lower-case letters, digits, hyphens and dots, starting and ending with a letter or digit',
   },
   { args: ['--identity', ' '], line: '--identity: " " is empty; accepted: at most 128 characters' },
   {
     args: ['--log-level', 'inof'],
-    line: '--log-level: "inof" is not known (did you mean info?); accepted: silent, error, warn, info, debug',
+    line: '--log-level: "inof" is not supported (did you mean info?); accepted: silent, error, warn, info, debug',
   },
   {
     args: ['--listen-address', ':65536'],
@@ -188,11 +188,11 @@ it.each([
     args: ['--listen-address', '8080'],
     line: '--listen-address: "8080" is not an address; accepted: [host]:port, for example :8080, 127.0.0.1:8080 or [::1]:8080, or 0',
   },
-])('refuses $args', ({ args, line }) => {
+])('rejects $args', ({ args, line }) => {
   expect(linesOf(args)).toEqual([line]);
 });
 
-it('names the variable that a bad value comes from, and tells of all mistakes', () => {
+it('reports every invalid value with its flag or variable', () => {
   const lines = linesOf(['--workers', 'x'], { STORAGE_PROBE_MAX_RUNS: 'y' });
   expect(lines.map((line) => line.split(' is ')[0])).toEqual([
     '--workers: "x"',
@@ -200,7 +200,7 @@ it('names the variable that a bad value comes from, and tells of all mistakes', 
   ]);
 });
 
-it('says one line for any text, or takes it', () => {
+it('accepts any text or rejects it with one line', () => {
   fc.assert(
     fc.property(fc.constantFrom(...Object.values(FLAGS)), fc.string({ unit: 'grapheme' }), (flag, text) => {
       for (const line of linesOf([`${flagName(flag)}=${text}`])) {
@@ -211,19 +211,19 @@ it('says one line for any text, or takes it', () => {
   );
 });
 
-it('takes each level that the logger has', () => {
+it('accepts every level of the logger', () => {
   for (const level of LOG_LEVELS) expect(settingsOf(['--log-level', level]).logLevel).toBe(level);
 });
 
-it('refuses a flag that it does not know', () => {
+it('rejects an unknown flag', () => {
   expect(() => settingsOf(['--max-run', '1'])).toThrow(CommanderError);
 });
 
-it('tells in its help of each default and variable', () => {
+it('shows defaults and variables in the help', () => {
   const command = new Command('controller').configureHelp({ helpWidth: 1_000 });
   for (const option of controllerOptions()) command.addOption(option);
   const help = command.helpInformation();
-  expect(help).toContain('runs in flight at once (default: 50; or STORAGE_PROBE_MAX_RUNS)');
-  expect(help).toContain('(default: all; or STORAGE_PROBE_WATCH_NAMESPACES)');
+  expect(help).toContain('runs in flight (default: 50; env: STORAGE_PROBE_MAX_RUNS)');
+  expect(help).toContain('(default: all; env: STORAGE_PROBE_WATCH_NAMESPACES)');
   expect(help).not.toMatch(/^ +--no-leader-elect/m);
 });

@@ -10,20 +10,20 @@ import { didYouMean, nearest } from '../../api/suggest.ts';
 import type { LogLevel } from '../../telemetry/logs.ts';
 import { InputError } from '../context.ts';
 
-/** Where the HTTP server listens. */
+/** Listen address of the HTTP server. */
 export interface ListenAddress {
-  /** Absent: on all addresses. */
+  /** Default: all addresses. */
   readonly host?: string;
-  /** 0: one that is free. */
+  /** 0 picks a free port. */
   readonly port: number;
 }
 
-/** What the flags and the environment say, checked. */
+/** Validated settings from flags and environment variables. */
 export interface ControllerSettings {
-  /** Absent: as kubectl finds it (`KUBECONFIG`, `~/.kube/config`), or the pod's own service account. */
+  /** Default: `KUBECONFIG`, then the pod's service account, then `~/.kube/config`. */
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
-  /** Empty: all namespaces. */
+  /** Empty means all namespaces. */
   readonly watchNamespaces: readonly string[];
   readonly workers: number;
   readonly statusHeartbeatMs: number;
@@ -31,30 +31,30 @@ export interface ControllerSettings {
   /** Addresses and CIDRs. */
   readonly allowAddresses: readonly string[];
   readonly leaderElect: boolean;
-  /** Absent: the pod's own namespace. */
+  /** Default: the namespace of the pod or kubeconfig context. */
   readonly leaderElectionNamespace: string | undefined;
   readonly leaderElectionId: string;
-  /** Absent: made of the host's name. */
+  /** Default: the host name with a random suffix. */
   readonly identity: string | undefined;
   readonly drainTimeoutMs: number;
   /** At least {@link drainTimeoutMs}. */
   readonly shutdownTimeoutMs: number;
-  /** Absent: no HTTP server. */
+  /** Undefined if the HTTP server is disabled. */
   readonly listenAddress: ListenAddress | undefined;
   readonly logLevel: LogLevel;
 }
 
 export interface Flag<T = unknown> {
   readonly group: string;
-  /** As commander takes it, with its value: `--max-runs <count>`. */
+  /** The flag and its value in commander's syntax: `--max-runs <count>`. */
   readonly flag: `--${string}`;
   readonly env: `STORAGE_PROBE_${string}`;
-  /** As a user would write it; absent if there is none. */
+  /** Default value, as a user would type it. */
   readonly default?: string;
-  /** The default in words, where the text cannot say it. */
-  readonly otherwise?: string;
+  /** Description of the default, if the value alone does not explain it. */
+  readonly defaultText?: string;
   readonly help: string;
-  /** Reads after "accepted:". */
+  /** Text after "accepted:" in errors and docs. */
   readonly accepted: string;
   /** @throws {NotAcceptedError} */
   readonly parse: (text: string) => T;
@@ -62,43 +62,43 @@ export interface Flag<T = unknown> {
 
 const KUBERNETES = 'Kubernetes:';
 const PROBING = 'Probing:';
-const REPLICAS = 'Replicas:';
-const STOPPING = 'Stopping:';
-const TELLING = 'What to tell:';
+const LEADER_ELECTION = 'Leader election:';
+const SHUTDOWN = 'Shutdown:';
+const OBSERVABILITY = 'Observability:';
 
-/** All flags of `controller`: its options, its environment variables and their reference page are made of these. */
+/** All flags of `controller`. Source of its options, environment variables and reference page. */
 export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerSettings[K]> } = {
   kubeconfig: {
     group: KUBERNETES,
     flag: '--kubeconfig <file>',
     env: 'STORAGE_PROBE_KUBECONFIG',
-    otherwise: "KUBECONFIG, else the pod's service account, else ~/.kube/config",
-    help: 'how to reach the API server',
-    ...text('the path of a file'),
+    defaultText: "KUBECONFIG, then the pod's service account, then ~/.kube/config",
+    help: 'path to the kubeconfig file',
+    ...text('a file path'),
   },
   context: {
     group: KUBERNETES,
     flag: '--context <name>',
     env: 'STORAGE_PROBE_CONTEXT',
-    otherwise: 'the current one',
-    help: 'context of the kubeconfig',
-    ...text('the name of a context'),
+    defaultText: 'the current context',
+    help: 'kubeconfig context to use',
+    ...text('a context name'),
   },
   watchNamespaces: {
     group: KUBERNETES,
     flag: '--watch-namespaces <names>',
     env: 'STORAGE_PROBE_WATCH_NAMESPACES',
     default: '',
-    otherwise: 'all',
-    help: 'namespaces whose probes are run',
-    ...list('names of namespaces, with commas between them', namespaceName),
+    defaultText: 'all',
+    help: 'namespaces to watch for StorageProbes',
+    ...list('a comma-separated list of namespaces', namespaceName),
   },
   workers: {
     group: KUBERNETES,
     flag: '--workers <count>',
     env: 'STORAGE_PROBE_WORKERS',
     default: '4',
-    help: 'resources that are reconciled at once',
+    help: 'maximum number of concurrent reconciles',
     ...wholeNumber(1, 100),
   },
   statusHeartbeatMs: {
@@ -106,7 +106,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--status-heartbeat <duration>',
     env: 'STORAGE_PROBE_STATUS_HEARTBEAT',
     default: '60s',
-    help: 'how often a status is written in which only numbers change; a change of state is written at once',
+    help: 'how often status is updated when only numbers change; a change of state is written immediately',
     ...duration(1_000, 3_600_000),
   },
   maxRuns: {
@@ -114,7 +114,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--max-runs <count>',
     env: 'STORAGE_PROBE_MAX_RUNS',
     default: '50',
-    help: 'runs in flight at once',
+    help: 'maximum number of runs in flight',
     ...wholeNumber(1, 10_000),
   },
   allowAddresses: {
@@ -122,115 +122,116 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--allow-addresses <addresses>',
     env: 'STORAGE_PROBE_ALLOW_ADDRESSES',
     default: '',
-    otherwise: 'none',
-    help: 'loopback, link-local or metadata addresses that targets may have all the same',
-    ...list('addresses and CIDRs, with commas between them, for example 127.0.0.1,fe80::/64', addressOrCidr),
+    defaultText: 'none',
+    help: 'normally blocked addresses (loopback, link-local or metadata) that targets may use',
+    ...list('a comma-separated list of addresses and CIDRs, for example 127.0.0.1,fe80::/64', addressOrCidr),
   },
   leaderElect: {
-    group: REPLICAS,
+    group: LEADER_ELECTION,
     flag: '--leader-elect [boolean]',
     env: 'STORAGE_PROBE_LEADER_ELECT',
     default: 'true',
-    help: 'run probes only while holding the Lease, as more than one replica must; --no-leader-elect for false',
+    help: 'elect a leader to run the probes (required with more than one replica); --no-leader-elect disables it',
     ...oneOf(['true', 'false'], (word) => word === 'true'),
   },
   leaderElectionNamespace: {
-    group: REPLICAS,
+    group: LEADER_ELECTION,
     flag: '--leader-election-namespace <name>',
     env: 'STORAGE_PROBE_LEADER_ELECTION_NAMESPACE',
-    otherwise: "the pod's own, else default",
+    defaultText: 'namespace of the pod or kubeconfig context, otherwise "default"',
     help: 'namespace of the Lease',
-    accepted: 'the name of a namespace',
+    accepted: 'a namespace name',
     parse: namespaceName,
   },
   leaderElectionId: {
-    group: REPLICAS,
+    group: LEADER_ELECTION,
     flag: '--leader-election-id <name>',
     env: 'STORAGE_PROBE_LEADER_ELECTION_ID',
     default: 'storage-probe',
     help: 'name of the Lease',
-    accepted: 'at most 253 lower-case letters, digits, hyphens and dots, with a letter or digit at both ends',
+    accepted:
+      'at most 253 lower-case letters, digits, hyphens and dots, starting and ending with a letter or digit',
     parse: leaseName,
   },
   identity: {
-    group: REPLICAS,
+    group: LEADER_ELECTION,
     flag: '--identity <name>',
     env: 'STORAGE_PROBE_IDENTITY',
-    otherwise: "the host's name and a random suffix",
-    help: 'what this replica calls itself in the Lease and in Events',
-    // The bound of an Event's reportingInstance. Source: Kubernetes API, events.k8s.io/v1.
+    defaultText: 'the host name with a random suffix',
+    help: 'name of this replica in the Lease and in Events',
+    // Limit of an Event's reportingInstance. Source: Kubernetes API, events.k8s.io/v1.
     ...text('at most 128 characters', 128),
   },
   drainTimeoutMs: {
-    group: STOPPING,
+    group: SHUTDOWN,
     flag: '--drain-timeout <duration>',
     env: 'STORAGE_PROBE_DRAIN_TIMEOUT',
     default: '1s',
-    help: 'how long runs may go on after the process was asked to end; then they are broken off and clean up',
+    help: 'how long runs may continue after shutdown begins; after that they are aborted and clean up',
     ...duration(0, 600_000),
   },
   shutdownTimeoutMs: {
-    group: STOPPING,
+    group: SHUTDOWN,
     flag: '--shutdown-timeout <duration>',
     env: 'STORAGE_PROBE_SHUTDOWN_TIMEOUT',
     default: '25s',
-    help: "how long the end may take in all; keep it below the pod's terminationGracePeriodSeconds",
+    help: "time limit for the whole shutdown; keep it below the pod's terminationGracePeriodSeconds",
     ...duration(1_000, 600_000),
   },
   listenAddress: {
-    group: TELLING,
+    group: OBSERVABILITY,
     flag: '--listen-address <address>',
     env: 'STORAGE_PROBE_LISTEN_ADDRESS',
     default: ':8080',
-    help: 'where /metrics, /healthz and /readyz are served; 0 for nowhere',
+    help: 'address that serves /metrics, /healthz and /readyz; 0 disables the server',
     accepted: '[host]:port, for example :8080, 127.0.0.1:8080 or [::1]:8080, or 0',
     parse: listenAddress,
   },
   logLevel: {
-    group: TELLING,
+    group: OBSERVABILITY,
     flag: '--log-level <level>',
     env: 'STORAGE_PROBE_LOG_LEVEL',
     default: 'info',
-    help: 'JSON log lines on stderr',
-    // A copy of LOG_LEVELS: to import it is to load the logger, for a line of help.
+    help: 'minimum level of the JSON logs on stderr',
+    // A copy of LOG_LEVELS. Importing it would load the logger just to print the help.
     ...oneOf<LogLevel, LogLevel>(['silent', 'error', 'warn', 'info', 'debug'], (level) => level),
   },
 };
 
-/** What the reference page and `--help` say of the settings that are not flags. */
+/** Note on telemetry settings for `--help` and the reference page. */
 export const OTEL_NOTE =
-  'Spans go where the OTEL_* variables of OpenTelemetry say: OTEL_EXPORTER_OTLP_ENDPOINT, ' +
-  'OTEL_EXPORTER_OTLP_PROTOCOL (grpc, http/protobuf or http/json), OTEL_TRACES_SAMPLER and the others.';
+  'Span export is configured with the OTEL_* environment variables of OpenTelemetry:\n' +
+  'OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL (grpc, http/protobuf or\n' +
+  'http/json), OTEL_TRACES_SAMPLER and others.';
 
-/** The flag's name alone: `--max-runs`. */
+/** The flag without its value: `--max-runs`. */
 export function flagName({ flag }: Pick<Flag, 'flag'>): string {
   return flag.split(' ', 1)[0] ?? flag;
 }
 
-/** What holds when neither the flag nor its variable is set, for a reader. */
-export function defaultOf(flag: Flag): string {
-  return flag.otherwise ?? flag.default ?? 'none';
+/** Describes the default for help and docs. */
+export function defaultDescription(flag: Flag): string {
+  return flag.defaultText ?? flag.default ?? 'none';
 }
 
-/** The options of the command; all values are read by {@link controllerSettings}. */
+/** Options of the command. {@link controllerSettings} parses their values. */
 export function controllerOptions(): Option[] {
   const options = Object.values(FLAGS).map((flag: Flag) => {
-    const description = `${flag.help} (default: ${defaultOf(flag)}; or ${flag.env})`;
+    const description = `${flag.help} (default: ${defaultDescription(flag)}; env: ${flag.env})`;
     return new Option(flag.flag, description).helpGroup(flag.group);
   });
   return [...options, new Option('--no-leader-elect').hideHelp()];
 }
 
 /**
- * @param given what commander made of the {@link controllerOptions}. A flag counts before its variable; an empty
- *   variable counts as unset.
- * @throws {InputError} with a line for each value that is not accepted.
+ * @param given option values from commander. A flag overrides its variable. An empty variable counts as unset.
+ * @throws {InputError} with one line per invalid value.
  */
 export function controllerSettings(
   given: Readonly<Record<string, string | boolean | undefined>>,
   env: Readonly<Record<string, string | undefined>>,
 ): ControllerSettings {
-  const faults: string[] = [];
+  const problems: string[] = [];
   const read = <T>(flag: Flag<T>): T | undefined => {
     const { where, text: value } = valueOf(flag, given, env);
     if (value === undefined) return undefined;
@@ -239,14 +240,16 @@ export function controllerSettings(
     } catch (error) {
       if (!(error instanceof NotAcceptedError)) throw error;
       const { accepted } = flag;
-      faults.push(formatProblem({ path: [where], value: showText(value), message: error.message, accepted }));
+      problems.push(
+        formatProblem({ path: [where], value: showText(value), message: error.message, accepted }),
+      );
       return undefined;
     }
   };
   const settings = Object.fromEntries(
     Object.entries(FLAGS).map(([key, flag]) => [key, read(flag as Flag)]),
   ) as unknown as ControllerSettings;
-  if (faults.length > 0) throw new InputError(...faults);
+  if (problems.length > 0) throw new InputError(...problems);
 
   const { drainTimeoutMs, shutdownTimeoutMs } = settings;
   if (drainTimeoutMs > shutdownTimeoutMs) {
@@ -313,7 +316,7 @@ function oneOf<W extends string, T>(words: readonly W[], meaning: (word: W) => T
     parse: (value) => {
       const word = words.find((each) => each === value);
       if (word !== undefined) return meaning(word);
-      throw new NotAcceptedError(`is not known${didYouMean(nearest(value, words))}`);
+      throw new NotAcceptedError(`is not supported${didYouMean(nearest(value, words))}`);
     },
   };
 }
@@ -333,12 +336,14 @@ const SUBDOMAIN = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-
 
 function namespaceName(value: string): string {
   if (LABEL.test(value)) return value;
-  throw new NotAcceptedError(`names no namespace${value === '' ? '' : `: ${showText(value)}`}`);
+  throw new NotAcceptedError(
+    `contains an invalid namespace name${value === '' ? '' : `: ${showText(value)}`}`,
+  );
 }
 
 function leaseName(value: string): string {
   if (SUBDOMAIN.test(value)) return value;
-  throw new NotAcceptedError('is no name of a resource');
+  throw new NotAcceptedError('is not a valid Lease name');
 }
 
 function addressOrCidr(value: string): string {
@@ -346,7 +351,7 @@ function addressOrCidr(value: string): string {
     parseAddressRange(value);
     return value;
   } catch {
-    throw new NotAcceptedError(`holds ${showText(value)}, which is neither an address nor a CIDR`);
+    throw new NotAcceptedError(`contains ${showText(value)}, which is neither an address nor a CIDR`);
   }
 }
 
@@ -357,7 +362,7 @@ function listenAddress(value: string): ListenAddress | undefined {
   if (digits === undefined) throw new NotAcceptedError('is not an address');
   if (port > 65_535) throw new NotAcceptedError('has a port above 65535');
   if (bracketed !== undefined && isIP(bracketed) !== 6)
-    throw new NotAcceptedError('has no IPv6 address in its brackets');
+    throw new NotAcceptedError('has no IPv6 address in the brackets');
   const host = bracketed ?? plain;
   return host ? { host, port } : { port };
 }

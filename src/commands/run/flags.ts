@@ -1,4 +1,4 @@
-/** The flags of `run`, as commander gives them. */
+/** Flags of `run`, as commander returns them. */
 export interface RunFlags {
   readonly filename?: string[];
   readonly secret?: string[];

@@ -4,14 +4,14 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { takeOwner } from './owner.ts';
+import { acquireOwner } from './owner.ts';
 
-/** Linux and macOS give out no process id as high as this. */
-const NOBODY = 2 ** 30;
+/** Linux and macOS never assign a PID this high. */
+const UNUSED_PID = 2 ** 30;
 
 const SUBJECT = ['storage', 'my-minio', 'my-minio'];
 
-describe('the owner of a run', () => {
+describe('acquireOwner', () => {
   let folder: string;
 
   beforeEach(async () => {
@@ -21,28 +21,28 @@ describe('the owner of a run', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('has a name that no other run has at the same time, and that the next run has again', async () => {
-    const first = await takeOwner(SUBJECT, folder);
-    const second = await takeOwner(SUBJECT, folder);
+  it('gives concurrent runs different names and reuses a released name', async () => {
+    const first = await acquireOwner(SUBJECT, folder);
+    const second = await acquireOwner(SUBJECT, folder);
     expect(second.name).not.toBe(first.name);
     await first[Symbol.asyncDispose]();
-    expect((await takeOwner(SUBJECT, folder)).name).toBe(first.name);
+    expect((await acquireOwner(SUBJECT, folder)).name).toBe(first.name);
   });
 
-  it('does not mind runs of something else', async () => {
-    const first = await takeOwner(SUBJECT, folder);
-    expect((await takeOwner(['storage', 'my-minio', 'other'], folder)).name).toBe(first.name);
+  it('ignores runs of other targets', async () => {
+    const first = await acquireOwner(SUBJECT, folder);
+    expect((await acquireOwner(['storage', 'my-minio', 'other'], folder)).name).toBe(first.name);
   });
 
-  it('has the name of a run that was killed, and so finds what it left', async () => {
-    const { name } = await takeOwner(SUBJECT, folder);
+  it('reuses the name of a killed run', async () => {
+    const { name } = await acquireOwner(SUBJECT, folder);
     const [file = ''] = await readdir(folder);
-    await writeFile(join(folder, file), `${NOBODY}`);
-    expect((await takeOwner(SUBJECT, folder)).name).toBe(name);
+    await writeFile(join(folder, file), `${UNUSED_PID}`);
+    expect((await acquireOwner(SUBJECT, folder)).name).toBe(name);
   });
 
-  it('has a name where no file can be written', async () => {
-    const { name } = await takeOwner(SUBJECT, folder);
-    expect((await takeOwner(SUBJECT, '/dev/null/names')).name).toBe(name);
+  it('returns a name even if the lock file cannot be written', async () => {
+    const { name } = await acquireOwner(SUBJECT, folder);
+    expect((await acquireOwner(SUBJECT, '/dev/null/names')).name).toBe(name);
   });
 });

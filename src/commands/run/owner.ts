@@ -7,40 +7,40 @@ import { InputError } from '../context.ts';
 
 const MAX_SLOTS = 100;
 
-/** Who probes from here; see `RunRequest.owner`. */
+/** Name of this prober, see `RunRequest.owner`. Disposing of it releases the name. */
 export interface Owner extends AsyncDisposable {
   readonly name: string;
 }
 
 /**
- * Takes the first name of this user on this machine under which no other process probes `subject` just now, so that two
- * runs at the same time never share a bucket, and a run after a crash finds the bucket that was left.
+ * Acquires the first owner name of this user and machine that no running process uses for `subject`. Concurrent runs
+ * therefore never share a bucket, and a run after a crash reuses the name and finds the leftover bucket.
  *
  * @param subject namespace, probe and target.
- * @param folder where the names are taken; by default one in the system's temporary folder.
+ * @param folder directory for the lock files. Default: one in the system's temporary directory.
  */
-export async function takeOwner(
+export async function acquireOwner(
   subject: readonly string[],
   folder: string = join(tmpdir(), `storage-probe-${userInfo().username}`),
 ): Promise<Owner> {
   const base = `${userInfo().username}@${hostname()}`;
-  // A container's file system may be read-only; it has one run at a time.
-  if (!(await canHold(folder))) return { name: base, [Symbol.asyncDispose]: async () => {} };
+  // The file system of a container may be read-only. A container has only one run at a time.
+  if (!(await isWritable(folder))) return { name: base, [Symbol.asyncDispose]: async () => {} };
   const fingerprint = hash('sha256', subject.join('\n'), 'hex').slice(0, 16);
   for (let slot = 0; slot < MAX_SLOTS; slot += 1) {
     const file = join(folder, `${fingerprint}-${slot}.pid`);
-    if (!(await take(file))) continue;
+    if (!(await lock(file))) continue;
     return {
       name: slot === 0 ? base : `${base}/${slot}`,
       [Symbol.asyncDispose]: () => rm(file, { force: true }),
     };
   }
   throw new InputError(
-    `${subject.join(' ')}: ${MAX_SLOTS} runs of it are under way already; their names are in ${folder}`,
+    `${subject.join(' ')}: ${MAX_SLOTS} runs are already in progress; their lock files are in ${folder}`,
   );
 }
 
-async function canHold(folder: string): Promise<boolean> {
+async function isWritable(folder: string): Promise<boolean> {
   return mkdir(folder, { recursive: true, mode: 0o700 })
     .then(() => access(folder, constants.W_OK))
     .then(
@@ -49,15 +49,15 @@ async function canHold(folder: string): Promise<boolean> {
     );
 }
 
-async function take(file: string): Promise<boolean> {
-  if (await create(file)) return true;
+async function lock(file: string): Promise<boolean> {
+  if (await createLockFile(file)) return true;
   const holder = Number(await readFile(file, 'utf8').catch(() => ''));
   if (isRunning(holder)) return false;
   await rm(file, { force: true });
-  return create(file);
+  return createLockFile(file);
 }
 
-async function create(file: string): Promise<boolean> {
+async function createLockFile(file: string): Promise<boolean> {
   try {
     await using handle = await open(file, 'wx', 0o600);
     await handle.writeFile(`${process.pid}`);
@@ -69,7 +69,7 @@ async function create(file: string): Promise<boolean> {
 }
 
 function isRunning(pid: number): boolean {
-  // A file that is still empty belongs to a process that is just writing it.
+  // The file is empty while its owner is still writing the PID.
   if (!Number.isInteger(pid) || pid <= 0) return true;
   try {
     process.kill(pid, 0);

@@ -11,15 +11,15 @@ function linesOf(results: readonly RunResult[]): string[] {
   return patterns.lines((_tone, text) => text);
 }
 
-/** Name and figures of each line of a table. */
+/** Splits table lines into cells: a name, then figures. */
 function cellsOf(lines: readonly string[]): string[][] {
   return lines.map((line) => line.trim().split(/ {2,}/));
 }
 
-describe('the median', () => {
+describe('median', () => {
   const durations = fc.array(fc.float({ min: 0, max: 100_000, noNaN: true }), { minLength: 1 });
 
-  it('has as many above as below', () => {
+  it('has at most half of the values on either side', () => {
     fc.assert(
       fc.property(durations, (values) => {
         const sorted = values.toSorted((a, b) => a - b);
@@ -42,8 +42,8 @@ describe('the median', () => {
   });
 });
 
-describe('the patterns of several runs', () => {
-  it('tell the fastest, median and slowest of each step, and of the run', () => {
+describe('Patterns', () => {
+  it('shows fastest, median and slowest for each step and for the run', () => {
     const lines = linesOf([30, 10, 20].map((stepMs) => runResult({ stepMs })));
     expect(cellsOf(lines)).toEqual([
       [''],
@@ -60,7 +60,7 @@ describe('the patterns of several runs', () => {
     expect(new Set(lines.slice(2).map((line) => line.length)).size).toBe(1);
   });
 
-  it('leave out what did not pass, and keep the order of the steps', () => {
+  it('leaves out failed and skipped steps and keeps the step order', () => {
     const lines = linesOf([
       runResult({ stepMs: 900, failed: { step: 'CREATE_OBJECT', reason: 'Timeout' } }),
       runResult({ stepMs: 10 }),
@@ -76,7 +76,7 @@ describe('the patterns of several runs', () => {
     expect(cells.at(-1)).toEqual(['storage probe', '60.0 ms', '60.0 ms', '60.0 ms']);
   });
 
-  it('have no line for a step that never passed', () => {
+  it('omits steps that never passed', () => {
     const failed = { step: 'CHECK_BUCKET', reason: 'ConnectionRefused' } as const;
     expect(cellsOf(linesOf([runResult({ failed }), runResult({ failed })]))).toEqual([
       [''],
@@ -85,7 +85,7 @@ describe('the patterns of several runs', () => {
     ]);
   });
 
-  it('have a table for each target', () => {
+  it('prints one table per target', () => {
     const lines = linesOf(['a', 'b', 'a'].map((target) => runResult({ target })));
     expect(lines.filter((line) => line.startsWith('Patterns'))).toEqual([
       'Patterns of a: 2 of 2 runs passed',

@@ -3,35 +3,35 @@ import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 
-import { Captured } from '../../../test/support/command-context.ts';
+import { CapturedOutput } from '../../../test/support/command-context.ts';
 import { runResult } from '../../../test/support/run-result.ts';
 import type { RunResult } from '../../api/run.ts';
-import { type Report, reportFor, type ReportOptions } from './report.ts';
+import { createReport, type Report, type ReportOptions } from './report.ts';
 
 const ESCAPE = '\u001B';
 const FAILED = runResult({ failed: { step: 'ADD_OBJECT', reason: 'SlowDown' } });
 
 interface Setting extends Partial<ReportOptions> {
-  /** Of the terminal; without it, there is none. */
+  /** Terminal width. Absent if the output is not a terminal. */
   readonly columns?: number;
 }
 
-function setUp({ columns, ...options }: Setting = {}): { report: Report; output: Captured } {
-  const output = new Captured(columns);
-  return { output, report: reportFor({ format: 'text', output, runs: 1, runsPerTarget: 1, ...options }) };
+function setUp({ columns, ...options }: Setting = {}): { report: Report; output: CapturedOutput } {
+  const output = new CapturedOutput(columns);
+  return { output, report: createReport({ format: 'text', output, runs: 1, runsPerTarget: 1, ...options }) };
 }
 
-function reportOf(results: readonly RunResult[], setting: Setting = {}): Captured {
+function reportOf(results: readonly RunResult[], setting: Setting = {}): CapturedOutput {
   const { report, output } = setUp({ runs: results.length, ...setting });
   for (const result of results) {
-    report.progress(result.target, { began: 'CHECK_BUCKET' });
-    report.ran(result);
+    report.progress(result.target, { started: 'CHECK_BUCKET' });
+    report.addResult(result);
   }
-  report.end();
+  report.finish();
   return output;
 }
 
-// Node looks at these, and whoever runs the tests may have set them.
+// Node reads these variables, and they may be set where the tests run.
 beforeEach(() => {
   for (const name of ['FORCE_COLOR', 'NO_COLOR', 'NODE_DISABLE_COLORS']) vi.stubEnv(name, undefined);
 });
@@ -40,21 +40,21 @@ afterEach(() => {
 });
 
 describe('json', () => {
-  it('is one line for each run, and nothing else', () => {
+  it('prints exactly one line per run', () => {
     const output = reportOf([runResult(), FAILED], { format: 'json', columns: 80 });
     expect(output.lines.map((line) => JSON.parse(line) as unknown)).toEqual([runResult(), FAILED]);
   });
 });
 
 describe('yaml', () => {
-  it('is a document for each run, and nothing else', () => {
+  it('prints exactly one document per run', () => {
     const message = `a: "line" # of ${'many words '.repeat(30)}`;
     const results = [runResult(), { ...FAILED, message }];
     const output = reportOf(results, { format: 'yaml', columns: 80 });
     expect(parseAllDocuments(output.text).map((document) => document.toJS() as unknown)).toEqual(results);
   });
 
-  it('is readable by itself', () => {
+  it('prints a single run as a parsable document', () => {
     expect(parse(reportOf([FAILED], { format: 'yaml' }).text)).toEqual(FAILED);
   });
 });
@@ -63,16 +63,16 @@ describe('text', () => {
   it.each([
     { name: 'one run', setting: {} },
     { name: 'a series', setting: { runsPerTarget: 2 } },
-  ])('has no escape codes outside a terminal: $name', ({ setting }) => {
+  ])('prints no escape codes outside a terminal: $name', ({ setting }) => {
     const { text } = reportOf([runResult(), FAILED], setting);
     expect(text).not.toContain(ESCAPE);
     expect(text).not.toContain('\r');
     expect(text).toContain('Failed: SlowDown in ADD_OBJECT');
   });
 
-  it('is the same in a terminal, in colour', () => {
+  it('prints the same text in colour to a terminal', () => {
     vi.stubEnv('TERM', 'xterm-256color');
-    // Node takes no colours to be wanted there.
+    // Node disables colours in CI.
     vi.stubEnv('CI', undefined);
     const { text } = reportOf([FAILED], { columns: 120 });
     expect(text).toContain(`${ESCAPE}[31m`);
@@ -80,12 +80,12 @@ describe('text', () => {
     expect(plain).toBe(reportOf([FAILED]).text);
   });
 
-  it('stays plain in a terminal when colours are not wanted', () => {
+  it('prints plain text to a terminal with NO_COLOR', () => {
     vi.stubEnv('NO_COLOR', '1');
     expect(reportOf([FAILED], { columns: 120 }).text).not.toContain(`${ESCAPE}[3`);
   });
 
-  it('has a waterfall for each of a few targets, and then only for those that did not pass', () => {
+  it('prints every waterfall for up to three targets, and only failed ones for more', () => {
     const waterfalls = (results: readonly RunResult[]): number =>
       reportOf(results).lines.filter((line) => line.includes('  bucket ')).length;
     expect(waterfalls([runResult(), runResult(), FAILED])).toBe(3);
@@ -95,7 +95,7 @@ describe('text', () => {
     ).toEqual(['Passed', 'Passed', 'Passed', 'Failed']);
   });
 
-  it('has a line for each run of a series, the patterns, and the waterfall of the last', () => {
+  it('prints a line per run, the patterns and the last waterfall for a series', () => {
     const { lines } = reportOf([runResult(), FAILED, runResult()], { runsPerTarget: 3 });
     expect(lines.slice(0, 3)).toEqual([
       '12:00:00  my-minio  Passed   60.0 ms  trace 0af7651916cd43dd8448eb211c80319c',
@@ -106,35 +106,35 @@ describe('text', () => {
     expect(lines.at(-1)).toBe('Passed  my-minio  60.0 ms  trace 0af7651916cd43dd8448eb211c80319c');
   });
 
-  it('says nothing of a series that was stopped before its first run', () => {
+  it('prints nothing for a series that stopped before its first run', () => {
     expect(reportOf([], { runsPerTarget: 3 }).text).toBe('');
   });
 });
 
-describe('the line that says what goes on', () => {
-  it('is written over and over, and cleared at the end', () => {
+describe('status line', () => {
+  it('is overwritten by each step and cleared at the end', () => {
     const { report, output } = setUp({ columns: 80, runs: 2 });
-    report.progress('my-minio', { began: 'CHECK_BUCKET' });
-    report.progress('my-minio', { began: 'ADD_OBJECT' });
+    report.progress('my-minio', { started: 'CHECK_BUCKET' });
+    report.progress('my-minio', { started: 'ADD_OBJECT' });
     expect(output.text.split(`\r${ESCAPE}[K`)).toEqual([
       '',
       'my-minio: run 1 of 2, step 1 of 6, check if bucket exist…',
       'my-minio: run 1 of 2, step 3 of 6, add created object to bucket…',
     ]);
-    report.end();
+    report.finish();
     expect(output.text.endsWith(`\r${ESCAPE}[K`)).toBe(true);
   });
 
-  it('never runs over the edge of the terminal', () => {
+  it('never exceeds the terminal width', () => {
     const { report, output } = setUp({ columns: 20 });
-    report.progress('my-minio', { began: 'ADD_OBJECT' });
+    report.progress('my-minio', { started: 'ADD_OBJECT' });
     expect(stripVTControlCharacters(output.text).trim()).toBe('my-minio: step 3 of');
   });
 
-  it('is not there outside a terminal', () => {
+  it('is not printed outside a terminal', () => {
     const { report, output } = setUp();
-    report.progress('my-minio', { began: 'ADD_OBJECT' });
-    report.end();
+    report.progress('my-minio', { started: 'ADD_OBJECT' });
+    report.finish();
     expect(output.text).toBe('');
   });
 });

@@ -9,50 +9,49 @@ import { Patterns } from './patterns.ts';
 import { formatMs, type Paint, paintFor } from './text.ts';
 import { VERDICT_TONES, verdictLines, waterfall, type WaterfallOptions } from './waterfall.ts';
 
-/** Width where there is no terminal to ask. */
+/** Width of output that is not a terminal. */
 const DEFAULT_COLUMNS = 120;
-/** With more targets than this, the waterfalls of those that passed are left out. */
+/** With more runs than this, passed runs are printed without a waterfall. */
 const MAX_WATERFALLS = 3;
 
-/** Tells the user what the runs give, as they go and at the end. */
+/** Prints results while the runs are in progress and after the last one. */
 export interface Report {
-  /** A step of a run began or ended. */
+  /** Called when a step starts or finishes. */
   progress(target: string, progress: Progress): void;
-  ran(result: RunResult): void;
-  end(): void;
+  addResult(result: RunResult): void;
+  finish(): void;
 }
 
 export interface ReportOptions {
   readonly format: 'text' | 'json' | 'yaml';
   readonly output: Output;
   readonly jaegerUrl?: string | undefined;
-  /** Runs to come, of all targets together. */
+  /** Total number of runs over all targets. */
   readonly runs: number;
-  /** Of them, how many for each target. */
   readonly runsPerTarget: number;
 }
 
-export function reportFor(options: ReportOptions): Report {
+export function createReport(options: ReportOptions): Report {
   const { output } = options;
   switch (options.format) {
     case 'json':
-      return documents((result) => output.write(`${JSON.stringify(result, readable)}\n`));
+      return documentReport((result) => output.write(`${JSON.stringify(result, roundNumbers)}\n`));
     case 'yaml':
-      return documents((result) => output.write(`---\n${stringify(result, readable)}`));
+      return documentReport((result) => output.write(`---\n${stringify(result, roundNumbers)}`));
     case 'text':
       return options.runsPerTarget > 1 ? new SeriesReport(options) : new TextReport(options);
   }
 }
 
-function readable(_key: unknown, value: unknown): unknown {
+function roundNumbers(_key: unknown, value: unknown): unknown {
   return typeof value === 'number' ? toMicroseconds(value) : value;
 }
 
-function documents(write: (result: RunResult) => void): Report {
-  return { progress: () => undefined, ran: write, end: () => undefined };
+function documentReport(write: (result: RunResult) => void): Report {
+  return { progress: () => undefined, addResult: write, finish: () => undefined };
 }
 
-/** One run of each target: a waterfall each. */
+/** Report for one run per target: prints a waterfall for each. */
 class TextReport implements Report {
   readonly #options: ReportOptions;
   readonly #status: StatusLine;
@@ -68,19 +67,21 @@ class TextReport implements Report {
     this.#status.show(target, progress);
   }
 
-  ran(result: RunResult): void {
-    this.#status.ran();
-    const whole = this.#options.runs <= MAX_WATERFALLS || result.verdict !== 'Passed';
-    const lines = whole ? [...waterfall(result, this.#waterfall), ''] : verdictLines(result, this.#waterfall);
+  addResult(result: RunResult): void {
+    this.#status.runFinished();
+    const showWaterfall = this.#options.runs <= MAX_WATERFALLS || result.verdict !== 'Passed';
+    const lines = showWaterfall
+      ? [...waterfall(result, this.#waterfall), '']
+      : verdictLines(result, this.#waterfall);
     this.#options.output.write(`${lines.join('\n')}\n`);
   }
 
-  end(): void {
+  finish(): void {
     this.#status.clear();
   }
 }
 
-/** Several runs of each target: a line each, then the patterns, then the waterfall of the last. */
+/** Report for several runs per target: prints one line per run, then the patterns and the last run's waterfall. */
 class SeriesReport implements Report {
   readonly #options: ReportOptions;
   readonly #status: StatusLine;
@@ -98,14 +99,14 @@ class SeriesReport implements Report {
     this.#status.show(target, progress);
   }
 
-  ran(result: RunResult): void {
-    this.#status.ran();
+  addResult(result: RunResult): void {
+    this.#status.runFinished();
     this.#patterns.add(result);
     this.#last = result;
     this.#options.output.write(`${this.#line(result)}\n`);
   }
 
-  end(): void {
+  finish(): void {
     this.#status.clear();
     if (this.#last === undefined) return;
     const lines = [
@@ -127,7 +128,7 @@ function waterfallOptions({ output, jaegerUrl }: ReportOptions): WaterfallOption
   return { paint: paintFor(output), columns: output.columns ?? DEFAULT_COLUMNS, jaegerUrl };
 }
 
-/** In a terminal, one line that says what goes on now; elsewhere nothing. */
+/** Shows the current step on one line. Does nothing if the output is not a terminal. */
 class StatusLine {
   readonly #output: Output;
   readonly #runs: number;
@@ -139,14 +140,14 @@ class StatusLine {
   }
 
   show(target: string, progress: Progress): void {
-    if (this.#output.isTTY !== true || !('began' in progress)) return;
-    const index = STEPS.findIndex(({ functionName }) => functionName === progress.began);
+    if (this.#output.isTTY !== true || !('started' in progress)) return;
+    const index = STEPS.findIndex(({ functionName }) => functionName === progress.started);
     const runs = this.#runs > 1 ? `run ${this.#done + 1} of ${this.#runs}, ` : '';
     const text = `${target}: ${runs}step ${index + 1} of ${STEPS.length}, ${STEPS[index]?.name}…`;
     this.#output.write(`\r\u001B[K${text.slice(0, (this.#output.columns ?? DEFAULT_COLUMNS) - 1)}`);
   }
 
-  ran(): void {
+  runFinished(): void {
     this.#done += 1;
     this.clear();
   }

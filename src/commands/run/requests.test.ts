@@ -4,11 +4,11 @@ import { Readable } from 'node:stream';
 
 import { describe, expect, it } from 'vitest';
 
-import { contextOf, temporaryFolder } from '../../../test/support/command-context.ts';
+import { testContext, temporaryFolder } from '../../../test/support/command-context.ts';
 import { InputError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
 import type { RunTemplate } from '../../api/run-template.ts';
-import { durationFlag, runTemplates } from './requests.ts';
+import { durationFlag, readRunTemplates } from './requests.ts';
 
 const FLAGS: RunFlags = { output: 'text', count: '1', flushTimeout: '5s', logLevel: 'silent' };
 const KEYS = { AWS_ACCESS_KEY_ID: 'env-access', AWS_SECRET_ACCESS_KEY: 'env-secret' };
@@ -48,7 +48,7 @@ function templatesOf(
   flags: Partial<RunFlags>,
   { env = {}, file = '' }: { env?: Record<string, string>; file?: string } = {},
 ): Promise<RunTemplate[]> {
-  return runTemplates({ ...FLAGS, ...flags }, contextOf({ env, stdin: Readable.from([file]) }));
+  return readRunTemplates({ ...FLAGS, ...flags }, testContext({ env, stdin: Readable.from([file]) }));
 }
 
 async function linesOf(templates: Promise<unknown>): Promise<readonly string[]> {
@@ -57,12 +57,12 @@ async function linesOf(templates: Promise<unknown>): Promise<readonly string[]> 
   return (error as InputError).lines;
 }
 
-function onlyThe(target: string[]): Promise<RunTemplate[]> {
+function templatesForTargets(target: string[]): Promise<RunTemplate[]> {
   return templatesOf({ filename: ['-'], target }, { env: KEYS, file: FILE + SECRETS });
 }
 
-describe('a file', () => {
-  it('gives a run for each target, with all that it needs', async () => {
+describe('a probe file', () => {
+  it('yields one complete run template per target', async () => {
     const templates = await templatesOf({ filename: ['-'] }, { env: KEYS, file: FILE + SECRETS });
     const common = {
       probe: { namespace: 'storage', name: 'my-probe' },
@@ -89,7 +89,7 @@ describe('a file', () => {
     ]);
   });
 
-  it('takes a Secret of the command line before its own, and all of it', async () => {
+  it('lets a Secret from the command line replace the whole Secret from the file', async () => {
     const [one] = await templatesOf(
       { filename: ['-'], secret: ['one-keys=accessKey=given,secretKey=given'] },
       { env: KEYS, file: FILE + SECRETS },
@@ -97,45 +97,41 @@ describe('a file', () => {
     expect(one?.target.credentials).toEqual({ accessKey: 'given', secretKey: 'given' });
   });
 
-  it('lists all that is missing, once, and echoes no value', async () => {
+  it('is rejected with one line per incomplete Secret, without secret values', async () => {
     const secret = ['two-keys=secretKey=hunter2', 'one-keys=accessKey=hunter2,secretKey='];
     const lines = await linesOf(templatesOf({ filename: ['-'], secret }, { file: FILE }));
     expect(lines).toEqual([
-      'storage/my-probe, target one: Secret one-keys has no secretKey; accepted: accessKey and secretKey',
-      'storage/my-probe, target two: Secret two-keys has no accessKey; accepted: accessKey and secretKey',
+      'storage/my-probe, target one: Secret one-keys has no secretKey; required: accessKey and secretKey',
+      'storage/my-probe, target two: Secret two-keys has no accessKey; required: accessKey and secretKey',
     ]);
   });
 
-  it('needs credentials, and the CA bundle that it names', async () => {
+  it('is rejected if credentials or the CA bundle are missing', async () => {
     expect(await linesOf(templatesOf({ filename: ['-'] }, { file: FILE }))).toEqual([
-      expect.stringMatching(
-        /^storage\/my-probe, target one: Secret one-keys is not there; accepted: --secret/,
-      ),
-      expect.stringMatching(
-        /^storage\/my-probe, target two: Secret two-keys is not there; accepted: --secret/,
-      ),
+      expect.stringMatching(/^storage\/my-probe, target one: Secret one-keys not found; accepted: --secret/),
+      expect.stringMatching(/^storage\/my-probe, target two: Secret two-keys not found; accepted: --secret/),
     ]);
     expect(await linesOf(templatesOf({ filename: ['-'] }, { env: KEYS, file: FILE }))).toEqual([
-      expect.stringMatching(
-        /target one: key ca\.crt of Secret one-ca is not there; accepted: --secret one-ca=/,
-      ),
+      expect.stringMatching(/target one: key ca\.crt of Secret one-ca not found; accepted: --secret one-ca=/),
     ]);
   });
 });
 
 describe('--target', () => {
-  it('leaves the others out', async () => {
-    expect((await onlyThe(['two'])).map(({ target }) => target.name)).toEqual(['two']);
-    expect(await onlyThe(['two', 'one'])).toHaveLength(2);
+  it('selects the named targets', async () => {
+    expect((await templatesForTargets(['two'])).map(({ target }) => target.name)).toEqual(['two']);
+    expect(await templatesForTargets(['two', 'one'])).toHaveLength(2);
   });
 
-  it('names what there is when none fits', async () => {
-    expect(await linesOf(onlyThe(['three']))).toEqual(['--target: three is not there; accepted: one, two']);
+  it('lists the known targets if none matches', async () => {
+    expect(await linesOf(templatesForTargets(['three']))).toEqual([
+      '--target: three not found; accepted: one, two',
+    ]);
   });
 });
 
-describe('a quick look', () => {
-  it('needs an endpoint and keys, and no more', async () => {
+describe('a run without a file', () => {
+  it('needs only an endpoint and credentials', async () => {
     expect(await templatesOf({ endpoint: 'http://my-minio.storage.svc:9000' }, { env: KEYS })).toEqual([
       {
         probe: { namespace: 'default', name: 'quick-look' },
@@ -153,7 +149,7 @@ describe('a quick look', () => {
     ]);
   });
 
-  it('takes what the flags say before the environment', async () => {
+  it('prefers flags to environment variables', async () => {
     const ca = join(await temporaryFolder(), 'ca.pem');
     await writeFile(ca, 'the-bundle');
     const flags = {
@@ -183,7 +179,7 @@ describe('a quick look', () => {
     expect(template?.target.credentials).toEqual({ accessKey: 'flag', secretKey: 'flag' });
   });
 
-  it('takes the secret key of the environment beside --access-key, as its help says', async () => {
+  it('combines --access-key with a secret key from the environment', async () => {
     const [template] = await templatesOf(
       { endpoint: 'http://store:9000', accessKey: 'flag' },
       { env: { MINIO_SECRET_KEY: 'env-secret' } },
@@ -197,23 +193,23 @@ describe('a quick look', () => {
     { name: 'MINIO_ENDPOINT', value: 'http://10.0.0.7:9000', want: '10-0-0-7' },
     { name: 'MINIO_ENDPOINT', value: 'http://[::1]:9000', want: '1' },
     { name: 'MINIO_ENDPOINT', value: 'http://MY-Store.example.com', want: 'my-store' },
-  ])('takes the endpoint of $name, and names the target $want', async ({ name, value, want }) => {
+  ])('reads the endpoint from $name and names the target $want', async ({ name, value, want }) => {
     const [template] = await templatesOf({}, { env: { ...KEYS, [name]: value } });
     expect(template?.target).toMatchObject({ name: want, endpoint: value });
   });
 
   it.each([
     {
-      name: 'nothing at all',
+      name: 'no endpoint',
       flags: {},
       env: {},
-      want: /^nothing to probe; accepted: -f FILE, or --endpoint URL$/,
+      want: /^nothing to probe; accepted: -f FILE or --endpoint URL$/,
     },
     {
-      name: 'no keys',
+      name: 'no credentials',
       flags: { endpoint: 'http://a:9000' },
       env: {},
-      want: /^--endpoint: needs credentials;/,
+      want: /^--endpoint: no credentials found;/,
     },
     { name: 'a bad endpoint', flags: { endpoint: 'a:9000' }, env: KEYS, want: /^--endpoint: .*accepted: / },
     { name: 'a bad size', flags: { endpoint: 'http://a', size: ['4KB'] }, env: KEYS, want: /^--size: .*4KB/ },
@@ -221,22 +217,22 @@ describe('a quick look', () => {
     { name: 'a bad region', flags: { endpoint: 'http://a', region: 'a b' }, env: KEYS, want: /^--region: / },
     { name: 'a bad timeout', flags: { endpoint: 'http://a', timeout: '5' }, env: KEYS, want: /^--timeout: / },
     {
-      name: 'no such CA bundle',
+      name: 'a missing CA bundle',
       flags: { endpoint: 'http://a', caFile: '/missing.pem' },
       env: KEYS,
       want: /^\/missing\.pem: no such file$/,
     },
-  ])('is refused with one line: $name', async ({ flags, env, want }) => {
+  ])('is rejected with one line: $name', async ({ flags, env, want }) => {
     expect(await linesOf(templatesOf(flags, { env }))).toEqual([expect.stringMatching(want)]);
   });
 });
 
-describe('a duration', () => {
-  it('is read as in a file', () => {
+describe('durationFlag', () => {
+  it('parses a duration as in a file', () => {
     expect(durationFlag('--every', '1m30s')).toBe(90_000);
   });
 
-  it.each(['', '5', 'soon', '-1s'])('that is none is refused by the name of its flag: "%s"', (text) => {
+  it.each(['', '5', 'soon', '-1s'])('rejects "%s" and names the flag', (text) => {
     expect(() => durationFlag('--every', text)).toThrow(InputError);
     expect(() => durationFlag('--every', text)).toThrow(/^--every: /);
   });

@@ -7,39 +7,39 @@ import type { Credentials, RunRequest } from '../../api/run.ts';
 import { type RunTemplate, runTemplate } from '../../api/run-template.ts';
 import { API_VERSION, KIND, StorageProbe } from '../../api/storage-probe.ts';
 import { type CommandContext, InputError } from '../context.ts';
-import { credentialsFromEnv, lookupIn, readGivenSecrets, type SecretLookup } from '../secrets.ts';
+import { credentialsFromEnv, readSecretFlags, secretLookup, type SecretLookup } from '../secrets.ts';
 import { readFile, readProbeFiles } from '../sources.ts';
 import type { RunFlags } from './flags.ts';
 
 /**
- * What the flags, the files and the environment ask for.
+ * Builds one run template per target from flags, files and environment.
  *
  * @throws {InputError}
  */
-export async function runTemplates(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
+export async function readRunTemplates(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
   const templates =
     flags.filename === undefined
-      ? await quickLook(flags, context)
-      : await fromFiles(flags.filename, flags, context);
-  return flags.target === undefined ? templates : chosenOf(templates, flags.target);
+      ? await templatesFromFlags(flags, context)
+      : await templatesFromFiles(flags.filename, flags, context);
+  return flags.target === undefined ? templates : selectTargets(templates, flags.target);
 }
 
-function chosenOf(templates: readonly RunTemplate[], names: readonly string[]): RunTemplate[] {
+function selectTargets(templates: readonly RunTemplate[], names: readonly string[]): RunTemplate[] {
   const known = templates.map(({ target }) => target.name);
   const unknown = names.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
-    throw new InputError(`--target: ${unknown.join(', ')} is not there; accepted: ${known.join(', ')}`);
+    throw new InputError(`--target: ${unknown.join(', ')} not found; accepted: ${known.join(', ')}`);
   }
   return templates.filter(({ target }) => names.includes(target.name));
 }
 
-async function fromFiles(
+async function templatesFromFiles(
   names: readonly string[],
   flags: RunFlags,
   context: CommandContext,
 ): Promise<RunTemplate[]> {
   const documents = await readProbeFiles(names, context);
-  const lookup = lookupIn(await readGivenSecrets(flags.secret ?? []), documents.secrets);
+  const lookup = secretLookup(await readSecretFlags(flags.secret ?? []), documents.secrets);
   const fallback = credentialsFromEnv(context.env);
   const templates: RunTemplate[] = [];
   const missing: string[] = [];
@@ -54,47 +54,47 @@ async function fromFiles(
   return templates;
 }
 
-/** @returns the target with its secrets, or a line that says what is missing. */
+/** @returns the target with its secrets, or a one-line error if one is missing. */
 function resolveTarget(
   { namespace, name }: ProbePlan,
   plan: TargetPlan,
   lookup: SecretLookup,
   fallback: Credentials | undefined,
 ): RunRequest['target'] | string {
-  const where = `${resourceId({ namespace, name })}, target ${plan.name}`;
+  const location = `${resourceId({ namespace, name })}, target ${plan.name}`;
   const secret = plan.credentialsSecret;
   const accessKey = lookup(namespace, secret, 'accessKey');
   const secretKey = lookup(namespace, secret, 'secretKey');
   const sessionToken = lookup(namespace, secret, 'sessionToken');
   if ((accessKey === undefined) !== (secretKey === undefined)) {
-    return `${where}: Secret ${secret} has no ${accessKey === undefined ? 'accessKey' : 'secretKey'}; accepted: accessKey and secretKey`;
+    return `${location}: Secret ${secret} has no ${accessKey === undefined ? 'accessKey' : 'secretKey'}; required: accessKey and secretKey`;
   }
   const credentials =
     accessKey === undefined || secretKey === undefined
       ? fallback
       : { accessKey, secretKey, ...(sessionToken !== undefined && { sessionToken }) };
   if (credentials === undefined) {
-    return `${where}: Secret ${secret} is not there; accepted: --secret ${secret}=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a Secret document in the file`;
+    return `${location}: Secret ${secret} not found; accepted: --secret ${secret}=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a Secret document in the file`;
   }
   const { endpoint, region } = plan;
   const target = { name: plan.name, endpoint, region, credentials };
   if (plan.caSecret === undefined) return target;
   const ca = lookup(namespace, plan.caSecret.name, plan.caSecret.key);
   if (ca !== undefined) return { ...target, ca };
-  return `${where}: key ${plan.caSecret.key} of Secret ${plan.caSecret.name} is not there; accepted: --secret ${plan.caSecret.name}=CA.PEM, or a Secret document in the file`;
+  return `${location}: key ${plan.caSecret.key} of Secret ${plan.caSecret.name} not found; accepted: --secret ${plan.caSecret.name}=CA.PEM, or a Secret document in the file`;
 }
 
-async function quickLook(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
+async function templatesFromFlags(flags: RunFlags, context: CommandContext): Promise<RunTemplate[]> {
   const { env } = context;
   const endpoint =
     flags.endpoint || env['AWS_ENDPOINT_URL_S3'] || env['AWS_ENDPOINT_URL'] || env['MINIO_ENDPOINT'];
   if (!endpoint) {
-    throw new InputError('nothing to probe; accepted: -f FILE, or --endpoint URL');
+    throw new InputError('nothing to probe; accepted: -f FILE or --endpoint URL');
   }
-  const credentials = quickCredentials(flags, context);
+  const credentials = credentialsFromFlags(flags, context);
   const checked = check(
     StorageProbe,
-    quickResource(endpoint, { ...flags, region: flags.region || env['AWS_REGION'] }),
+    probeForEndpoint(endpoint, { ...flags, region: flags.region || env['AWS_REGION'] }),
   );
   if ('problems' in checked) {
     throw new InputError(
@@ -120,15 +120,15 @@ const FLAG_OF_FIELD: readonly (readonly [string, string])[] = [
   ['spec.timeout', '--timeout'],
 ];
 
-function quickCredentials(flags: RunFlags, { env }: CommandContext): Credentials {
+function credentialsFromFlags(flags: RunFlags, { env }: CommandContext): Credentials {
   const credentials = credentialsFromEnv(env, flags);
   if (credentials !== undefined) return credentials;
   throw new InputError(
-    '--endpoint: needs credentials; accepted: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or --access-key and --secret-key',
+    '--endpoint: no credentials found; accepted: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, MINIO_ACCESS_KEY and MINIO_SECRET_KEY, or --access-key and --secret-key',
   );
 }
 
-function quickResource(
+function probeForEndpoint(
   endpoint: string,
   {
     region,
@@ -145,7 +145,7 @@ function quickResource(
       schedule: { interval: '24h' },
       targets: [
         {
-          name: nameOf(endpoint),
+          name: targetName(endpoint),
           endpoint,
           credentialsSecretRef: { name: 'quick-look' },
           ...(region && { region }),
@@ -158,8 +158,8 @@ function quickResource(
   };
 }
 
-/** `http://my-minio.storage.svc:9000` is `my-minio`, as users call it; an address keeps all its digits. */
-function nameOf(endpoint: string): string {
+/** `my-minio` for `http://my-minio.storage.svc:9000`, and `10-0-0-7` for `http://10.0.0.7:9000`. */
+function targetName(endpoint: string): string {
   const host = URL.parse(endpoint)?.hostname ?? '';
   const name = /^[\d.]+$/.test(host) ? host : (host.split('.')[0] ?? '');
   return (
@@ -171,13 +171,13 @@ function nameOf(endpoint: string): string {
   );
 }
 
-/** @throws {InputError} that names the flag. */
+/** @throws {InputError} naming the flag. */
 export function durationFlag(flag: string, text: string): number {
   try {
     return parseDurationMs(text);
   } catch (error) {
     throw new InputError(
-      `${flag}: ${showText(text)} ${error instanceof Error ? error.message : ''}; accepted: for example 30s or 1m30s`,
+      `${flag}: ${showText(text)} ${error instanceof Error ? error.message : ''}; accepted: a duration, for example 30s or 1m30s`,
     );
   }
 }

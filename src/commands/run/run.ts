@@ -11,17 +11,17 @@ import { type OtelSettings, otelSettings } from '../../telemetry/otel-env.ts';
 import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
 import { Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
-import { spanExporter } from '../span-exporter.ts';
+import { createSpanExporter } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
-import { takeOwner } from './owner.ts';
-import { type Report, reportFor } from './report.ts';
-import { durationFlag, runTemplates } from './requests.ts';
+import { acquireOwner } from './owner.ts';
+import { createReport, type Report } from './report.ts';
+import { durationFlag, readRunTemplates } from './requests.ts';
 
-/** Targets that are probed at the same time. */
+/** Maximum number of targets probed at the same time. */
 const MAX_IN_FLIGHT = 10;
 const MAX_COUNT = 100_000;
 
-/** @throws {InputError} before anything is run. */
+/** @throws {InputError} before the first run starts. */
 export async function run(flags: RunFlags, context: CommandContext): Promise<ExitCode> {
   const { clock, env, signal, stderr, stdout, version } = context;
   const count = countFlag(flags.count);
@@ -30,28 +30,28 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const jaegerUrl = urlFlag('--jaeger-url', flags.jaegerUrl);
   const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
 
-  const templates = await runTemplates(flags, context);
+  const templates = await readRunTemplates(flags, context);
   signal.addEventListener('abort', () => {
-    stderr.write('storage-probe: stopping; cleaning up what was made (again to stop at once)\n');
+    stderr.write('storage-probe: stopping and cleaning up; press Ctrl+C again to exit immediately\n');
   });
   await using owners = new AsyncDisposableStack();
   const requests = await Promise.all(
     templates.map(async (template) => {
       const owner = owners.use(
-        await takeOwner([template.probe.namespace, template.probe.name, template.target.name]),
+        await acquireOwner([template.probe.namespace, template.probe.name, template.target.name]),
       );
       return { ...template, owner: owner.name };
     }),
   );
   const settings = otelSettings(env);
   for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
-  const exporter = await spanExporter(
+  const exporter = await createSpanExporter(
     { settings, name: flags.exporter, console: flags.output === 'text' ? stdout : stderr },
     context,
   );
   const keyring = new TargetKeyring();
   const tracing = new Tracing({ settings, version, ...(exporter !== undefined && { exporter }) });
-  const report = reportFor({
+  const report = createReport({
     format: flags.output,
     output: stdout,
     jaegerUrl,
@@ -70,15 +70,15 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     const waitMs = nextStartMs - clock.monotonicMs();
     if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
   }
-  report.end();
+  report.finish();
 
-  using flushing = clock.deadline(flushTimeoutMs);
-  await tracing.shutdown(flushing.signal);
-  if (exporter instanceof RetryingExporter) tellDelivery(exporter, settings, stderr);
+  using flushDeadline = clock.deadline(flushTimeoutMs);
+  await tracing.shutdown(flushDeadline.signal);
+  if (exporter instanceof RetryingExporter) reportDroppedSpans(exporter, settings, stderr);
   return exitCodeOf(verdicts);
 }
 
-interface RunParts {
+interface RunDeps {
   readonly context: CommandContext;
   readonly keyring: TargetKeyring;
   readonly tracing: Tracing;
@@ -88,7 +88,7 @@ interface RunParts {
 
 async function runOnce(
   request: Omit<RunRequest, 'runId'>,
-  { context, keyring, tracing, report, log }: RunParts,
+  { context, keyring, tracing, report, log }: RunDeps,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
   const { name } = request.target;
@@ -106,12 +106,16 @@ async function runOnce(
     },
     signal,
   );
-  report.ran(result);
+  report.addResult(result);
   logRun(log, result);
   return result.verdict;
 }
 
-function tellDelivery(exporter: RetryingExporter, { otlpEndpoint }: OtelSettings, stderr: Output): void {
+function reportDroppedSpans(
+  exporter: RetryingExporter,
+  { otlpEndpoint }: OtelSettings,
+  stderr: Output,
+): void {
   const { delivered, dropped, lastError } = exporter.counts;
   if (dropped === 0) return;
   const where = otlpEndpoint === undefined ? '' : ` to ${URL.parse(otlpEndpoint)?.host ?? otlpEndpoint}`;
@@ -122,19 +126,21 @@ function tellDelivery(exporter: RetryingExporter, { otlpEndpoint }: OtelSettings
 
 function exitCodeOf(verdicts: ReadonlySet<RunResult['verdict']>): ExitCode {
   if (verdicts.has('Failed')) return EXIT.failed;
-  // Nothing ran at all when it was stopped before the first run.
+  // There is no verdict if the process was stopped before the first run.
   return verdicts.has('Unknown') || verdicts.size === 0 ? EXIT.unknown : EXIT.passed;
 }
 
 function countFlag(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= MAX_COUNT) return count;
-  throw new InputError(`--count: "${text}" is not a count; accepted: a whole number from 1 to ${MAX_COUNT}`);
+  throw new InputError(
+    `--count: "${text}" is not a valid count; accepted: a whole number from 1 to ${MAX_COUNT}`,
+  );
 }
 
 function urlFlag(flag: string, text: string | undefined): string | undefined {
   if (text === undefined || /^https?:$/.test(URL.parse(text)?.protocol ?? '')) return text;
   throw new InputError(
-    `${flag}: "${text}" is not an address; accepted: http://HOST:PORT or https://HOST:PORT`,
+    `${flag}: "${text}" is not an HTTP URL; accepted: http://HOST:PORT or https://HOST:PORT`,
   );
 }

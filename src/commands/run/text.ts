@@ -4,7 +4,7 @@ import type { Output } from '../context.ts';
 
 export type Tone = 'good' | 'bad' | 'unsure' | 'quiet' | 'strong' | 'accent';
 
-/** Colours a text where the output is a terminal that wants colours, and leaves it plain everywhere else. */
+/** Colours a text if the output is a terminal with colour support. */
 export type Paint = (tone: Tone, text: string) => string;
 
 const FORMATS = {
@@ -16,12 +16,12 @@ const FORMATS = {
   accent: 'cyan',
 } as const satisfies Record<Tone, Parameters<typeof styleText>[0]>;
 
-/** `NO_COLOR`, `FORCE_COLOR` and what the terminal can do are looked after by Node. */
+/** Node handles `NO_COLOR`, `FORCE_COLOR` and the terminal's capabilities. */
 export function paintFor(output: Output): Paint {
   return (tone, text) => styleText(FORMATS[tone], text, { stream: output });
 }
 
-/** `0.42 ms`, `18.3 ms`, `1.24 s`: three figures, right for reading. */
+/** Formats a duration with about three significant digits: `0.42 ms`, `18.3 ms`, `1.24 s`. */
 export function formatMs(ms: number): string {
   if (ms >= 1_000) return `${(ms / 1_000).toFixed(2)} s`;
   return `${ms.toFixed(ms < 10 ? 2 : 1)} ms`;

@@ -19,7 +19,7 @@ function linesOf(result: RunResult, columns = 140, jaegerUrl?: string): string[]
   return waterfall(result, { paint: (_tone, text) => text, columns, jaegerUrl });
 }
 
-/** The lines of the steps and calls. */
+/** Returns the rows of steps and calls. */
 function rowsOf(lines: readonly string[]): string[] {
   return lines.slice(
     1,
@@ -28,7 +28,7 @@ function rowsOf(lines: readonly string[]): string[] {
 }
 
 describe('a run that passed', () => {
-  it('has a bar for each step and call, from left to right', () => {
+  it('has a bar for each step and call, ordered by start time', () => {
     const lines = linesOf(runResult());
     expect(lines[0]).toBe('my-minio  http://my-minio:9000  bucket storage-probe-my-minio-e91c39f5a542');
     const rows = rowsOf(lines);
@@ -44,12 +44,12 @@ describe('a run that passed', () => {
     expect(lines.at(-1)).toBe('Passed  my-minio  60.0 ms  trace 0af7651916cd43dd8448eb211c80319c');
   });
 
-  it('tells the phases of each call', () => {
+  it('shows the phases of each call', () => {
     const [, call] = rowsOf(linesOf(runResult({ call: { phases: ALL_PHASES } }), 200));
     expect(call).toMatch(/ {2}dns 12 · connect 12 · tls 123 · send 12 · first byte 1234 · body 123$/);
   });
 
-  it.each(['http://jaeger:16686', 'http://jaeger:16686/'])('links to its trace at %s', (url) => {
+  it.each(['http://jaeger:16686', 'http://jaeger:16686/'])('links to its trace in Jaeger at %s', (url) => {
     expect(linesOf(runResult(), 140, url).at(-1)).toBe(
       '  open           http://jaeger:16686/trace/0af7651916cd43dd8448eb211c80319c',
     );
@@ -59,7 +59,7 @@ describe('a run that passed', () => {
 describe('a run that failed', () => {
   const result = runResult({ failed: { step: 'ADD_OBJECT', reason: 'SlowDown' } });
 
-  it('says where, why and what to do, and skips the rest', () => {
+  it('shows the failed step, reason and fix, and the skipped steps', () => {
     const lines = linesOf({ ...result, leftBehind: ['bucket', 'bucket/key'] });
     expect(lines.slice(-5)).toEqual([
       'Failed: SlowDown in ADD_OBJECT  my-minio  30.0 ms  trace 0af7651916cd43dd8448eb211c80319c',
@@ -73,7 +73,7 @@ describe('a run that failed', () => {
     expect(rows.find((row) => row.startsWith('add created object'))).toMatch(/█ +SlowDown$/);
   });
 
-  it('shows a call without an answer', () => {
+  it('shows a call without a response', () => {
     const failed = { step: 'CHECK_BUCKET', reason: 'ConnectionRefused' } as const;
     const { status: _, ...call } = runResult().steps[0]?.calls[0] ?? {};
     const refused = runResult({ failed });
@@ -88,7 +88,7 @@ describe('a run that failed', () => {
   });
 });
 
-describe('the layout', () => {
+describe('layout', () => {
   const result = fc
     .record({
       stepMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 100_000, noNaN: true })),
@@ -104,7 +104,7 @@ describe('the layout', () => {
       }),
     );
 
-  it('keeps each row within the terminal, whatever the run', () => {
+  it('keeps every row within the terminal width', () => {
     fc.assert(
       fc.property(result, fc.integer({ min: 80, max: 250 }), (run, columns) => {
         for (const row of rowsOf(linesOf(run, columns))) {
@@ -115,25 +115,27 @@ describe('the layout', () => {
     );
   });
 
-  it('has a bar in the row of each step and call that was made', () => {
+  it('has a bar for each executed step and call', () => {
     fc.assert(
       fc.property(result, fc.integer({ min: 20, max: 250 }), (run, columns) => {
         const rows = rowsOf(linesOf(run, columns));
-        const made = run.steps.filter(({ outcome }) => outcome !== 'skipped');
-        expect(rows.filter((row) => /█/.test(row))).toHaveLength(made.length);
-        expect(rows.filter((row) => /▒/.test(row))).toHaveLength(made.flatMap(({ calls }) => calls).length);
+        const executed = run.steps.filter(({ outcome }) => outcome !== 'skipped');
+        expect(rows.filter((row) => /█/.test(row))).toHaveLength(executed.length);
+        expect(rows.filter((row) => /▒/.test(row))).toHaveLength(
+          executed.flatMap(({ calls }) => calls).length,
+        );
       }),
     );
   });
 
-  it('puts the phases below the bar where there is no room beside it', () => {
+  it('puts the phases below the bar in a narrow terminal', () => {
     const lines = linesOf(runResult({ call: { phases: ALL_PHASES } }), 80);
     const [, call, phases] = rowsOf(lines);
     expect(call).toMatch(/^ {2}PutObject 200 .*▒+$/);
     expect(phases).toBe('    dns 12 · connect 12 · tls 123 · send 12 · first byte 1234 · body 123');
   });
 
-  it('shows bars that overlap the end as cut', () => {
+  it('clips bars that extend beyond the end of the run', () => {
     const run = runResult();
     const late = { ...run, durationMs: 1 };
     for (const row of rowsOf(linesOf(late, 140))) expect(row.length).toBeLessThanOrEqual(140);

@@ -4,21 +4,21 @@ import { formatMs, type Paint, type Tone } from './text.ts';
 
 const LABEL_WIDTH = 32;
 const TIME_WIDTH = 9;
-/** Of the phases of a call that needed no look-up and no TLS. */
+/** Wide enough for the phases of a call without DNS and TLS. */
 const NOTE_WIDTH = 52;
 const MIN_BAR_WIDTH = 16;
 const MAX_BAR_WIDTH = 60;
-/** A run that took no time at all has bars too. */
-const SHORTEST_MS = 0.001;
+/** Avoids a division by zero for a run with duration 0. */
+const MIN_TOTAL_MS = 0.001;
 
 export interface WaterfallOptions {
   readonly paint: Paint;
-  /** Of the terminal, in characters. */
+  /** Terminal width in characters. */
   readonly columns: number;
   readonly jaegerUrl?: string | undefined;
 }
 
-/** A run as lines: each step and call with its time, place and phases, then the verdict and what to do about it. */
+/** Renders a run: one row per step and call, with duration, bar and phases, then the verdict. */
 export function waterfall(result: RunResult, options: WaterfallOptions): string[] {
   const { paint } = options;
   const { target, endpoint, bucket } = result;
@@ -31,7 +31,7 @@ export function waterfall(result: RunResult, options: WaterfallOptions): string[
 
 export const VERDICT_TONES = { Passed: 'good', Failed: 'bad', Unknown: 'unsure' } as const;
 
-/** The verdict, the reason, what to do about it, and where the trace is. */
+/** Renders the verdict, the reason with its fix, leftovers and the trace link. */
 export function verdictLines(result: RunResult, { paint, jaegerUrl }: WaterfallOptions): string[] {
   const { verdict, reason, failedStep, message, durationMs, traceId, leftBehind, target } = result;
   const why = reason === undefined ? '' : `: ${reason} in ${failedStep}`;
@@ -58,9 +58,9 @@ function stepLines(step: StepResult, totalMs: number, options: WaterfallOptions)
     return [paint('quiet', `${step.name.padEnd(LABEL_WIDTH)}${'skipped'.padStart(TIME_WIDTH)}`)];
   }
   const note = step.outcome === 'failed' ? (step.reason ?? '') : '';
-  const own = { label: step.name, startMs: step.startOffsetMs, durationMs: step.durationMs, note };
+  const row = { label: step.name, startMs: step.startOffsetMs, durationMs: step.durationMs, note };
   return [
-    ...rowLines(own, OUTCOME_TONES[step.outcome], '█', totalMs, options),
+    ...rowLines(row, OUTCOME_TONES[step.outcome], '█', totalMs, options),
     ...step.calls.flatMap((call) => callLines(call, totalMs, options)),
   ];
 }
@@ -83,7 +83,7 @@ interface Row {
   readonly note: string;
 }
 
-/** One line, or two where the note would run over the edge of the terminal. */
+/** One line, or two if the note does not fit into the terminal width. */
 function rowLines(
   row: Row,
   tone: Tone,
@@ -103,7 +103,7 @@ function rowLines(
 }
 
 function barOf({ startMs, durationMs }: Row, totalMs: number, width: number, mark: string): string {
-  const perCell = width / Math.max(totalMs, SHORTEST_MS);
+  const perCell = width / Math.max(totalMs, MIN_TOTAL_MS);
   const start = Math.min(width - 1, Math.floor(startMs * perCell));
   const length = Math.max(1, Math.min(width - start, Math.round(durationMs * perCell)));
   return `${' '.repeat(start)}${mark.repeat(length)}`;

@@ -7,7 +7,7 @@ export type Method = 'HEAD' | 'GET' | 'PUT' | 'DELETE';
 export interface SignedRequest {
   readonly method: Method;
   readonly path: string;
-  /** Names and values by turns, as undici takes them. */
+  /** Alternating names and values, as undici expects. */
   readonly headers: string[];
   readonly body: Buffer | null;
 }
@@ -22,7 +22,7 @@ export type Send = (request: SignedRequest) => Promise<Answer>;
 const NO_BODY = Buffer.alloc(0);
 const NO_BODY_SHA256 = hash('sha256', NO_BODY);
 
-/** The eight requests of a run, each with as little work as SigV4 allows: the signing key is derived once a day. */
+/** The eight requests of a run, with as little work as SigV4 allows. The signing key is derived once per day. */
 export function handSignedRun(settings: Settings, send: Send): () => Promise<void> {
   const { region, accessKey, secretKey } = settings;
   const host = new URL(settings.endpoint).host;
@@ -63,7 +63,9 @@ export function handSignedRun(settings: Settings, send: Send): () => Promise<voi
       body,
     });
     if (answer.status !== expected) {
-      throw new Error(`${method} ${path}: ${answer.status}, not ${expected}: ${answer.body.toString()}`);
+      throw new Error(
+        `${method} ${path}: expected ${expected}, got ${answer.status}: ${answer.body.toString()}`,
+      );
     }
     return answer.body;
   }
@@ -75,7 +77,7 @@ export function handSignedRun(settings: Settings, send: Send): () => Promise<voi
     const sha256 = hash('sha256', object);
     await call('PUT', objectPath, 200, object, sha256);
     const fetched = await call('GET', objectPath, 200);
-    if (hash('sha256', fetched) !== sha256) throw new Error('the object came back changed');
+    if (hash('sha256', fetched) !== sha256) throw new Error('the fetched object differs from the one sent');
     await call('DELETE', objectPath, 204);
     await call('HEAD', objectPath, 404);
     await call('HEAD', bucketPath, 200);
@@ -88,6 +90,6 @@ function deriveSigningKey(secretKey: string, day: string, region: string): KeyOb
   for (const part of [day, region, 's3', 'aws4_request']) {
     key = createHmac('sha256', key).update(part).digest();
   }
-  // Signing with a raw key makes OpenSSL set it up anew each time, which costs seven times as much.
+  // With a raw key, OpenSSL sets the key up again for each signature, which costs seven times as much.
   return createSecretKey(key);
 }

@@ -23,15 +23,16 @@ const client = new Client({
 });
 
 async function run(): Promise<void> {
-  if (await client.bucketExists(bucket)) throw new Error('the bucket of the run before is still there');
+  if (await client.bucketExists(bucket)) throw new Error('the bucket of the previous run still exists');
   await client.makeBucket(bucket, region);
   const object = randomBytes(OBJECT_BYTES);
   await client.putObject(bucket, OBJECT_KEY, object);
   const fetched = await buffer(await client.getObject(bucket, OBJECT_KEY));
-  if (hash('sha256', fetched) !== hash('sha256', object)) throw new Error('the object came back changed');
+  if (hash('sha256', fetched) !== hash('sha256', object))
+    throw new Error('the fetched object differs from the one sent');
   await client.removeObject(bucket, OBJECT_KEY);
-  if (await objectExists()) throw new Error('the object is still there');
-  if (!(await client.bucketExists(bucket))) throw new Error('the bucket is gone');
+  if (await objectExists()) throw new Error('the object still exists');
+  if (!(await client.bucketExists(bucket))) throw new Error('the bucket no longer exists');
   await client.removeBucket(bucket);
 }
 

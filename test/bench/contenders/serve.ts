@@ -1,19 +1,19 @@
 import { createInterface } from 'node:readline';
 
-/** What sequential runs cost one process, all of its threads included. */
-export interface Stretch {
+/** Cost of a sequence of runs in one process, including all of its threads. */
+export interface Measurement {
   readonly runs: number;
-  /** With the export of every span of these runs. */
+  /** Includes the export of all spans of these runs. */
   readonly cpuUserMs: number;
   readonly cpuSystemMs: number;
-  /** Of the runs alone. */
+  /** Excludes the final flush. */
   readonly wallMs: number;
-  /** Exporting what was still queued when the last run ended. */
+  /** Time to export the spans that were still queued after the last run. */
   readonly flushMs: number;
   readonly peakRssBytes: number;
 }
 
-/** The contender's side of the protocol: says that it is ready, then answers each line `run N` with a `Stretch`. */
+/** The contender's side of the protocol. Reports ready after warm-up, then answers `run N` with a `Measurement`. */
 export async function serve(
   warmUpRuns: number,
   run: () => Promise<void>,
@@ -27,8 +27,12 @@ export async function serve(
   }
 }
 
-async function measure(runs: number, run: () => Promise<void>, flush: () => Promise<void>): Promise<Stretch> {
-  // Others had the cores since the last stretch: one run that does not count brings connection and caches back.
+async function measure(
+  runs: number,
+  run: () => Promise<void>,
+  flush: () => Promise<void>,
+): Promise<Measurement> {
+  // Other contenders ran since the last measurement. One unmeasured run restores the connection and warms the caches.
   await run();
   await flush();
 

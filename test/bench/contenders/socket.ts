@@ -8,7 +8,7 @@ const settings = readSettings();
 const { hostname, port, host } = new URL(settings.endpoint);
 let socket: Socket | undefined;
 
-/** Only as much HTTP/1.1 as these eight answers need: a content-length or no body. */
+/** Implements only the HTTP/1.1 that these eight responses need: a content-length, or no body. */
 function send(request: SignedRequest): Promise<Answer> {
   const { method, path, headers, body } = request;
   let head = `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n`;
@@ -22,7 +22,7 @@ function send(request: SignedRequest): Promise<Answer> {
     connection.on('error', reject);
     connection.on('close', () => {
       socket = undefined;
-      reject(new Error('the connection ended'));
+      reject(new Error('the connection was closed'));
     });
     connection.on('data', (chunk) => {
       received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);

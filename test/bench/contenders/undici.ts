@@ -11,7 +11,7 @@ function send(request: SignedRequest): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let status = 0;
-    // Without `reset: false` it closes the connection after each HEAD.
+    // Without `reset: false`, undici closes the connection after each HEAD.
     client.dispatch(
       { ...request, reset: false },
       {

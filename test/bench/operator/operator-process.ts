@@ -8,7 +8,7 @@ import type { Stack } from './stack.ts';
 export interface Run {
   /** `namespace/name` */
   readonly probe: string;
-  /** Wall ms, as precise as the log: 1 ms. */
+  /** Wall time in ms, with the log's precision of 1 ms. */
   readonly startMs: number;
   readonly verdict: string;
   readonly reason: string;
@@ -16,15 +16,15 @@ export interface Run {
 
 export interface Usage {
   readonly rssBytes: number;
-  /** Since the start of the process. */
+  /** Peak since the process started. */
   readonly peakRssBytes: number;
-  /** User and system, of all threads, since the start of the process. */
+  /** User and system time of all threads since the process started. */
   readonly cpuMs: number;
 }
 
 export interface OperatorOptions {
   readonly nodeArgs?: readonly string[];
-  /** Default: the bundle. Node gets the flags of its first line. */
+  /** Program to run. Default: the bundle. Node options are read from its shebang line. */
   readonly main?: string;
 }
 
@@ -43,26 +43,26 @@ export const SOURCE = new URL('../../../src/main.ts', import.meta.url).pathname;
 export const BUNDLE = new URL('../../../dist/main.mjs', import.meta.url).pathname;
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 5;
-/** Source: proc(5), Linux's USER_HZ on all platforms of Node. */
+/** Linux's USER_HZ on all platforms that Node supports. Source: proc(5). */
 const TICKS_PER_SECOND = 100;
 
-/** `storage-probe controller` as the image runs it, and what it tells. */
+/** A `storage-probe controller` process, started as in the image, with its log and metrics. */
 export class OperatorProcess implements AsyncDisposable {
-  /** Those that have ended, in the order of their end. */
+  /** Finished runs, in the order in which they finished. */
   readonly runs: Run[] = [];
-  /** Lines above `info`, runs apart. */
-  readonly complaints: string[] = [];
+  /** Log lines above `info` that do not report a run. */
+  readonly problemLines: string[] = [];
   readonly #child: Child;
   readonly #url = Promise.withResolvers<string>();
 
   private constructor(child: Child) {
     this.#child = child;
-    if (child.process.stderr === null) throw new Error('its stderr is a pipe');
+    if (child.process.stderr === null) throw new Error('stderr of the operator must be a pipe');
     createInterface(child.process.stderr).on('line', (line) => {
-      this.#take(line);
+      this.#handleLine(line);
     });
     void child.exited.then(() => {
-      this.#url.reject(new Error(`the operator ended: ${this.complaints.join('\n')}`));
+      this.#url.reject(new Error(`the operator exited: ${this.problemLines.join('\n')}`));
     });
     this.#url.promise.catch(() => undefined);
   }
@@ -77,9 +77,9 @@ export class OperatorProcess implements AsyncDisposable {
       '--allow-addresses=127.0.0.0/8',
       '--listen-address=127.0.0.1:0',
     ];
-    const args = [...(await nodeArgsOf(main)), ...nodeArgs, main, 'controller', ...flags];
+    const args = [...(await shebangOptions(main)), ...nodeArgs, main, 'controller', ...flags];
     const child = await spawnChild(process.execPath, args, {
-      // Not the caller's own: its proxies, OTEL_* and NODE_OPTIONS would change what is measured.
+      // Does not inherit the caller's environment, whose proxies, OTEL_* and NODE_OPTIONS would distort the results.
       env: { PATH: process.env['PATH'], OTEL_EXPORTER_OTLP_ENDPOINT: stack.collectorUrl },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
@@ -90,13 +90,13 @@ export class OperatorProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Resolves when `/readyz` says so. */
+  /** Resolves when `/readyz` reports ready. */
   async untilReady(): Promise<void> {
     const url = await this.#url.promise;
     await until('the operator to be ready', START_TIMEOUT_MS, async () => (await fetch(`${url}/readyz`)).ok);
   }
 
-  /** Scrapes as Prometheus does. */
+  /** Scrapes `/metrics` in OpenMetrics format, as Prometheus does. */
   async metrics(): Promise<Metrics> {
     const accept = 'application/openmetrics-text;version=1.0.0,text/plain;q=0.5';
     const response = await fetch(`${await this.#url.promise}/metrics`, { headers: { accept } });
@@ -108,7 +108,7 @@ export class OperatorProcess implements AsyncDisposable {
       readFile(`/proc/${this.pid}/status`, 'utf8'),
       readFile(`/proc/${this.pid}/stat`, 'utf8'),
     ]);
-    // The name of the program, in brackets, may hold blanks. Then: state (field 3) … utime (14), stime (15).
+    // The program name, in parentheses, may contain spaces. After it: state (field 3) … utime (14), stime (15).
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     const ticks = Number(fields[11]) + Number(fields[12]);
     return {
@@ -118,7 +118,7 @@ export class OperatorProcess implements AsyncDisposable {
     };
   }
 
-  /** Asks it to end, and resolves when it has. */
+  /** Sends SIGTERM and resolves when the process has exited. */
   async stop(): Promise<void> {
     this.#child.kill('SIGTERM');
     await this.#child.exited;
@@ -128,9 +128,9 @@ export class OperatorProcess implements AsyncDisposable {
     await this.stop();
   }
 
-  #take(text: string): void {
+  #handleLine(text: string): void {
     if (!text.startsWith('{')) {
-      this.complaints.push(text);
+      this.problemLines.push(text);
       return;
     }
     const line = JSON.parse(text) as LogLine;
@@ -139,18 +139,18 @@ export class OperatorProcess implements AsyncDisposable {
     if (verdict !== undefined && durationMs !== undefined && probe !== undefined) {
       this.runs.push({ probe, startMs: Date.parse(line.time) - durationMs, verdict, reason });
     } else if (level !== 'info') {
-      this.complaints.push(text);
+      this.problemLines.push(text);
     }
   }
 }
 
-/** What the program's first line asks of Node. */
-async function nodeArgsOf(main: string): Promise<string[]> {
+/** Node options from the program's shebang line. */
+async function shebangOptions(main: string): Promise<string[]> {
   const [first = ''] = (await readFile(main, 'utf8')).split('\n', 1);
   return /^#!\S+ -S node (.+)$/.exec(first)?.[1]?.split(' ') ?? [];
 }
 
-/** What was scraped. */
+/** The result of one scrape. */
 export class Metrics {
   readonly #lines: readonly string[];
 
@@ -158,29 +158,30 @@ export class Metrics {
     this.#lines = text.split('\n').filter((line) => !line.startsWith('#'));
   }
 
-  /** Over all series of this name whose labels hold all of `parts`. */
+  /** Sum of all series with this name whose lines contain all `parts`. */
   sum(name: string, ...parts: readonly string[]): number {
     return this.#lines
       .filter((line) => /^[^{ ]+/.exec(line)?.[0] === name && parts.every((part) => line.includes(part)))
       .reduce((sum, line) => sum + Number(/^(?:[^{ ]+)(?:\{.*?\})? (\S+)/.exec(line)?.[1]), 0);
   }
 
-  /** How many series hold `part`. */
+  /** Number of series whose lines contain `part`. */
   count(part: string): number {
     return this.#lines.filter((line) => line.includes(part)).length;
   }
 }
 
-/** @throws Error that says what was waited for. */
+/** @throws Error that names `what` if `check` is not true within `timeoutMs`. */
 export async function until(
   what: string,
   timeoutMs: number,
-  ask: () => boolean | Promise<boolean>,
+  check: () => boolean | Promise<boolean>,
   pollMs = POLL_MS,
 ): Promise<void> {
   const endMs = performance.now() + timeoutMs;
-  while (!(await ask())) {
-    if (performance.now() > endMs) throw new Error(`waited ${timeoutMs / 1_000} s in vain for ${what}`);
+  while (!(await check())) {
+    if (performance.now() > endMs)
+      throw new Error(`timed out after ${timeoutMs / 1_000} s waiting for ${what}`);
     await sleep(pollMs);
   }
 }

@@ -6,8 +6,8 @@ import PQueue from 'p-queue';
 
 import { OPERATOR, startControlPlane } from '../../../deploy/local/control-plane.ts';
 import { startCollector, startJaeger } from '../../../deploy/local/jaeger.ts';
-import { applyManifests, makeNamespace } from '../../../deploy/local/kube-apply.ts';
-import { makeMinioUser, startMinio } from '../../../deploy/local/minio.ts';
+import { applyManifests, createNamespace } from '../../../deploy/local/kube-apply.ts';
+import { createMinioUser, startMinio } from '../../../deploy/local/minio.ts';
 import { API_VERSION, KIND, STORAGE_PROBES } from '../../../src/api/storage-probe.ts';
 import { systemClock } from '../../../src/clock/system-clock.ts';
 import { HttpKubeClient } from '../../../src/kube/http-kube-client.ts';
@@ -16,13 +16,13 @@ import { type KubeObject, objectKey, resourcePath } from '../../../src/kube/obje
 import { createObject } from '../../../src/kube/resources.ts';
 import { OBJECT_BYTES } from '../contenders/settings.ts';
 
-/** What an operator needs around it, as real servers. */
+/** The real servers that the operator needs. */
 export interface Stack extends AsyncDisposable {
   readonly operatorKubeconfigFile: string;
   readonly collectorUrl: string;
-  /** Makes probes of the one store, each with a target of its own name; spread over {@link NAMESPACES}. */
-  makeProbes(prefix: string, count: number, interval: string): Promise<Probe[]>;
-  /** All there are. */
+  /** Creates probes of the same store, spread over {@link NAMESPACES}. Each probe's target has the probe's name. */
+  createProbes(prefix: string, count: number, interval: string): Promise<Probe[]>;
+  /** Deletes all probes. */
   deleteProbes(): Promise<void>;
 }
 
@@ -32,15 +32,15 @@ export interface Probe {
   readonly uid: string;
 }
 
-/** Each with one Secret. */
+/** Each namespace has its own Secret. */
 const NAMESPACES = Array.from({ length: 10 }, (_, i) => `bench-${i}`);
 const SECRET = 'my-minio-probe';
-const REQUESTS_AT_ONCE = 8;
+const MAX_CONCURRENT_REQUESTS = 8;
 const DELETE_TIMEOUT_MS = 120_000;
 const DEPLOY = new URL('../../../deploy/', import.meta.url);
 const NEVER = new AbortController().signal;
 
-/** Everything in folders that go with it. */
+/** Starts the servers, with their data in a temporary folder that is deleted with the stack. */
 export async function startStack(): Promise<Stack> {
   await using started = new AsyncDisposableStack();
   const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-bench-')));
@@ -61,28 +61,28 @@ export async function startStack(): Promise<Stack> {
   });
   started.defer(() => client.close());
 
-  const user = await makeMinioUser(minio, new URL('local/minio/probe-policy.json', DEPLOY).pathname);
+  const user = await createMinioUser(minio, new URL('local/minio/probe-policy.json', DEPLOY).pathname);
   for (const namespace of NAMESPACES) {
-    await makeNamespace(controlPlane, namespace);
+    await createNamespace(controlPlane, namespace);
     const secret = { metadata: { namespace, name: SECRET }, stringData: user };
     await createObject(client, SECRETS, secret, NEVER);
   }
 
-  async function makeProbes(prefix: string, count: number, interval: string): Promise<Probe[]> {
-    const makings = Array.from({ length: count }, (_, i) => async (): Promise<Probe> => {
+  async function createProbes(prefix: string, count: number, interval: string): Promise<Probe[]> {
+    const creations = Array.from({ length: count }, (_, i) => async (): Promise<Probe> => {
       const namespace = NAMESPACES[i % NAMESPACES.length] ?? '';
-      const wanted = probeManifest({ namespace, name: `${prefix}-${i}`, endpoint: minio.url, interval });
-      const { metadata } = await createObject(client, STORAGE_PROBES, wanted, NEVER);
+      const manifest = probeManifest({ namespace, name: `${prefix}-${i}`, endpoint: minio.url, interval });
+      const { metadata } = await createObject(client, STORAGE_PROBES, manifest, NEVER);
       return { key: objectKey({ metadata }), uid: metadata.uid ?? '' };
     });
-    return await new PQueue({ concurrency: REQUESTS_AT_ONCE }).addAll(makings);
+    return await new PQueue({ concurrency: MAX_CONCURRENT_REQUESTS }).addAll(creations);
   }
   async function deleteProbes(): Promise<void> {
     const deletions = NAMESPACES.map((namespace) => async () => {
       const path = resourcePath(STORAGE_PROBES, { namespace });
       await client.request({ method: 'DELETE', path, timeoutMs: DELETE_TIMEOUT_MS }, NEVER);
     });
-    await new PQueue({ concurrency: REQUESTS_AT_ONCE }).addAll(deletions);
+    await new PQueue({ concurrency: MAX_CONCURRENT_REQUESTS }).addAll(deletions);
   }
 
   const operatorKubeconfigFile = await controlPlane.kubeconfigFor(OPERATOR);
@@ -90,7 +90,7 @@ export async function startStack(): Promise<Stack> {
   return {
     operatorKubeconfigFile,
     collectorUrl: collector.otlpGrpcUrl,
-    makeProbes,
+    createProbes,
     deleteProbes,
     [Symbol.asyncDispose]: () => stop.disposeAsync(),
   };
@@ -98,14 +98,14 @@ export async function startStack(): Promise<Stack> {
 
 const SECRETS = { group: '', version: 'v1', plural: 'secrets', kind: 'Secret' };
 
-interface ProbeWish {
+interface ProbeOptions {
   readonly namespace: string;
   readonly name: string;
   readonly endpoint: string;
   readonly interval: string;
 }
 
-function probeManifest({ namespace, name, endpoint, interval }: ProbeWish): KubeObject & { spec: object } {
+function probeManifest({ namespace, name, endpoint, interval }: ProbeOptions): KubeObject & { spec: object } {
   return {
     apiVersion: API_VERSION,
     kind: KIND,

@@ -1,4 +1,4 @@
-"""The talk's program as a contender: the same protocol as `contenders/serve.ts`."""
+"""The talk's program as a contender, using the protocol of `contenders/serve.ts`."""
 
 import json
 import resource
@@ -58,7 +58,7 @@ def measure(runs: int, client: Minio, bucket: str, provider) -> dict[str, float]
 
 def flush(provider) -> None:
     if not provider.force_flush():
-        raise RuntimeError("the spans could not be exported in time")
+        raise RuntimeError("flush timed out before all spans were exported")
 
 
 def answer(value: dict) -> None:

@@ -1,4 +1,4 @@
-"""The program of "Distributed Tracing using OpenTelemetry and Jaeger": one bucket workflow, one span a step."""
+"""The program of "Distributed Tracing using OpenTelemetry and Jaeger": one bucket workflow, one span per step."""
 
 import os
 from io import BytesIO
@@ -49,7 +49,7 @@ def run(client: Minio, bucket: str) -> None:
                 response.close()
                 response.release_conn()
             if fetched != content:
-                raise RuntimeError("the object came back changed")
+                raise RuntimeError("the fetched object differs from the one sent")
             span.add_event("Test object has been fetched from bucket.")
 
         with tracer.start_as_current_span("remove object from bucket") as span:

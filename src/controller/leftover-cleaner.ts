@@ -13,68 +13,71 @@ export interface LeftoversDeps {
   readonly log: Logger;
 }
 
-interface Former {
+interface RemovedTarget {
   readonly entry: ProbeEntry;
   readonly plan: ProbePlan | undefined;
   readonly target: TargetEntry;
 }
 
-/** Targets that are cleaned up at a time. */
+/** Targets cleaned up in parallel. */
 const CONCURRENCY = 10;
-/** Names of what is left behind in one log line. */
+/** Maximum number of leftovers named in one log line. */
 const MAX_LOGGED = 10;
 
-/** Removes what the runs of a target that is no longer probed may have left in its store. */
-export class Leftovers {
+/** Removes objects and buckets that runs of a removed target may have left in its store. */
+export class LeftoverCleaner {
   readonly #deps: LeftoversDeps;
   readonly #queue = new PQueue({ concurrency: CONCURRENCY });
-  readonly #stopping = new AbortController();
+  readonly #cancellation = new AbortController();
 
   constructor(deps: LeftoversDeps) {
     this.#deps = deps;
   }
 
-  /** @param ended resolves when the last run of the target has ended. */
-  removeAfter(ended: Promise<void>, former: Former): void {
+  /** @param lastRun resolves when the last run of the target has finished. */
+  cleanUpAfter(lastRun: Promise<void>, removed: RemovedTarget): void {
     void this.#queue.add(async () => {
-      await ended;
-      if (!former.target.isClean) await this.#remove(former);
+      await lastRun;
+      if (!removed.target.isClean) await this.#cleanUp(removed);
     });
   }
 
-  /** Resolves when nothing is under way any more; once `signal` aborts, what is left is given up. */
+  /** Resolves when all clean-ups have finished. If `signal` aborts, the remaining ones are cancelled. */
   async finish(signal: AbortSignal): Promise<void> {
-    const giveUp = (): void => {
+    const cancel = (): void => {
       this.#queue.clear();
-      this.#stopping.abort();
+      this.#cancellation.abort();
     };
-    if (signal.aborted) giveUp();
-    else signal.addEventListener('abort', giveUp, { once: true });
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
     await this.#queue.onIdle();
-    signal.removeEventListener('abort', giveUp);
+    signal.removeEventListener('abort', cancel);
   }
 
-  async #remove({ entry, plan, target }: Former): Promise<void> {
+  async #cleanUp({ entry, plan, target }: RemovedTarget): Promise<void> {
     const { log, probe, runner } = this.#deps;
-    const { signal } = this.#stopping;
-    const where = { probe: `${entry.namespace}/${entry.name}`, target: target.plan.name };
+    const { signal } = this.#cancellation;
+    const labels = { probe: `${entry.namespace}/${entry.name}`, target: target.plan.name };
     const resolved = target.resolved ?? (await runner.resolve(entry, target, signal));
     if (plan === undefined || resolved === undefined) {
-      log.warn({ ...where, error: target.obstacle?.message }, 'nothing was cleaned up');
+      log.warn(
+        { ...labels, error: target.obstacle?.message },
+        'clean-up skipped: no valid spec or no credentials',
+      );
       return;
     }
     const request = { ...runTemplate(plan, resolved), owner: entry.uid };
     const { error, leftBehind, removed } = await cleanUpProbe(request, probe, signal);
-    const fields = { ...where, removed: removed.length };
+    const fields = { ...labels, removed: removed.length };
     if (error === undefined && leftBehind.length === 0) {
-      log.info(fields, 'cleaned up');
+      log.info(fields, 'clean-up finished');
     } else {
       const left = {
         leftBehind: leftBehind.slice(0, MAX_LOGGED),
         reason: error?.reason,
         error: error?.message,
       };
-      log.warn({ ...fields, ...left }, 'not all was cleaned up');
+      log.warn({ ...fields, ...left }, 'clean-up incomplete');
     }
   }
 }

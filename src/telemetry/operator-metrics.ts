@@ -2,21 +2,21 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import type { Clock } from '../clock/clock.ts';
 
-/** Source: controller-runtime, pkg/internal/controller/metrics; every second bound. */
+/** Source: every second bound of controller-runtime, pkg/internal/controller/metrics. */
 const RECONCILE_BOUNDS_SECONDS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-/** Source: client-go's workqueue metrics have one in each decade as well, from 10 ns. */
+/** Source: client-go's workqueue metrics, which also have one bound per decade but start at 10 ns. */
 const QUEUE_BOUNDS_SECONDS = [0.0001, 0.001, 0.01, 0.1, 1, 10, 100];
 const REQUEST_BOUNDS_SECONDS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const LAG_BOUNDS_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30];
 
 const RECONCILE_RESULTS = ['success', 'error', 'requeue', 'requeue_after'] as const;
-export type ReconcileResultLabel = (typeof RECONCILE_RESULTS)[number];
+export type ReconcileResult = (typeof RECONCILE_RESULTS)[number];
 
 /**
- * What the parts of the operator tell of themselves, under the names that dashboards for controller-runtime know.
- * Each method gives the observer of one part.
+ * Metrics of the operator's components. Where controller-runtime has the same metric, the name is the same, so existing
+ * dashboards work. Each method returns the metrics recorder of one component.
  */
-export class MachineryMetrics {
+export class OperatorMetrics {
   readonly #registry: Registry;
   readonly #clock: Clock;
   readonly #requests;
@@ -44,8 +44,8 @@ export class MachineryMetrics {
   readonly #entries;
   readonly #events;
   readonly #eventsDropped;
-  /** By the queue's name: when the work began that is not finished, by the monotonic clock. */
-  readonly #begun = new Map<string, number[]>();
+  /** Start times of the keys in progress, by queue name. Monotonic, ms. */
+  readonly #workStartsMs = new Map<string, number[]>();
 
   constructor(registry: Registry, clock: Clock) {
     this.#registry = registry;
@@ -61,103 +61,97 @@ export class MachineryMetrics {
     ]);
     this.#requestDuration = this.#histogram(
       'rest_client_request_duration_seconds',
-      'How long the API server took to answer.',
+      'Response time of the API server.',
       ['verb', ...host],
       REQUEST_BOUNDS_SECONDS,
     );
 
-    this.#depth = this.#gauge('workqueue_depth', 'Keys that wait.', queue);
-    this.#adds = this.#counter('workqueue_adds_total', 'Keys that were added.', queue);
+    this.#depth = this.#gauge('workqueue_depth', 'Keys waiting in the queue.', queue);
+    this.#adds = this.#counter('workqueue_adds_total', 'Keys added to the queue.', queue);
     this.#queueDuration = this.#histogram(
       'workqueue_queue_duration_seconds',
-      'How long a key waited before it was taken.',
+      'Time that keys waited in the queue.',
       queue,
       QUEUE_BOUNDS_SECONDS,
     );
     this.#workDuration = this.#histogram(
       'workqueue_work_duration_seconds',
-      'How long the work on a key took.',
+      'Processing time of keys.',
       queue,
       QUEUE_BOUNDS_SECONDS,
     );
-    this.#retries = this.#counter(
-      'workqueue_retries_total',
-      'Keys that were added again after an error.',
-      queue,
-    );
+    this.#retries = this.#counter('workqueue_retries_total', 'Keys requeued after an error.', queue);
     this.#unfinishedGauges(queue);
 
-    this.#reconciles = this.#counter(
-      'controller_runtime_reconcile_total',
-      'Reconciliations by their result.',
-      [...controller, 'result'],
-    );
+    this.#reconciles = this.#counter('controller_runtime_reconcile_total', 'Reconciliations by result.', [
+      ...controller,
+      'result',
+    ]);
     this.#reconcileErrors = this.#counter(
       'controller_runtime_reconcile_errors_total',
-      'Reconciliations that ended with an error.',
+      'Reconciliations that failed with an error.',
       controller,
     );
     this.#reconcileTime = this.#histogram(
       'controller_runtime_reconcile_time_seconds',
-      'How long a reconciliation took.',
+      'Duration of reconciliations.',
       controller,
       RECONCILE_BOUNDS_SECONDS,
     );
     this.#activeWorkers = this.#gauge(
       'controller_runtime_active_workers',
-      'Workers that reconcile now.',
+      'Workers that are currently reconciling.',
       controller,
     );
     this.#maxConcurrent = this.#gauge(
       'controller_runtime_max_concurrent_reconciles',
-      'Workers that there are.',
+      'Total number of workers.',
       controller,
     );
     this.#leading = this.#gauge(
       'leader_election_master_status',
-      '1 if this replica holds the Lease, 0 if another one does.',
+      '1 if this replica holds the Lease, otherwise 0.',
       ['name'],
     );
 
-    this.#lists = this.#counter(
-      'storage_probe_reflector_lists_total',
-      'Times that all was listed anew.',
-      kind,
-    );
-    this.#watches = this.#counter('storage_probe_reflector_watches_total', 'Watches that were opened.', kind);
+    this.#lists = this.#counter('storage_probe_reflector_lists_total', 'Full lists completed.', kind);
+    this.#watches = this.#counter('storage_probe_reflector_watches_total', 'Watches opened.', kind);
     this.#lastEvent = this.#gauge(
       'storage_probe_reflector_last_event_timestamp_seconds',
-      'When the watch last brought an event or a bookmark.',
+      'Time of the last watch event or bookmark.',
       kind,
     );
-    this.#items = this.#gauge('storage_probe_reflector_items', 'Resources that are held.', kind);
+    this.#items = this.#gauge('storage_probe_reflector_items', 'Resources in the cache.', kind);
 
     this.#startLag = this.#histogram(
       'storage_probe_start_lag_seconds',
-      'From when a run was due to when it started.',
+      'Delay between the due time of a run and its start.',
       ['trigger'],
       LAG_BOUNDS_SECONDS,
     );
     this.#coalesced = this.#counter(
       'storage_probe_ticks_coalesced_total',
-      'Due times that passed while an earlier run of the target was waiting or under way.',
+      'Due times skipped because an earlier run of the target was waiting or in progress.',
     );
     this.#missed = this.#counter(
       'storage_probe_runs_missed_total',
-      'Runs that were too late to be made up for.',
+      'Runs skipped because they were too late to catch up.',
     );
-    this.#inFlight = this.#gauge('storage_probe_runs_in_flight', 'Runs under way.');
-    this.#waiting = this.#gauge('storage_probe_runs_waiting', 'Runs that are due and wait for their turn.');
+    this.#inFlight = this.#gauge('storage_probe_runs_in_flight', 'Runs in progress.');
+    this.#waiting = this.#gauge(
+      'storage_probe_runs_waiting',
+      'Runs that are due and waiting for a free slot.',
+    );
     this.#entries = this.#gauge('storage_probe_targets', 'Targets on the schedule.');
 
-    this.#events = this.#counter('storage_probe_events_total', 'Events that were recorded.');
+    this.#events = this.#counter('storage_probe_events_total', 'Events written.');
     this.#eventsDropped = this.#counter(
       'storage_probe_events_dropped_total',
-      'Events that were not written: too many, or refused by the API server.',
+      'Events not written because there were too many or the API server rejected them.',
     );
   }
 
-  /** @param host of the API server. */
+  /** @param host the API server's host. */
   kubeClient(host: string) {
     return {
       request: (method: string, code: string, durationMs: number): void => {
@@ -172,8 +166,8 @@ export class MachineryMetrics {
     this.#depth.set(labels, 0);
     this.#adds.inc(labels, 0);
     this.#retries.inc(labels, 0);
-    const begun: number[] = [];
-    this.#begun.set(name, begun);
+    const startsMs: number[] = [];
+    this.#workStartsMs.set(name, startsMs);
     return {
       depth: (keys: number): void => {
         this.#depth.set(labels, keys);
@@ -183,11 +177,11 @@ export class MachineryMetrics {
       },
       queued: (ms: number): void => {
         this.#queueDuration.observe(labels, ms / 1_000);
-        begun.push(this.#clock.monotonicMs());
+        startsMs.push(this.#clock.monotonicMs());
       },
       worked: (ms: number): void => {
         this.#workDuration.observe(labels, ms / 1_000);
-        removeNearest(begun, this.#clock.monotonicMs() - ms);
+        removeNearest(startsMs, this.#clock.monotonicMs() - ms);
       },
       retried: (): void => {
         this.#retries.inc(labels);
@@ -202,7 +196,7 @@ export class MachineryMetrics {
     this.#activeWorkers.set(labels, 0);
     this.#maxConcurrent.set(labels, workers);
     return {
-      reconciled: (result: ReconcileResultLabel, ms: number): void => {
+      reconciled: (result: ReconcileResult, ms: number): void => {
         this.#reconciles.inc({ ...labels, result });
         if (result === 'error') this.#reconcileErrors.inc(labels);
         this.#reconcileTime.observe(labels, ms / 1_000);
@@ -213,7 +207,7 @@ export class MachineryMetrics {
     };
   }
 
-  /** @param kind of the resources. */
+  /** @param kind kind of the cached resources. */
   reflector(kind: string) {
     const labels = { kind };
     this.#lists.inc(labels, 0);
@@ -225,7 +219,7 @@ export class MachineryMetrics {
       watched: (): void => {
         this.#watches.inc(labels);
       },
-      /** @param epochMs when it came. */
+      /** @param epochMs time of the event. */
       eventAt: (epochMs: number): void => {
         this.#lastEvent.set(labels, epochMs / 1_000);
       },
@@ -235,7 +229,7 @@ export class MachineryMetrics {
     };
   }
 
-  /** @param name of the Lease. */
+  /** @param name name of the Lease. */
   leader(name: string) {
     this.#leading.set({ name }, 0);
     return {
@@ -282,13 +276,13 @@ export class MachineryMetrics {
   #unfinishedGauges(labelNames: readonly ['name', 'controller']): void {
     const total = new Gauge({
       name: 'workqueue_unfinished_work_seconds',
-      help: 'How long the work has taken so far on all keys that are not finished.',
+      help: 'Total processing time so far of all keys in progress.',
       labelNames,
       registers: [this.#registry],
       collect: () => {
         const nowMs = this.#clock.monotonicMs();
-        for (const [name, begun] of this.#begun) {
-          const seconds = begun.map((beganMs) => (nowMs - beganMs) / 1_000);
+        for (const [name, startsMs] of this.#workStartsMs) {
+          const seconds = startsMs.map((startMs) => (nowMs - startMs) / 1_000);
           const labels = { name, controller: name };
           const totalSeconds = seconds.reduce((sum, each) => sum + each, 0);
           total.set(labels, totalSeconds);
@@ -296,10 +290,10 @@ export class MachineryMetrics {
         }
       },
     });
-    // After the one that sets it: prom-client collects and reads its metrics in the order in which they were made.
+    // Must be created after the gauge above, which sets it: prom-client reads metrics in creation order.
     const longest = this.#gauge(
       'workqueue_longest_running_processor_seconds',
-      'How long the work has taken so far on the key that takes longest.',
+      'Processing time so far of the longest-running key.',
       labelNames,
     );
   }
@@ -322,7 +316,7 @@ export class MachineryMetrics {
   }
 }
 
-/** A queue tells how long the work took, not which key it was. */
+/** Removes the value closest to `wanted`. The queue reports how long a key took, but not which key it was. */
 function removeNearest(values: number[], wanted: number): void {
   const distances = values.map((value) => Math.abs(value - wanted));
   values.splice(distances.indexOf(Math.min(...distances)), 1);

@@ -2,16 +2,16 @@ import type { Clock } from '../clock/clock.ts';
 import { KubeError, type KubeRequest } from './kube-client.ts';
 import { oneLine } from './one-line.ts';
 
-/** An answer that is no success. */
-export interface Refusal {
+/** A response whose status is not 2xx. */
+export interface ErrorResponse {
   readonly status: number;
-  /** Of the header of this name. */
+  /** Value of the `Retry-After` header. */
   readonly retryAfter: string | undefined;
-  /** Undefined when it is too long to be read. */
+  /** Undefined if it could not be read, for example because it is too long. */
   readonly body: string | undefined;
 }
 
-/** What is used here of `metav1.Status`. */
+/** The fields of `metav1.Status` that are used here. */
 interface Status {
   readonly reason?: unknown;
   readonly message?: unknown;
@@ -19,7 +19,7 @@ interface Status {
 }
 
 /**
- * For answers without a `metav1.Status`, which come from proxies and from a server that is not up yet.
+ * Reasons for responses without a `metav1.Status`, sent by proxies and by a server that is still starting.
  * Source: apimachinery, `NewGenericServerResponse`.
  */
 const REASONS: Readonly<Record<number, string>> = {
@@ -39,35 +39,35 @@ const REASONS: Readonly<Record<number, string>> = {
   504: 'Timeout',
 };
 
-/** A server that asks for more is asked again all the same. */
+/** Maximum retry delay. Longer values of `Retry-After` are reduced to this. */
 const MAX_RETRY_AFTER_MS = 600_000;
 
-/** Only the message of a `metav1.Status` is shown, bounded; of another body, nothing. */
-export function refusalError(
+/** Creates the error for a response. Its message quotes only the message of a `metav1.Status`, never another body. */
+export function errorFromResponse(
   { method, path }: Pick<KubeRequest, 'method' | 'path'>,
-  refusal: Refusal,
+  response: ErrorResponse,
   clock: Clock,
 ): KubeError {
-  const status = statusIn(refusal.body);
-  const code = refusal.status;
+  const status = statusIn(response.body);
+  const code = response.status;
   const reason = typeof status.reason === 'string' && status.reason !== '' ? status.reason : reasonOf(code);
   const message = typeof status.message === 'string' ? `: ${oneLine(status.message)}` : '';
   return new KubeError(`${method} ${path}: ${code} ${oneLine(reason)}${message}`, {
     status: code,
     reason,
-    retryAfterMs: retryAfterMs(refusal.retryAfter, status, clock),
+    retryAfterMs: retryAfterMs(response.retryAfter, status, clock),
   });
 }
 
-/** The `ERROR` event of a watch holds a `metav1.Status` as its object. */
-export function statusError(
+/** @param object the `metav1.Status` in the `ERROR` event of a watch. */
+export function errorFromStatus(
   request: Pick<KubeRequest, 'method' | 'path'>,
   object: unknown,
   clock: Clock,
 ): KubeError {
   const body = JSON.stringify(object);
   const code = isObject(object) && 'code' in object && typeof object.code === 'number' ? object.code : 500;
-  return refusalError(request, { status: code, retryAfter: undefined, body }, clock);
+  return errorFromResponse(request, { status: code, retryAfter: undefined, body }, clock);
 }
 
 function statusIn(body: string | undefined): Status {

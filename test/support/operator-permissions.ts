@@ -1,8 +1,8 @@
-/** One right, as `patch storageprobes/status@storageprobe.dev`: verb, resource, subresource and API group. */
-export type Right = string;
+/** Verb, resource, optional subresource and API group: `patch storageprobes/status@storageprobe.dev`. */
+export type Permission = string;
 
-/** What the operator has to be allowed where it runs probes. */
-export const WORK: readonly Right[] = [
+/** Permissions that the operator needs in namespaces where it runs probes. */
+export const RUN_PERMISSIONS: readonly Permission[] = [
   'list storageprobes@storageprobe.dev',
   'watch storageprobes@storageprobe.dev',
   'patch storageprobes/status@storageprobe.dev',
@@ -11,13 +11,13 @@ export const WORK: readonly Right[] = [
   'patch events',
 ];
 
-/** What it has to be allowed where its Lease is, to the Lease of its release. */
-export const LEADING: readonly Right[] = ['get', 'watch', 'update', 'create'].map(
+/** Permissions that the operator needs on its Lease. `create` is not restricted to the Lease's name. */
+export const LEASE_PERMISSIONS: readonly Permission[] = ['get', 'watch', 'update', 'create'].map(
   (verb) => `${verb} leases@coordination.k8s.io`,
 );
 
-/** What it may do nowhere. */
-export const FORBIDDEN: readonly Right[] = [
+/** Permissions that the operator must not have in any namespace. */
+export const FORBIDDEN_PERMISSIONS: readonly Permission[] = [
   'get storageprobes@storageprobe.dev',
   'create storageprobes@storageprobe.dev',
   'update storageprobes@storageprobe.dev',
@@ -44,7 +44,7 @@ export const FORBIDDEN: readonly Right[] = [
   'impersonate users',
 ];
 
-/** Of a `SubjectAccessReview` or a `SelfSubjectAccessReview`. */
+/** `resourceAttributes` of a `SubjectAccessReview` or `SelfSubjectAccessReview`. */
 export interface ResourceAttributes {
   readonly namespace: string;
   readonly verb: string;
@@ -54,10 +54,14 @@ export interface ResourceAttributes {
   readonly name: string;
 }
 
-/** @param lease the name of the Lease, for the rights to it. */
-export function resourceAttributes(right: Right, namespace: string, lease: string): ResourceAttributes {
-  const [verb = '', what = ''] = right.split(' ');
-  const [path = '', group = ''] = what.split('@');
+/** @param lease name of the operator's Lease. */
+export function resourceAttributes(
+  permission: Permission,
+  namespace: string,
+  lease: string,
+): ResourceAttributes {
+  const [verb = '', object = ''] = permission.split(' ');
+  const [path = '', group = ''] = object.split('@');
   const [resource = '', subresource = ''] = path.split('/');
   const name = resource === 'leases' && verb !== 'create' ? lease : '';
   return { namespace, verb, group, resource, subresource, name };

@@ -4,7 +4,7 @@ import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 
 import type { Clock } from '../../clock/clock.ts';
-import { Leftovers } from '../../controller/leftovers.ts';
+import { LeftoverCleaner } from '../../controller/leftover-cleaner.ts';
 import type { ProbeCache } from '../../controller/probe-cache.ts';
 import { ProbeEntries, probeKey } from '../../controller/probe-entries.ts';
 import { ProbeReconciler } from '../../controller/probe-reconciler.ts';
@@ -12,7 +12,7 @@ import { ProbeRunner } from '../../controller/probe-runner.ts';
 import { KubeSecretReader } from '../../controller/secret-reader.ts';
 import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
-import { faultOf } from '../../kube/fault.ts';
+import { errorFields } from '../../kube/error-fields.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
@@ -21,10 +21,10 @@ import { Scheduler } from '../../scheduler/scheduler.ts';
 import type { ProberMetrics } from '../../telemetry/metrics.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
 import type { ControllerSettings } from './flags.ts';
-import { timeLeft } from './time-left.ts';
+import { shutdownTimer } from './shutdown-timer.ts';
 
-/** What a prober has whether it leads or not. */
-export interface LeadParts {
+/** Dependencies that exist whether or not the process is the leader. */
+export interface LeaderDeps {
   readonly settings: ControllerSettings;
   readonly client: KubeClient;
   readonly cache: ProbeCache;
@@ -35,34 +35,34 @@ export interface LeadParts {
   readonly version: string;
   readonly identity: string;
   readonly isLeader: () => boolean;
-  /** Told of the scheduler while there is one, for the liveness probe. */
-  readonly onScheduler: (scheduler: Scheduler | undefined) => void;
+  /** Sets the scheduler that the liveness probe checks. Undefined while none is running. */
+  readonly setScheduler: (scheduler: Scheduler | undefined) => void;
 }
 
 const CONTROLLER = 'storageprobe';
 const REPORTER = 'storageprobe.dev/storage-probe';
-/** A status that could not be written is tried again at least so often. */
+/** Longest back-off between two attempts to write a status. */
 const MAX_RETRY_DELAY_MS = 10_000;
 const FIRST_RETRY_DELAY_MS = 100;
-const WRITES_AT_ONCE = 8;
-/** Thousands of probes may be applied, or a store of thousands may go, in one moment. */
+const MAX_CONCURRENT_WRITES = 8;
+/** Thousands of probes may be applied at once, or fail at once because of a shared store. */
 const MAX_QUEUED_EVENTS = 10_000;
 
 /**
- * Runs the probes until `signal` aborts. Then no run starts any more; those under way end or are broken off, what they
- * told is written down, and all that one who does not lead must not do has ended.
+ * Runs the probes until `signal` aborts. It then starts no further runs, waits for runs in progress or aborts them, and
+ * reports their results. When it returns, all work that only the leader may do has stopped.
  *
- * @param startedUntil what the leader before resolved with, if it ended in good order.
- * @returns the time up to which all due times were met, in ISO 8601: the next leader goes on from there.
+ * @param startedUntil the return value of the previous leader, if it shut down cleanly.
+ * @returns the time up to which every due run has started, in ISO 8601. The next leader resumes from there.
  */
-export async function lead(
-  parts: LeadParts,
+export async function runAsLeader(
+  deps: LeaderDeps,
   signal: AbortSignal,
   startedUntil?: string,
 ): Promise<string | undefined> {
-  const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = parts;
-  const { machinery } = metrics;
-  const leftMs = timeLeft(clock, settings.shutdownTimeoutMs, signal);
+  const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = deps;
+  const { operator } = metrics;
+  const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
   await cache.untilSynced(signal);
 
   const entries = new ProbeEntries();
@@ -71,7 +71,7 @@ export async function lead(
     clock,
     baseDelayMs: FIRST_RETRY_DELAY_MS,
     maxDelayMs: MAX_RETRY_DELAY_MS,
-    metrics: machinery.workQueue(CONTROLLER),
+    metrics: operator.workQueue(CONTROLLER),
   });
   const events = new EventRecorder({
     client,
@@ -81,7 +81,7 @@ export async function lead(
     reportingController: REPORTER,
     reportingInstance: identity,
     maxQueued: MAX_QUEUED_EVENTS,
-    metrics: machinery.events(),
+    metrics: operator.events(),
   });
   const probe = {
     clock,
@@ -98,7 +98,7 @@ export async function lead(
     recordRun: (result) => {
       metrics.recordRun(result);
     },
-    onNews: (entry) => {
+    onUpdate: (entry) => {
       queue.add(probeKey(entry));
     },
     log,
@@ -109,9 +109,9 @@ export async function lead(
     start: (run, stopping) => runner.run(run, stopping),
     maxInFlight: settings.maxRuns,
     drainMs: settings.drainTimeoutMs,
-    metrics: machinery.scheduler(),
+    metrics: operator.scheduler(),
   });
-  const leftovers = new Leftovers({ runner, probe, log });
+  const leftoverCleaner = new LeftoverCleaner({ runner, probe, log });
   const reconciler = new ProbeReconciler({
     client,
     clock,
@@ -120,7 +120,7 @@ export async function lead(
     probeAt: (key) => cache.get(key),
     scheduler,
     runner,
-    leftovers,
+    leftoverCleaner,
     recordEvent: (event) => {
       events.record(event);
     },
@@ -129,20 +129,20 @@ export async function lead(
     },
     forgetTarget: (ref) => {
       metrics.forgetTarget(ref);
-      // Another probe with a target of this name gets a new tracer.
+      // If another probe has a target with this name, it gets a new tracer.
       tracing.forget(ref.target);
     },
     isLeader,
     heartbeatMs: settings.statusHeartbeatMs,
-    startedUntilMs: timeIn(startedUntil),
+    startedUntilMs: parseTimeMs(startedUntil),
   });
 
-  const working = new AbortController();
+  const controllerAbort = new AbortController();
   const subscription = cache.subscribe((key) => {
     queue.add(key);
   });
   const { workers } = settings;
-  const controlling = runController(
+  const controllerRun = runController(
     {
       name: CONTROLLER,
       queue,
@@ -150,37 +150,37 @@ export async function lead(
       reconciler,
       clock,
       log,
-      metrics: machinery.controller(CONTROLLER, workers),
+      metrics: operator.controller(CONTROLLER, workers),
     },
-    working.signal,
+    controllerAbort.signal,
   );
-  parts.onScheduler(scheduler);
+  deps.setScheduler(scheduler);
   try {
     await scheduler.run(signal);
   } finally {
-    parts.onScheduler(undefined);
+    deps.setScheduler(undefined);
     subscription[Symbol.dispose]();
     queue.shutDown();
-    working.abort();
-    await controlling;
+    controllerAbort.abort();
+    await controllerRun;
   }
 
-  // The other half is for the release of the Lease and the last spans.
-  using deadline = clock.deadline(leftMs() / 2);
-  const flushes = Array.from(entries.values(), (entry) => async () => {
+  // Half of the remaining time is reserved for releasing the Lease and exporting the last spans.
+  using deadline = clock.deadline(remainingMs() / 2);
+  const statusWrites = Array.from(entries.values(), (entry) => async () => {
     await reconciler.flush(entry, deadline.signal).catch((error: unknown) => {
-      log.warn({ probe: probeKey(entry), ...faultOf(error) }, 'status was not written');
+      log.warn({ probe: probeKey(entry), ...errorFields(error) }, 'could not write the final status');
     });
     reconciler.forget(entry);
   });
-  await new PQueue({ concurrency: WRITES_AT_ONCE }).addAll(flushes);
-  await Promise.all([leftovers.finish(deadline.signal), events.flush(deadline.signal)]);
+  await new PQueue({ concurrency: MAX_CONCURRENT_WRITES }).addAll(statusWrites);
+  await Promise.all([leftoverCleaner.finish(deadline.signal), events.flush(deadline.signal)]);
   await events.close();
   const { startedUntilMs } = scheduler;
   return startedUntilMs === undefined ? undefined : new Date(startedUntilMs).toISOString();
 }
 
-function timeIn(text: string | undefined): number | undefined {
+function parseTimeMs(text: string | undefined): number | undefined {
   const ms = Date.parse(text ?? '');
   return Number.isNaN(ms) ? undefined : ms;
 }

@@ -2,30 +2,33 @@ import { addAbortListener } from 'node:events';
 
 import type { Clock } from '../../clock/clock.ts';
 
-/** What has to be done at the end is tried for so long even when all the time is up. */
-const MIN_LEFT_MS = 500;
+/** Minimum time for each shutdown step, even after the timeout. */
+const MIN_REMAINING_MS = 500;
 
-/** Tells how much is left, in ms, of a time that begins once `signal` aborts. */
-export function timeLeft(clock: Clock, totalMs: number, signal: AbortSignal): () => number {
+/** Returns a function for the remaining shutdown time in ms. The timer starts when `signal` aborts. */
+export function shutdownTimer(clock: Clock, totalMs: number, signal: AbortSignal): () => number {
   let startMs: number | undefined;
   const start = (): void => {
     startMs = clock.monotonicMs();
   };
   if (signal.aborted) start();
   else signal.addEventListener('abort', start, { once: true });
-  return () => Math.max(MIN_LEFT_MS, totalMs - (clock.monotonicMs() - (startMs ?? clock.monotonicMs())));
+  return () => Math.max(MIN_REMAINING_MS, totalMs - (clock.monotonicMs() - (startMs ?? clock.monotonicMs())));
 }
 
-/** Whether `work` ends before `limitMs` have passed since `signal` aborted. @throws what it throws until then. */
-export async function endsInTime(
+/**
+ * @returns false if `work` is still pending `limitMs` after `signal` aborted.
+ * @throws the error of `work`, if it rejects in time.
+ */
+export async function finishesInTime(
   work: Promise<void>,
   limitMs: number,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<boolean> {
-  const ended = new AbortController();
+  const finished = new AbortController();
   const { promise: overdue, resolve } = Promise.withResolvers<boolean>();
   using _ = addAbortListener(signal, () => {
-    clock.sleep(limitMs, ended.signal).then(
+    clock.sleep(limitMs, finished.signal).then(
       () => resolve(false),
       () => undefined,
     );
@@ -33,6 +36,6 @@ export async function endsInTime(
   try {
     return await Promise.race([work.then(() => true), overdue]);
   } finally {
-    ended.abort();
+    finished.abort();
   }
 }

@@ -1,12 +1,12 @@
 import * as fc from 'fast-check';
 
-/** What a user may send as a StorageProbe, right or wrong; without `apiVersion` and `kind`. */
-export type Sent = { readonly metadata: unknown; readonly spec?: unknown };
+/** A valid or invalid StorageProbe as a user might submit it, without `apiVersion` and `kind`. */
+export type ProbeInput = { readonly metadata: unknown; readonly spec?: unknown };
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** Texts around the border of what a field takes, on both sides of it, by the field's name or kind. */
-const TEXTS: Readonly<Record<string, readonly string[]>> = {
+/** Texts just inside and just outside the limits of a field, by the field's name or type. */
+const BOUNDARY_TEXTS: Readonly<Record<string, readonly string[]>> = {
   duration: [
     ...`1s 1.0s 1000ms 0999ms 999ms 0.999s 1.001s 0.0166m 0.017m 24h 23h59m60s 24h1ms 24.001h 86400000ms
       86400001ms 59s1000ms 1ms1h 99999999h 2562048h 9e9h 100ms 99ms 99.5ms 1h 1h0m0.001s 0s 0 30 +30s -30s 1d .5s 5.s
@@ -79,28 +79,29 @@ const TEXTS: Readonly<Record<string, readonly string[]>> = {
   mode: ['Ephemeral', 'Existing', 'ephemeral', 'Existing '],
 };
 
-const KINDS: Readonly<Record<string, string>> = {
+/** Types of fields whose name is not a key of {@link BOUNDARY_TEXTS}. */
+const FIELD_TYPES: Readonly<Record<string, string>> = {
   interval: 'duration',
   startingDeadline: 'duration',
   timeout: 'duration',
 };
 
-/** Other texts that are nearly right. */
-const NEARLY_RIGHT: Readonly<Record<string, fc.Arbitrary<string>>> = {
+/** Random texts that are almost valid. */
+const ALMOST_VALID: Readonly<Record<string, fc.Arbitrary<string>>> = {
   duration: textOf('0123456789.hms'),
   size: textOf('0123456789.KMGTPEikem'),
   endpoint: textOf('htp:/[]0123456789abfx.-_'),
-  cron: nearlyCron(),
+  cron: almostValidCron(),
 };
 
 // oxfmt-ignore
-const ANYTHING: readonly Json[] = [
+const ARBITRARY_VALUES: readonly Json[] = [
   null, true, false, 0, 1, 2, 100, 101, -1, 1.5, 2 ** 31 - 1, 2 ** 31, 2 ** 53, 1e21, 1e-7,
   '', ' ', 'true', '2', 'null', '\u0000', '\u{1F600}'.repeat(8), '\uD800', 'é', 'e\u0301', 'x'.repeat(5_000),
   [], [null], [[]], {}, { name: null }, { unknown: 1 }, { name: 'abc' }, { '': 1 },
 ];
 
-/** The fields of each map, by the field that holds it or the list of it. */
+/** Field names of each object, by the name of the field that contains it or a list of it. */
 const FIELDS_IN: Readonly<Record<string, readonly string[]>> = {
   spec: ['schedule', 'timeout', 'targets', 'bucket', 'objects', 'failureThreshold', 'suspend'],
   schedule: ['interval', 'cron', 'timeZone', 'startingDeadline'],
@@ -134,7 +135,7 @@ const target = fc.record(
           fc.ipV4(),
           fc
             .ipV6()
-            .filter(isPlain)
+            .filter(hasNoIpv4Suffix)
             .map((ip) => `[${ip}]`),
         ),
         fc.option(fc.integer({ min: 1, max: 65_535 })),
@@ -176,7 +177,7 @@ const schedule = fc.oneof(
   ),
 );
 
-const right = fc.record({
+const valid = fc.record({
   metadata: fc.record({ name: label }),
   spec: fc.record(
     {
@@ -209,52 +210,56 @@ const right = fc.record({
   ),
 });
 
-/** Right but for one or two places, which may be right by chance. */
-const changed = fc.gen().map((choose) => {
-  const sent = structuredClone(choose(() => right)) as Json;
-  for (let left = choose(fc.integer, { min: 1, max: 2 }); left > 0; left--) change(sent, choose);
-  return sent as unknown as Sent;
+/** Valid except for one or two changes, which may be valid by chance. */
+const mutated = fc.gen().map((choose) => {
+  const probe = structuredClone(choose(() => valid)) as Json;
+  for (let remaining = choose(fc.integer, { min: 1, max: 2 }); remaining > 0; remaining--)
+    mutate(probe, choose);
+  return probe as unknown as ProbeInput;
 });
 
 const random = fc.record(
   {
     metadata: fc.record({ name: label }),
-    spec: fc.dictionary(fc.constantFrom(...FIELDS), fc.oneof(fc.jsonValue(), fc.constantFrom(...ANYTHING))),
+    spec: fc.dictionary(
+      fc.constantFrom(...FIELDS),
+      fc.oneof(fc.jsonValue(), fc.constantFrom(...ARBITRARY_VALUES)),
+    ),
   },
   { requiredKeys: ['metadata'] },
 );
 
-/** About as many right ones as wrong ones, and most wrong ones nearly right. */
-export const sentProbes: fc.Arbitrary<Sent> = fc.oneof(
-  { weight: 9, arbitrary: right },
-  { weight: 14, arbitrary: changed },
+/** About half of the inputs are valid. Most invalid ones are almost valid. */
+export const probeInputs: fc.Arbitrary<ProbeInput> = fc.oneof(
+  { weight: 9, arbitrary: valid },
+  { weight: 14, arbitrary: mutated },
   { weight: 1, arbitrary: random },
 );
 
-/** A probe for each of the {@link TEXTS} in each of its fields, right in all else, and those of {@link SPECS}. */
-export function* edgeProbes(): Generator<Sent> {
-  for (const spec of SPECS) yield probeWith(spec);
+/** A probe for each of {@link BOUNDARY_SPECS}, then one per field and boundary text, valid in all other fields. */
+export function* boundaryInputs(): Generator<ProbeInput> {
+  for (const spec of BOUNDARY_SPECS) yield probeWith(spec);
   const byInterval = { schedule: { interval: '1h', startingDeadline: '1m' } };
   const byCron = { schedule: { cron: '* * * * *', timeZone: 'UTC' } };
   for (const probe of [probeWith(byInterval), probeWith(byCron)]) {
     for (const [index, { key }] of [...placesIn(probe)].entries()) {
-      for (const text of TEXTS[KINDS[key] ?? key] ?? []) {
-        const sent = structuredClone(probe);
-        const parent = [...placesIn(sent)][index]?.parent ?? {};
+      for (const text of BOUNDARY_TEXTS[FIELD_TYPES[key] ?? key] ?? []) {
+        const copy = structuredClone(probe);
+        const parent = [...placesIn(copy)][index]?.parent ?? {};
         Reflect.set(parent, key, text);
-        yield sent;
+        yield copy;
       }
     }
   }
 }
 
-/** Around the bounds of lists and numbers, and of rules over several fields. */
-const SPECS: readonly { [key: string]: Json }[] = [
+/** Specs near the limits of lists, numbers and rules that involve several fields. */
+const BOUNDARY_SPECS: readonly { [key: string]: Json }[] = [
   ...[{}, { interval: '1h' }, { cron: '* * * * *' }, { interval: '1h', cron: '* * * * *' }].flatMap(
-    (times) => [
-      { schedule: times },
-      { schedule: { ...times, timeZone: 'UTC' } },
-      { schedule: { ...times, startingDeadline: '1m' } },
+    (trigger) => [
+      { schedule: trigger },
+      { schedule: { ...trigger, timeZone: 'UTC' } },
+      { schedule: { ...trigger, startingDeadline: '1m' } },
     ],
   ),
   ...[{}, { mode: 'Ephemeral' }, { mode: 'Existing' }, { mode: null }].flatMap((mode) => [
@@ -279,17 +284,17 @@ function probeWith(spec: { [key: string]: Json }): { metadata: Json; spec: Json 
 
 type Choose = fc.GeneratorValue;
 
-function change(root: Json, choose: Choose): void {
+function mutate(root: Json, choose: Choose): void {
   const places = [...placesIn(root)];
-  const { parent, key, node, kind } = choose(() => fc.constantFrom(...places));
-  const how = choose(() => fc.constantFrom('replace', 'replace', 'replace', 'add', 'remove', 'repeat'));
-  if (how === 'remove' && Array.isArray(parent)) parent.splice(Number(key), 1);
-  else if (how === 'remove') Reflect.deleteProperty(parent, key);
-  else if (how === 'repeat' && Array.isArray(parent)) parent.push(structuredClone(node));
-  else if (how === 'add' && isMap(node)) {
+  const { parent, key, node, field } = choose(() => fc.constantFrom(...places));
+  const operation = choose(() => fc.constantFrom('replace', 'replace', 'replace', 'add', 'remove', 'repeat'));
+  if (operation === 'remove' && Array.isArray(parent)) parent.splice(Number(key), 1);
+  else if (operation === 'remove') Reflect.deleteProperty(parent, key);
+  else if (operation === 'repeat' && Array.isArray(parent)) parent.push(structuredClone(node));
+  else if (operation === 'add' && isObject(node)) {
     const isKnown = choose(fc.nat, { max: 3 }) > 0;
-    const field = choose(() => fc.constantFrom(...((isKnown ? FIELDS_IN[kind] : undefined) ?? FIELDS)));
-    node[field] = valueFor(field, choose);
+    const added = choose(() => fc.constantFrom(...((isKnown ? FIELDS_IN[field] : undefined) ?? FIELDS)));
+    node[added] = valueFor(added, choose);
   } else Reflect.set(parent, key, valueFor(key, choose));
 }
 
@@ -297,34 +302,34 @@ interface Place {
   readonly parent: Json[] | { [key: string]: Json };
   readonly key: string;
   readonly node: Json;
-  /** The key, or that of the list which the node is an item of. */
-  readonly kind: string;
+  /** The field's name. For a list item, the name of the list. */
+  readonly field: string;
 }
 
-/** Each member of each map and list, but for `metadata` itself. */
-function* placesIn(parent: Json, parentKind = ''): Generator<Place> {
+/** All members of all objects and lists, except `metadata` itself. */
+function* placesIn(parent: Json, parentField = ''): Generator<Place> {
   if (typeof parent !== 'object' || parent === null) return;
   for (const [key, node] of Object.entries(parent)) {
-    const kind = Array.isArray(parent) ? parentKind : key;
-    if (key !== 'metadata') yield { parent, key, node, kind };
-    yield* placesIn(node, kind);
+    const field = Array.isArray(parent) ? parentField : key;
+    if (key !== 'metadata') yield { parent, key, node, field };
+    yield* placesIn(node, field);
   }
 }
 
 function valueFor(field: string, choose: Choose): Json {
-  const kind = KINDS[field] ?? field;
-  const nearly = NEARLY_RIGHT[kind];
-  const how = choose(fc.nat, { max: 9 });
-  if (how < 3 && nearly !== undefined) return choose(() => nearly);
-  const texts = how < 8 ? TEXTS[kind] : undefined;
-  return structuredClone(choose(() => fc.constantFrom(...(texts ?? ANYTHING))));
+  const type = FIELD_TYPES[field] ?? field;
+  const almostValid = ALMOST_VALID[type];
+  const roll = choose(fc.nat, { max: 9 });
+  if (roll < 3 && almostValid !== undefined) return choose(() => almostValid);
+  const texts = roll < 8 ? BOUNDARY_TEXTS[type] : undefined;
+  return structuredClone(choose(() => fc.constantFrom(...(texts ?? ARBITRARY_VALUES))));
 }
 
 function textOf(letters: string): fc.Arbitrary<string> {
   return fc.string({ unit: fc.constantFrom(...letters.split('')), maxLength: 12 });
 }
 
-function nearlyCron(): fc.Arbitrary<string> {
+function almostValidCron(): fc.Arbitrary<string> {
   const value = fc.oneof(
     fc.integer({ min: 0, max: 61 }).map(String),
     fc.constantFrom('00', '07', '30', '31', '2', 'JAN', 'feb', 'Dec', 'SUN', 'mon', 'SAT'),
@@ -342,7 +347,7 @@ function nearlyCron(): fc.Arbitrary<string> {
     .map(([fields, wild]) => fields.map((text, index) => (wild[index] ? '*' : text)).join(' '));
 }
 
-function isMap(node: Json): node is { [key: string]: Json } {
+function isObject(node: Json): node is { [key: string]: Json } {
   return typeof node === 'object' && node !== null && !Array.isArray(node);
 }
 
@@ -350,7 +355,6 @@ function endsInLetter(name: string): boolean {
   return /[a-z]$/.test(name);
 }
 
-/** Without an IPv4 address at its end. */
-function isPlain(ip: string): boolean {
+function hasNoIpv4Suffix(ip: string): boolean {
   return !ip.includes('.');
 }

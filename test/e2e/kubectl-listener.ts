@@ -6,14 +6,14 @@ import { spawnChild } from '../../deploy/local/child.ts';
 
 const START_MS = 30_000;
 
-/** A kubectl that listens on this machine until it is disposed of. */
-export interface ListeningKubectl extends AsyncDisposable {
+/** A kubectl process that listens on this machine until it is disposed. */
+export interface KubectlListener extends AsyncDisposable {
   /** `127.0.0.1:<port>` */
   readonly address: string;
 }
 
-/** Starts `kubectl proxy` or `kubectl port-forward`; resolves once it listens. */
-export async function startListening(...args: readonly string[]): Promise<ListeningKubectl> {
+/** Starts `kubectl proxy` or `kubectl port-forward`. Resolves once kubectl listens. */
+export async function startKubectlListener(...args: readonly string[]): Promise<KubectlListener> {
   const child = await spawnChild(await getBinary('kubectl'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
   try {
     const { stdout } = child.process;
@@ -21,7 +21,7 @@ export async function startListening(...args: readonly string[]): Promise<Listen
     const signal = AbortSignal.timeout(START_MS);
     const [line] = (await once(createInterface({ input: stdout }), 'line', { signal })) as [string];
     const [address] = /127\.0\.0\.1:\d+/.exec(line) ?? [];
-    if (address === undefined) throw new Error(`kubectl ${args[0]} says: ${line}`);
+    if (address === undefined) throw new Error(`kubectl ${args[0]} printed no address: ${line}`);
     return { address, [Symbol.asyncDispose]: () => child.stop() };
   } catch (error) {
     await child.stop();

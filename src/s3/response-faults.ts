@@ -3,15 +3,15 @@ import type { Reason } from '../api/reasons.ts';
 import type { Fault } from './s3-error.ts';
 import { type Exchange, header } from './transport.ts';
 
-/** Longest piece of an answer that is repeated in a message, in characters. */
+/** Longest piece of a response that a message quotes, in characters. */
 const MAX_EXCERPT = 160;
 
 /** Source: Amazon S3 API Reference, "Error responses": `RequestTimeTooSkewed`. */
 const MAX_SKEW_MS = 15 * 60 * 1_000;
 
 /**
- * The codes of S3 and MinIO, by the reason they give. Sources: Amazon S3 API Reference, "Error responses"; MinIO
- * `cmd/api-errors.go`, where `SlowDownRead` and `SlowDownWrite` stand for a lost quorum.
+ * Reasons by error code of S3 and MinIO. In MinIO, `SlowDownRead` and `SlowDownWrite` mean that quorum was lost.
+ * Sources: Amazon S3 API Reference, "Error responses"; MinIO `cmd/api-errors.go`.
  */
 const REASON_OF_S3_CODE: ReadonlyMap<string, Reason> = new Map(
   Object.entries<Reason>({
@@ -62,45 +62,44 @@ const REASON_OF_S3_CODE: ReadonlyMap<string, Reason> = new Map(
   }),
 );
 
-/** An answer that is not the one hoped for. */
-export interface Answer {
+export interface UnexpectedResponse {
   readonly exchange: Exchange;
-  /** Start of the body; empty for HEAD. */
+  /** Start of the body. Empty for HEAD. */
   readonly text: string;
-  /** Wall time at which the request was signed, ms since the epoch. */
+  /** Wall time of the signature, ms since the epoch. */
   readonly signedAtMs: number;
 }
 
-/** True when what answered 2xx is no S3 server: a login page, a proxy's own page. */
-export function isForeign(exchange: Exchange): boolean {
+/** True for a response that did not come from an S3 server, such as a login page or a proxy's error page. */
+export function isNotS3(exchange: Exchange): boolean {
   const type = header(exchange, 'content-type') ?? '';
   return type.startsWith('text/html') && header(exchange, 'x-amz-request-id') === undefined;
 }
 
-/** Says why the store, or what stands before it, refused. */
-export function answerFault(answer: Answer): Fault {
-  const { exchange, text } = answer;
+/** Derives the fault from an unexpected response of the store or of a proxy in front of it. */
+export function responseFault(response: UnexpectedResponse): Fault {
+  const { exchange, text } = response;
   const status = exchange.status ?? 0;
-  const given = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
-  const code = given === undefined ? undefined : printable(given);
-  const reason = reasonOf(answer, code);
+  const rawCode = element(text, 'Code') ?? header(exchange, 'x-minio-error-code');
+  const code = rawCode === undefined ? undefined : printable(rawCode);
+  const reason = reasonOf(response, code);
   return {
     reason,
     code,
-    message: [`${status}`, code, detailOf(answer, reason)].filter(Boolean).join(' '),
+    message: [`${status}`, code, detailOf(response, reason)].filter(Boolean).join(' '),
   };
 }
 
-function reasonOf({ exchange, text, signedAtMs }: Answer, code: string | undefined): Reason {
+function reasonOf({ exchange, text, signedAtMs }: UnexpectedResponse, code: string | undefined): Reason {
   const status = exchange.status ?? 0;
-  const known = code === undefined ? undefined : REASON_OF_S3_CODE.get(code);
-  if (known !== undefined) return known;
+  const reasonOfCode = code === undefined ? undefined : REASON_OF_S3_CODE.get(code);
+  if (reasonOfCode !== undefined) return reasonOfCode;
   if (status === 301 && header(exchange, 'x-amz-bucket-region') !== undefined) return 'RegionMismatch';
   if (status >= 300 && status < 400) return 'Redirected';
-  if (code === undefined && (text !== '' || isForeign(exchange))) return 'NotS3';
+  if (code === undefined && (text !== '' || isNotS3(exchange))) return 'NotS3';
   if (code === undefined && status === 400 && header(exchange, 'x-amz-request-id') === undefined)
     return 'NotS3';
-  // MinIO answers a skewed HEAD without a body, and without a code in a header.
+  // If the clocks differ too much, MinIO responds to HEAD with neither a body nor an error code header.
   if (status === 403 && Math.abs(skewMs(exchange, signedAtMs)) > MAX_SKEW_MS) return 'ClockSkew';
   if (status === 507) return 'StorageFull';
   if (status === 429) return 'SlowDown';
@@ -109,41 +108,43 @@ function reasonOf({ exchange, text, signedAtMs }: Answer, code: string | undefin
   return 'RequestRejected';
 }
 
-function detailOf({ exchange, text, signedAtMs }: Answer, reason: Reason): string {
+function detailOf({ exchange, text, signedAtMs }: UnexpectedResponse, reason: Reason): string {
   const requestId = header(exchange, 'x-amz-request-id');
-  const suffix = requestId === undefined ? '' : ` (request id ${printable(requestId)})`;
-  if (reason === 'ClockSkew') return `${skewOf(exchange, signedAtMs)}${suffix}`;
-  if (reason === 'Redirected')
-    return `to ${printable(header(exchange, 'location') ?? element(text, 'Endpoint') ?? 'nowhere')}`;
+  const suffix = requestId === undefined ? '' : ` (request ID ${printable(requestId)})`;
+  if (reason === 'ClockSkew') return `${skewDetail(exchange, signedAtMs)}${suffix}`;
+  if (reason === 'Redirected') {
+    const location = header(exchange, 'location') ?? element(text, 'Endpoint') ?? 'an unknown location';
+    return `pointing to ${printable(location)}`;
+  }
   if (reason === 'RegionMismatch') {
     const region = element(text, 'Region') ?? header(exchange, 'x-amz-bucket-region');
     if (region !== undefined) return `the store is in region ${printable(region)}${suffix}`;
   }
-  if (reason === 'NotS3') return notS3(exchange, text);
-  const said = element(text, 'Message') ?? header(exchange, 'x-minio-error-desc');
-  return `${said === undefined ? '' : printable(said)}${suffix}`.trim();
+  if (reason === 'NotS3') return notS3Detail(exchange, text);
+  const description = element(text, 'Message') ?? header(exchange, 'x-minio-error-desc');
+  return `${description === undefined ? '' : printable(description)}${suffix}`.trim();
 }
 
-function skewOf(exchange: Exchange, signedAtMs: number): string {
+function skewDetail(exchange: Exchange, signedAtMs: number): string {
   const seconds = Math.round(skewMs(exchange, signedAtMs) / 1_000);
   if (Number.isNaN(seconds)) return 'the clocks differ';
   return `the store's clock is ${Math.abs(seconds)} s ${seconds < 0 ? 'behind' : 'ahead of'} the prober's`;
 }
 
-/** The store's clock minus ours; not a number where the answer has no date. */
+/** The store's clock minus the prober's. NaN if the response has no date. */
 function skewMs(exchange: Exchange, signedAtMs: number): number {
   return Date.parse(header(exchange, 'date') ?? '') - signedAtMs;
 }
 
-function notS3(exchange: Exchange, text: string): string {
+function notS3Detail(exchange: Exchange, text: string): string {
   const type = header(exchange, 'content-type') ?? 'no content type';
   const server = header(exchange, 'server');
   const from = server === undefined ? '' : ` from ${printable(server)}`;
   const title = printable(/<title>([^<]*)<\/title>/i.exec(text)?.[1] ?? text.replaceAll(/<[^<>]*>/g, ' '));
-  return `${printable(type)}${from}, not S3${title === '' ? '' : `: "${title}"`}`;
+  return `is not an S3 response (${printable(type)}${from})${title === '' ? '' : `: "${title}"`}`;
 }
 
-/** S3's errors are one flat element; a parser would bring entity expansion with it. */
+/** S3 errors are a single flat element. An XML parser would only add the risk of entity expansion. */
 function element(xml: string, name: string): string | undefined {
   const value = new RegExp(`<${name}>([^<]{1,1024})</${name}>`).exec(xml)?.[1];
   if (value === undefined || !xml.includes('<Error')) return undefined;
@@ -155,7 +156,7 @@ function element(xml: string, name: string): string | undefined {
     .replaceAll('&amp;', '&');
 }
 
-/** A bounded piece of foreign text on one line; in quotation marks that are not doubled. */
+/** Returns one bounded line of foreign text, without enclosing quotation marks. */
 function printable(text: string): string {
   return oneLine(text, MAX_EXCERPT).replace(/^"(.*)"$/, '$1');
 }

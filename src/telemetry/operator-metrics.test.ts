@@ -9,15 +9,15 @@ import type { ReflectorMetrics } from '../kube/reflector.ts';
 import type { WorkQueueMetrics } from '../kube/work-queue.ts';
 import { ProberMetrics } from './metrics.ts';
 
-function machinery() {
+function setUp() {
   const clock = new ManualClock();
   const metrics = new ProberMetrics({ clock, version: '1', nodeVersion: 'v24', processMetrics: false });
-  return { clock, metrics, machinery: metrics.machinery };
+  return { clock, metrics, operator: metrics.operator };
 }
 
-it('tells of requests', async () => {
-  const { metrics, machinery: parts } = machinery();
-  const client: KubeClientMetrics = parts.kubeClient('10.0.0.1:443');
+it('reports requests to the API server', async () => {
+  const { metrics, operator } = setUp();
+  const client: KubeClientMetrics = operator.kubeClient('10.0.0.1:443');
   client.request('GET', '200', 12);
   client.request('GET', '<error>', 30_000);
   expect(await samplesOf(metrics, 'rest_client_requests_total')).toEqual([
@@ -32,9 +32,9 @@ it('tells of requests', async () => {
 describe('a work queue', () => {
   const LABELS = '{name="probes",controller="probes"}';
 
-  it('starts with zeros, so that the first increase is seen', async () => {
-    const { metrics, machinery: parts } = machinery();
-    parts.workQueue('probes');
+  it('starts at zero, so that the first increase is visible', async () => {
+    const { metrics, operator } = setUp();
+    operator.workQueue('probes');
     expect(await samplesOf(metrics, 'workqueue_')).toEqual([
       `workqueue_depth${LABELS} 0`,
       `workqueue_adds_total${LABELS} 0`,
@@ -44,9 +44,9 @@ describe('a work queue', () => {
     ]);
   });
 
-  it('tells of its keys', async () => {
-    const { metrics, machinery: parts } = machinery();
-    const queue: WorkQueueMetrics = parts.workQueue('probes');
+  it('reports queued and processed keys', async () => {
+    const { metrics, operator } = setUp();
+    const queue: WorkQueueMetrics = operator.workQueue('probes');
     queue.added();
     queue.depth(1);
     queue.retried();
@@ -67,9 +67,9 @@ describe('a work queue', () => {
     ]);
   });
 
-  it('tells of the work that is not finished', async () => {
-    const { clock, metrics, machinery: parts } = machinery();
-    const queue = parts.workQueue('probes');
+  it('reports work in progress', async () => {
+    const { clock, metrics, operator } = setUp();
+    const queue = operator.workQueue('probes');
     queue.queued(0);
     await clock.advance(1_000);
     queue.queued(0);
@@ -88,9 +88,9 @@ describe('a work queue', () => {
   });
 });
 
-it('tells of reconciliations', async () => {
-  const { metrics, machinery: parts } = machinery();
-  const controller: ControllerMetrics = parts.controller('probes', 4);
+it('reports reconciliations', async () => {
+  const { metrics, operator } = setUp();
+  const controller: ControllerMetrics = operator.controller('probes', 4);
   controller.reconciled('success', 10);
   controller.reconciled('error', 20);
   controller.activeWorkers(2);
@@ -114,15 +114,15 @@ it('tells of reconciliations', async () => {
   ]);
 });
 
-it('tells of caches and of the Lease', async () => {
-  const { metrics, machinery: parts } = machinery();
-  const reflector: ReflectorMetrics = parts.reflector('StorageProbe');
+it('reports caches and the Lease', async () => {
+  const { metrics, operator } = setUp();
+  const reflector: ReflectorMetrics = operator.reflector('StorageProbe');
   reflector.listed();
   reflector.watched();
   reflector.watched();
   reflector.eventAt(1_500);
   reflector.items(3);
-  const leader: LeaderMetrics = parts.leader('storage-probe');
+  const leader: LeaderMetrics = operator.leader('storage-probe');
   leader.leading(true);
   expect(await samplesOf(metrics, 'storage_probe_reflector')).toEqual([
     'storage_probe_reflector_lists_total{kind="StorageProbe"} 1',
@@ -135,16 +135,16 @@ it('tells of caches and of the Lease', async () => {
   ]);
 });
 
-it('tells of the schedule and of Events', async () => {
-  const { metrics, machinery: parts } = machinery();
-  const scheduler = parts.scheduler();
+it('reports the schedule and Events', async () => {
+  const { metrics, operator } = setUp();
+  const scheduler = operator.scheduler();
   scheduler.started('schedule', 4);
   scheduler.coalesced();
   scheduler.missed(3);
   scheduler.inFlight(2);
   scheduler.waiting(1);
   scheduler.entries(5);
-  const events = parts.events();
+  const events = operator.events();
   events.recorded();
   events.dropped();
   const lines = [

@@ -9,7 +9,7 @@ import {
   JAEGER_URL,
   kubectl,
   list,
-  makeProbeNamespace,
+  createProbeNamespace,
   operatorPods,
   type ProbeNamespace,
   samplesOf,
@@ -17,7 +17,7 @@ import {
 } from './cluster.ts';
 import { OPERATOR, STORAGE } from './releases.ts';
 
-const PATIENCE_MS = 60_000;
+const TIMEOUT_MS = 60_000;
 const POLL_MS = 250;
 const ROLLOUT_DEADLINE = '90s';
 
@@ -25,15 +25,15 @@ const started = new AsyncDisposableStack();
 let namespace: ProbeNamespace;
 
 beforeAll(async () => {
-  namespace = await makeProbeNamespace('away');
+  namespace = await createProbeNamespace('outages');
   started.use(await installOperator({ watchNamespaces: [namespace.name] }));
   started.use(namespace);
 });
 afterAll(() => started.disposeAsync());
 
-describe('a MinIO that is scaled to 0 and back', () => {
-  it('makes its probe unhealthy, with one trace id everywhere, and Healthy again by itself', async () => {
-    const probe = uniqueName('store-away');
+describe('MinIO scaled to 0 and back', () => {
+  it('turns Healthy to False with the same trace ID everywhere, then back to True', async () => {
+    const probe = uniqueName('store-outage');
     await namespace.applyProbe(probe, '1s');
     await namespace.untilHealthy(probe);
 
@@ -44,7 +44,7 @@ describe('a MinIO that is scaled to 0 and back', () => {
       const unhealthy = status?.conditions?.find(({ type }) => type === 'Healthy');
       const [, traceId = ''] = /\(trace ([0-9a-f]{32})\)/.exec(unhealthy?.message ?? '') ?? [];
       expect(unhealthy?.reason).toBe('ConnectionRefused');
-      const signal = AbortSignal.timeout(PATIENCE_MS);
+      const signal = AbortSignal.timeout(TIMEOUT_MS);
       const trace = await waitForTrace(JAEGER_URL, traceId, { signal, spans: 3 });
       const tags = trace.spans.flatMap((span) => span.tags);
       expect(tags).toContainEqual(
@@ -66,38 +66,40 @@ describe('a MinIO that is scaled to 0 and back', () => {
   });
 });
 
-describe('a Collector that is restarted', () => {
+describe('a Collector restart', () => {
   it.each([
-    { name: 'at once', awayForRuns: 0 },
-    { name: 'after a while', awayForRuns: 15 },
-  ])('costs no span when it is back $name', async ({ awayForRuns }) => {
+    { name: 'a rolling restart', runsDuringOutage: 0 },
+    { name: 'an outage of 15 runs', runsDuringOutage: 15 },
+  ])('loses no span in $name', async ({ runsDuringOutage }) => {
     const probe = uniqueName('collector');
     await namespace.applyProbe(probe, '1s');
     await namespace.untilHealthy(probe);
     await untilRuns(probe, 3);
-    const saidBefore = (await logLines()).length;
-    if (awayForRuns === 0) {
+    const linesBefore = (await logLines()).length;
+    if (runsDuringOutage === 0) {
       await kubectl('rollout', 'restart', 'deployment/demo-collector', `--namespace=${STORAGE}`);
       await untilRolledOut('deployment/demo-collector');
     } else {
       await scale('deployment/demo-collector', 0);
       try {
-        await untilRuns(probe, awayForRuns);
+        await untilRuns(probe, runsDuringOutage);
       } finally {
         await scale('deployment/demo-collector', 1);
       }
     }
     await untilRuns(probe, 3);
-    const traceIds = await tracesOfLog(probe);
-    expect(traceIds.length).toBeGreaterThan(6 + awayForRuns);
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const traceIds = await loggedTraceIds(probe);
+    expect(traceIds.length).toBeGreaterThan(6 + runsDuringOutage);
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
     for (const traceId of traceIds)
       await waitForTrace(JAEGER_URL, traceId, { signal, spans: countSpans(PASSED_RUN) });
     expect((await tracesOf(probe)).length).toBeGreaterThanOrEqual(traceIds.length);
 
-    const said = (await logLines()).slice(saidBefore).filter(({ msg }) => msg.startsWith('spans '));
-    expect(said[0]?.msg).toBe('spans are not delivered');
-    expect(said.at(-1)?.msg).toBe('spans are delivered again');
+    const deliveryLines = (await logLines())
+      .slice(linesBefore)
+      .filter(({ msg }) => msg.startsWith('span delivery '));
+    expect(deliveryLines[0]?.msg).toBe('span delivery failed');
+    expect(deliveryLines.at(-1)?.msg).toBe('span delivery recovered');
     const [pod = ''] = await operatorPods();
     const dropped = await samplesOf(pod, 'storage_probe_spans_dropped_total');
     expect([...dropped.values()]).toEqual([0]);
@@ -113,11 +115,11 @@ async function untilRolledOut(workload: string): Promise<void> {
   await kubectl('rollout', 'status', workload, `--namespace=${STORAGE}`, `--timeout=${ROLLOUT_DEADLINE}`);
 }
 
-/** Waits until a probe has run so many times more. */
-async function untilRuns(probe: string, more: number): Promise<void> {
-  const before = (await tracesOfLog(probe)).length;
-  const isEnough = async (): Promise<boolean> => (await tracesOfLog(probe)).length >= before + more;
-  await until(`${more} more runs of ${probe}`, PATIENCE_MS, isEnough, POLL_MS);
+/** Waits until a probe has passed `count` more runs. */
+async function untilRuns(probe: string, count: number): Promise<void> {
+  const before = (await loggedTraceIds(probe)).length;
+  const hasRun = async (): Promise<boolean> => (await loggedTraceIds(probe)).length >= before + count;
+  await until(`${count} more runs of ${probe}`, TIMEOUT_MS, hasRun, POLL_MS);
 }
 
 interface LogLine {
@@ -126,8 +128,8 @@ interface LogLine {
   readonly trace_id?: string;
 }
 
-/** What each run of a probe says that its trace is. */
-async function tracesOfLog(probe: string): Promise<string[]> {
+/** Trace IDs of a probe's passed runs, from the operator's log. */
+async function loggedTraceIds(probe: string): Promise<string[]> {
   const lines = await logLines();
   return lines
     .filter((line) => line.msg === 'run passed' && line.probe === `${namespace.name}/${probe}`)

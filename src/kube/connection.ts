@@ -9,56 +9,56 @@ import { oneLine } from './one-line.ts';
 
 export type Tls = buildConnector.BuildOptions;
 
-/** What a request to the API server needs at this moment. */
-export interface Access {
-  /** Credentials. */
+/** Current credentials and TLS settings for requests to the API server. */
+export interface Credentials {
+  /** Request headers, such as `Authorization`. */
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: Tls;
 }
 
-/** Each watch holds one; a request that finds all of them busy waits for its turn within its deadline. */
+/** Each watch occupies one connection. If all are busy, a request waits until its deadline. */
 const MAX_CONNECTIONS = 32;
 
-/** Idle connections are closed before the API server closes them, after 90 s. Source: apiserver, `secure_serving.go`. */
+/** Shorter than the API server's idle timeout of 90 s. Source: apiserver, `secure_serving.go`. */
 const IDLE_TIMEOUT_MS = 60_000;
 
-/** A server that vanishes without a word is noticed by TCP. Source: client-go's dialer has the same 30 s. */
+/** Delay before the first TCP keep-alive probe, which detects a dead server. Source: client-go's dialer. */
 const KEEP_ALIVE_PROBE_MS = 30_000;
 
-/** @throws {KubeError} `CredentialsFailed`: a file is missing, or the kubeconfig's command failed. */
-export async function readAccess(config: KubeConfig): Promise<Access> {
+/** @throws {KubeError} `CredentialsFailed` if a file is missing or the kubeconfig's exec command fails. */
+export async function resolveCredentials(config: KubeConfig): Promise<Credentials> {
   const options: RequestOptions = {};
   try {
     await config.applyToHTTPSOptions(options);
   } catch (error) {
-    // Not as its cause: it may quote what the command printed, and that is a token.
-    throw new KubeError(`no credentials for the API server: ${whyOf(error)}`, {
+    // Without `cause`: the original error may quote the command's output, which contains a token.
+    throw new KubeError(`cannot get credentials for the API server: ${messageOf(error)}`, {
       status: 0,
       reason: 'CredentialsFailed',
     });
   }
   const { ca, cert, key, servername, rejectUnauthorized, auth } = options;
   const tls = { ca, cert, key, servername, rejectUnauthorized };
-  const basic =
+  const basicAuth =
     typeof auth !== 'string' ? {} : { Authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
   const headers = options.headers as OutgoingHttpHeaders | undefined;
   return {
     tls: Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined)) as Tls,
     headers: Object.fromEntries(
-      Object.entries({ ...basic, ...headers }).map(([name, value]) => [name, String(value).trim()]),
+      Object.entries({ ...basicAuth, ...headers }).map(([name, value]) => [name, String(value).trim()]),
     ),
   };
 }
 
-/** All connections to the API server. */
-export function makeDispatcher(tls: Tls, proxyUrl: string | undefined): Dispatcher {
+/** Creates the pool of connections to the API server. */
+export function createDispatcher(tls: Tls, proxyUrl: string | undefined): Dispatcher {
   const options = {
     connections: MAX_CONNECTIONS,
-    // A watch would hold up what comes after it.
+    // With pipelining, a watch would block later requests.
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
-    // Deadlines are the requests' own, and a watch may be silent for long.
+    // Each request has its own deadline, and a watch may be silent for a long time.
     headersTimeout: 0,
     bodyTimeout: 0,
   };
@@ -69,7 +69,7 @@ export function makeDispatcher(tls: Tls, proxyUrl: string | undefined): Dispatch
   return new ProxyAgent({ ...options, uri: proxyUrl, requestTls: connect });
 }
 
-function whyOf(error: unknown): string {
-  if (error instanceof SyntaxError) return "the answer of the kubeconfig's command is not JSON";
+function messageOf(error: unknown): string {
+  if (error instanceof SyntaxError) return "the output of the kubeconfig's exec command is not JSON";
   return oneLine(error instanceof Error ? error.message : String(error));
 }

@@ -1,0 +1,17 @@
+import { KubeError } from './kube-client.ts';
+
+/** Log fields that describe an error. */
+export interface ErrorFields {
+  /** The reason of a `KubeError`, otherwise the error's name. */
+  readonly reason: string;
+  readonly error: string;
+}
+
+export function errorFields(error: unknown): ErrorFields {
+  if (error instanceof KubeError) return { reason: error.reason, error: error.message };
+  if (error instanceof Error) return { reason: error.name, error: error.message };
+  return {
+    reason: 'NoError',
+    error: `thrown value is not an Error: ${typeof error === 'string' ? error : typeof error}`,
+  };
+}
