@@ -18,13 +18,47 @@ export interface ProbeRef {
 export interface RunTarget {
   /** Unique in its probe; also the trace's `service.name`. */
   readonly name: string;
-  /** `http://host[:port]` or `https://host[:port]`, without a path. */
+  /** `http://host[:port][/path]` or `https://host[:port][/path]`, without a trailing slash. */
   readonly endpoint: string;
+  /** Default: `Path`. */
+  readonly addressing?: Addressing;
   readonly region: string;
   readonly credentials: Credentials;
+  readonly tls?: TargetTls;
+  /** Absent: connect directly. The environment is never consulted. */
+  readonly proxy?: TargetProxy;
+  /** Server-side encryption to request for every object. Absent: the store's default. */
+  readonly encryption?: Encryption;
+}
+
+/** Where the bucket's name is: in the path (`host/bucket/key`) or in the host name (`bucket.host/key`). */
+export type Addressing = 'Path' | 'VirtualHost';
+
+export interface TargetTls {
   /** CA certificates in PEM format, which replace the system's. */
   readonly ca?: string;
+  readonly clientCertificate?: ClientCertificate;
+  /** Name for SNI and for the certificate check. Default: the endpoint's host. */
+  readonly serverName?: string;
 }
+
+/** A certificate chain and its private key in PEM format. Never log the key, export it or put it into an error. */
+export interface ClientCertificate {
+  readonly certificate: string;
+  readonly privateKey: string;
+}
+
+export interface TargetProxy {
+  /** `http://host[:port]` or `https://host[:port]`, without credentials. */
+  readonly url: string;
+  /** For `Proxy-Authorization: Basic`. Never log the password, export it or put it into an error. */
+  readonly credentials?: { readonly username: string; readonly password: string };
+}
+
+/** Source: Amazon S3 API Reference, PutObject, `x-amz-server-side-encryption`. */
+export type Encryption =
+  | { readonly algorithm: 'AES256' }
+  | { readonly algorithm: 'aws:kms'; readonly kmsKeyId?: string };
 
 /**
  * `Ephemeral`: a bucket that belongs to the probe; each run creates and removes it. `Existing`: a named bucket, which is

@@ -39,7 +39,7 @@ describe('resolveTarget', () => {
       endpoint: 'http://my-minio.storage.svc:9000',
       region: 'us-east-1',
       credentials: { accessKey: 'probe', secretKey: 'hush', sessionToken: 'token' },
-      ca: 'PEM\n',
+      tls: { ca: 'PEM\n' },
     });
   });
 

@@ -28,7 +28,7 @@ export async function resolveTarget(
           .read(namespace, caSecret.name, signal)
           .then((data) => required(data, caSecret.key, `${namespace}/${caSecret.name}`)),
   ]);
-  const target = { name, endpoint, region, credentials, ...(ca !== undefined && { ca }) };
+  const target = { name, endpoint, region, credentials, ...(ca !== undefined && { tls: { ca } }) };
   return previous !== undefined && isSame(previous, target) ? previous : target;
 }
 
@@ -59,7 +59,7 @@ function isSame(a: RunTarget, b: RunTarget): boolean {
   return (
     a.endpoint === b.endpoint &&
     a.region === b.region &&
-    a.ca === b.ca &&
+    a.tls?.ca === b.tls?.ca &&
     a.credentials.accessKey === b.credentials.accessKey &&
     a.credentials.secretKey === b.credentials.secretKey &&
     a.credentials.sessionToken === b.credentials.sessionToken

@@ -45,7 +45,7 @@ function cleanUp(url: string, setting: Setting = {}): Promise<CleanUpResult> {
       endpoint: url,
       region: 'us-east-1',
       credentials: { accessKey: 'access', secretKey: 'secret' },
-      ...(ca !== undefined && { ca }),
+      ...(ca !== undefined && { tls: { ca } }),
     },
     bucket: mode === 'Existing' ? { mode, name: 'canary' } : { mode },
     cleanUpTimeoutMs: CLEAN_UP_TIMEOUT_MS,

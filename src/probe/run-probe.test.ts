@@ -64,7 +64,7 @@ async function probe(setting: Setting): Promise<TracedRun> {
       endpoint: url,
       region: 'us-east-1',
       credentials: { accessKey: 'access', secretKey: 'secret' },
-      ...(ca !== undefined && { ca }),
+      ...(ca !== undefined && { tls: { ca } }),
     },
     bucket,
     objectSizesBytes: sizes,

@@ -338,7 +338,7 @@ function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): Ta
       endpoint,
       region: 'us-east-1',
       credentials: { accessKey: 'access', secretKey: 'secret' },
-      ...(ca !== undefined && { ca }),
+      ...(ca !== undefined && { tls: { ca } }),
     },
     {
       clock: systemClock,

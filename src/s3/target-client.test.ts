@@ -37,7 +37,13 @@ function clientOf(
   { region = 'us-east-1', sessionToken, ca }: ClientOptions = {},
 ): TargetClient {
   const credentials = { ...CREDENTIALS, ...(sessionToken !== undefined && { sessionToken }) };
-  const target = { name: 'my-minio', endpoint: url, region, credentials, ...(ca !== undefined && { ca }) };
+  const target = {
+    name: 'my-minio',
+    endpoint: url,
+    region,
+    credentials,
+    ...(ca !== undefined && { tls: { ca } }),
+  };
   const client = new TargetClient(target, {
     clock: systemClock,
     keyring: new TargetKeyring(),

@@ -16,13 +16,13 @@ export interface TargetKeys {
 export class TargetKeyring {
   readonly #keys = new WeakMap<RunTarget, TargetKeys>();
 
-  /** @throws {ReasonedError} `SecretInvalid` if `target.ca` contains no certificate or one that cannot be parsed. */
+  /** @throws {ReasonedError} `SecretInvalid` if `target.tls.ca` contains no certificate or one that cannot be parsed. */
   keysOf(target: RunTarget): TargetKeys {
     const cached = this.#keys.get(target);
     if (cached !== undefined) return cached;
     const keys = {
       signer: new Signer(target.credentials, target.region),
-      secureContext: target.ca === undefined ? undefined : secureContextFor(target.ca),
+      secureContext: target.tls?.ca === undefined ? undefined : secureContextFor(target.tls.ca),
     };
     this.#keys.set(target, keys);
     return keys;

@@ -79,7 +79,7 @@ describe('a probe file', () => {
           endpoint: 'https://one:9000',
           region: 'eu-central-1',
           credentials: { accessKey: 'doc-access', secretKey: 'doc-secret', sessionToken: 'doc-token' },
-          ca: 'the-bundle',
+          tls: { ca: 'the-bundle' },
         },
       },
       {
@@ -171,7 +171,7 @@ describe('a run without a file', () => {
     };
     const [template] = await templatesOf(flags, { env });
     expect(template).toMatchObject({
-      target: { endpoint: 'https://store:9000', region: 'eu-central-1', ca: 'the-bundle' },
+      target: { endpoint: 'https://store:9000', region: 'eu-central-1', tls: { ca: 'the-bundle' } },
       bucket: { mode: 'Existing', name: 'canary' },
       objectSizesBytes: [1, 2_048],
       timeoutMs: 3_000,

@@ -80,7 +80,7 @@ function resolveTarget(
   const target = { name: plan.name, endpoint, region, credentials };
   if (plan.caSecret === undefined) return target;
   const ca = lookup(namespace, plan.caSecret.name, plan.caSecret.key);
-  if (ca !== undefined) return { ...target, ca };
+  if (ca !== undefined) return { ...target, tls: { ca } };
   return `${location}: key ${plan.caSecret.key} of Secret ${plan.caSecret.name} not found; accepted: --secret ${plan.caSecret.name}=CA.PEM, or a Secret document in the file`;
 }
 
@@ -106,9 +106,9 @@ async function templatesFromFlags(flags: RunFlags, context: CommandContext): Pro
   }
   const plan = planProbe(checked.value);
   const caFile = flags.caFile || env['AWS_CA_BUNDLE'];
-  const ca = !caFile ? {} : { ca: await readFile(caFile) };
+  const tls = !caFile ? {} : { tls: { ca: await readFile(caFile) } };
   return plan.targets.map(({ name, region, endpoint: url }) =>
-    runTemplate(plan, { name, endpoint: url, region, credentials, ...ca }),
+    runTemplate(plan, { name, endpoint: url, region, credentials, ...tls }),
   );
 }
 
