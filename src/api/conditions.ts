@@ -18,7 +18,7 @@ export interface ConditionReasonInfo {
 }
 
 /**
- * Reasons that only conditions have. If all affected targets have the same reason from `REASONS`, the condition has that
+ * Reasons used only in conditions. If all affected targets have the same reason from `REASONS`, the condition has that
  * reason instead. `docs/reference/reasons.md` is generated from both tables.
  */
 export const CONDITION_REASONS = {
@@ -56,7 +56,10 @@ export const CONDITION_REASONS = {
 /** Maximum number of conditions in a status. */
 export const MAX_CONDITIONS = 8;
 
-/** Maximum length of a written message. Kubernetes allows 32,768, which a probe with 64 targets could fill. */
+/**
+ * Maximum length of a condition message that the operator writes. Kubernetes allows 32,768, which a probe with 64
+ * targets could fill.
+ */
 const MAX_MESSAGE_LENGTH = 1_024;
 
 /** `metav1.Condition` with the limits of Kubernetes. */

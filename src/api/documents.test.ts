@@ -54,7 +54,7 @@ stringData: { secretKey: hunter2, both: two }
 const ENDPOINT =
   'http://host[:port] or https://host[:port] without a path, for example http://my-minio.storage.svc:9000';
 
-/** Lines of the problems of one file, `my.yaml`. */
+/** Returns the formatted problems, one per line, for a single file, `my.yaml`. */
 function problemsOf(text: string): string[] {
   return formatProblems(readDocuments([{ name: 'my.yaml', text }]).problems);
 }

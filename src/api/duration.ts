@@ -2,8 +2,8 @@ import { NotAcceptedError } from './not-accepted.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
- * Unsigned durations of Go's `time.ParseDuration` that are whole milliseconds, so that Go and JavaScript read the same
- * number.
+ * Unsigned durations that Go's `time.ParseDuration` accepts and that are a whole number of milliseconds, so that Go and
+ * JavaScript read the same value.
  */
 export const DURATION_PATTERN = /^([0-9]+(\.[0-9]{1,3})?[hms]|[0-9]+ms)+$/;
 

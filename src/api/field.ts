@@ -13,8 +13,8 @@ export interface FieldInfo {
    */
   readonly fault?: (text: string) => string | undefined;
   /**
-   * CEL rule for `self` that the API server checks in addition to the pattern. For texts that match the pattern, it is true
-   * exactly if `fault` returns undefined.
+   * CEL rule for `self` that the API server checks in addition to the pattern. For strings that match the pattern, it
+   * is true if and only if `fault` returns undefined.
    */
   readonly cel?: string;
   /** Suggests how to write a bare number as text. */
@@ -89,19 +89,19 @@ export function list<S extends z.ZodType>(
 /** A rule over several fields of one map. */
 export interface Rule<T> {
   readonly id: string;
-  /** Path of the wrong field, relative to the map. */
+  /** Path of the invalid field, relative to the map. */
   readonly path: Path;
   /** Fields that the rule reads. If one of them is invalid, the rule is skipped, so that one mistake is reported once. */
   readonly reads: readonly (keyof T & string)[];
-  /** What is wrong, in words that follow the field. Constant, like the message of a CEL rule. */
+  /** What is wrong, phrased to be printed after the field path. Constant, like the message of a CEL rule. */
   readonly message: string;
   readonly accepted: string;
   readonly holds: (value: T) => boolean;
   /** Paths to report instead of `path`, for a rule that can be broken in several places. */
   readonly wrongPaths?: (value: T) => Path[];
   /**
-   * The same rule for the API server, in CEL with the map as `self`. True if a field that it reads is invalid. Absent if
-   * the schema's structure enforces the rule, as a list map enforces unique keys.
+   * The same rule for the API server, in CEL with the map as `self`. Must also evaluate to true if a field that the
+   * rule reads is invalid. Absent if the schema's structure enforces the rule, as a list map enforces unique keys.
    */
   readonly cel?: string;
 }

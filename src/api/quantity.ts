@@ -40,7 +40,7 @@ function multiplier(suffix: string): number {
   return 1000 ** (DECIMAL_SUFFIXES.indexOf(suffix) + 1);
 }
 
-/** Suggests the size most likely meant by a text such as `4KB`, `4 KiB` or `1.5Mi`. */
+/** Suggests the size most likely meant by a string such as `4KB`, `4 KiB` or `1.5Mi`. */
 function hint(text: string): string {
   if (text.startsWith('-')) return ': it is negative';
   const [match, number = '', letter = '', binary = ''] =

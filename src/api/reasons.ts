@@ -198,8 +198,8 @@ export type Reason = keyof typeof REASONS;
 export const MAX_MESSAGE_LENGTH = 512;
 
 /**
- * An error with a reason from {@link REASONS}. Branch on `reason`. `message` has no secrets and is cut to one line of at
- * most {@link MAX_MESSAGE_LENGTH} characters, because it may quote a store.
+ * An error with a reason from {@link REASONS}. Branch on `reason`. `message` contains no secrets and is cut to one line
+ * of at most {@link MAX_MESSAGE_LENGTH} characters, because it may quote a store's response.
  */
 export class ReasonedError extends Error {
   override readonly name: string = 'ReasonedError';

@@ -73,8 +73,8 @@ export interface RunRequest {
   readonly runId: string;
   readonly probe: ProbeRef;
   /**
-   * Identity of the prober: the resource's UID, or the user and host of the command line. Stable over all runs and
-   * different for every prober, so that two probers never share a bucket.
+   * Identity of the prober: the UID of the StorageProbe, or for the CLI, the user and host that it runs as. Stable
+   * across runs and unique to each prober, so that two probers never share a bucket.
    */
   readonly owner: string;
   readonly target: RunTarget;
@@ -104,7 +104,10 @@ export interface Phases {
   tlsMs?: number;
   /** Until the kernel has the request's headers and body. */
   sendMs?: number;
-  /** From the last byte sent to the first byte of the response: the store's own time. */
+  /**
+   * From the last byte sent to the first byte of the response: mostly the time that the store needs to process the
+   * request.
+   */
   firstByteMs?: number;
   /** From the first to the last byte of the response. */
   bodyMs?: number;

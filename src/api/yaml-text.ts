@@ -113,7 +113,10 @@ interface Fault {
 
 type Fields = Map<YAMLMap, Map<string, Pair>>;
 
-/** Returns the fields of every map by name, and faults that the library finds too slowly, too late or never. */
+/**
+ * Returns the fields of every map, keyed by name, and faults that the YAML library misses or reports too late or too
+ * slowly.
+ */
 function indexFields(document: Document): { fields: Fields; faults: Fault[] } {
   const fields: Fields = new Map();
   const faults: Fault[] = [];

@@ -42,7 +42,7 @@ export interface ProbeReconcilerDeps {
   readonly forgetTarget: (ref: TargetRef) => void;
   /** Returns true if this prober may write. */
   readonly isLeader: () => boolean;
-  /** Longest delay before a status is written in which only numbers have changed. */
+  /** Maximum delay before writing a status in which only numbers have changed. */
   readonly heartbeatMs: number;
   /** Wall time up to which the previous leader started all due runs, if it stopped cleanly. */
   readonly startedUntilMs?: number | undefined;
@@ -51,7 +51,7 @@ export interface ProbeReconcilerDeps {
 const FIELD_MANAGER = 'storage-probe';
 /** Delay after a write conflict, to let the watch deliver the change. */
 const CONFLICT_RETRY_MS = 200;
-/** Delay before a prober that could not renew its Lease checks again if it may write. */
+/** How long a prober that failed to renew its Lease waits before it checks again whether it may write. */
 const LEADERSHIP_RETRY_MS = 5_000;
 /** First delay before a missing or invalid Secret is read again. Doubles up to the maximum. */
 const FIRST_SECRET_RETRY_MS = 1_000;

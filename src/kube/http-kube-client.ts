@@ -115,7 +115,7 @@ export class HttpKubeClient implements KubeClient {
     }
   }
 
-  /** Resolves with a 2xx response as soon as it starts. */
+  /** Resolves with a 2xx response as soon as its headers have arrived, before the body is read. */
   async #send(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
     const deadlineMs = this.#clock.monotonicMs() + (request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     for (let attempt = 1; ; attempt += 1) {

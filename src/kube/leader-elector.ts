@@ -23,7 +23,7 @@ export interface LeaderElectorOptions {
   readonly identity: string;
   /** How long standbys wait after the last renewal that they saw. Rounded up to seconds. Default 15,000. */
   readonly leaseDurationMs?: number;
-  /** Time after the last successful renewal at which a leader stops. Default 10,000. */
+  /** How long after its last successful renewal a leader stops leading. Default 10,000. */
   readonly renewDeadlineMs?: number;
   /** Delay between renewals, and between attempts to acquire. Default 2,000. */
   readonly retryPeriodMs?: number;

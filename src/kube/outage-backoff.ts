@@ -49,7 +49,7 @@ export class OutageBackoff {
   }
 }
 
-/** True if the API server did not decide on the request: no response, 429 or 5xx. */
+/** True if the API server did not process the request: no response, 429 or 5xx. */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof KubeError)) return errorFields(error).reason === 'TimeoutError';
   const { status, reason } = error;

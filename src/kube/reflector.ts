@@ -71,7 +71,7 @@ const EARLY_CLOSE_MS = 10_000;
 /** Minimum time from the start of one watch to the start of the next. */
 const MIN_WATCH_INTERVAL_MS = 2_000;
 
-/** Longest delay after a failure, so changes are seen at most this late once the API server is back. */
+/** Maximum delay after a failure. Once the API server is back, changes are seen within this time. */
 const MAX_DELAY_MS = 10_000;
 /** Failures with the same reason belong to one episode if they are at most this far apart. */
 const EPISODE_GAP_MS = 60_000;

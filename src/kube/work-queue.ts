@@ -49,7 +49,7 @@ export class WorkQueue {
   readonly #baseDelayMs: number;
   readonly #maxDelayMs: number;
   readonly #metrics: WorkQueueMetrics | undefined;
-  /** Keys that wait for a worker, in FIFO order, without duplicates or keys being processed. */
+  /** Keys waiting for a worker, in FIFO order. Contains no duplicates and no keys that are being processed. */
   readonly #due: string[] = [];
   /** When each key became due: those in `#due`, and those to be queued again after `done`. */
   readonly #dueSinceMs = new Map<string, number>();

@@ -2,7 +2,7 @@ import { createHmac, createSecretKey, hash, type KeyObject } from 'node:crypto';
 
 import type { Credentials } from '../api/run.ts';
 
-/** SHA-256 of no bytes, in hex. */
+/** Hex SHA-256 of an empty body. */
 export const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
 export interface UnsignedRequest {

@@ -99,7 +99,8 @@ describe('cron', () => {
       from: '2026-11-01T05:00Z',
       want: ['11-01T05:30', '11-01T06:30'],
     },
-    // Lord Howe shifts by half an hour: 02:00 to 02:30 on 4 October 2026 at 15:30 UTC; 02:00 to 01:30 on 5 April at 15:00 UTC.
+    // Lord Howe shifts by half an hour: from 02:00 to 02:30 on 4 October 2026 (15:30 UTC on 3 October), and from 02:00
+    // back to 01:30 on 5 April (15:00 UTC on 4 April).
     {
       zone: 'Australia/Lord_Howe',
       cron: '15 2 * * *',

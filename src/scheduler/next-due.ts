@@ -18,7 +18,7 @@ export type Timetable = (atMs: number) => DueTimes;
 
 /**
  * The due times of a schedule, in wall time. They depend only on the parameters, so every replica computes the same
- * times, also after a restart.
+ * times, even after a restart.
  *
  * An interval is due at multiples of the interval since the epoch, plus an offset. The offset is derived from the seed,
  * which spreads probes with the same interval over time.

@@ -312,7 +312,7 @@ export class Scheduler {
   #replanAfterStepBack(item: Item, nowMs: number): void {
     const { lastStartMs = -Infinity, timetable } = item;
     const { latestMs, nextMs } = timetable(nowMs);
-    // A record written under another clock may be in the future.
+    // A record written by a machine with a different clock may be in the future.
     const earliestMs = Math.min(lastStartMs, nowMs) + (nextMs - latestMs) / 2;
     if (lastStartMs !== -Infinity && latestMs >= earliestMs) this.#plan(item, 'catch-up');
     else this.#push({ item, dueMs: timetable(Math.max(nowMs, earliestMs)).nextMs, trigger: 'schedule' });
@@ -415,7 +415,7 @@ function newHeap(): Heap<ScheduledRun> {
   return new Heap<ScheduledRun>((a, b) => a.dueMs < b.dueMs);
 }
 
-/** Wall time up to which this run covers due times. */
+/** Wall time up to which due times count as served by this run. */
 function coveredUntilMs({ dueMs, trigger }: PlannedRun, schedule: SchedulePlan): number {
   if (trigger === 'schedule' || !('intervalMs' in schedule)) return dueMs;
   return dueMs + schedule.intervalMs / 2;

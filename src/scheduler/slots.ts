@@ -14,8 +14,8 @@ interface Group<T> {
  *
  * - A single group gets three quarters of `max`, rounded up.
  * - k groups that never release their slots get equal shares and leave about max / (3k + 1) free.
- * - If `max` is 4 or more, a new group gets a slot at once, however long the others keep theirs. This holds as long as
- *   an equal share is at least three slots.
+ * - A new group gets a slot at once, however long the others keep theirs, if `max` is 4 or more and an equal share for
+ *   all groups is at least three slots.
  */
 export class Slots<T> {
   readonly #max: number;

@@ -5,7 +5,7 @@ import type { Clock } from '../../clock/clock.ts';
 /** Minimum time for each shutdown step, even after the timeout. */
 const MIN_REMAINING_MS = 500;
 
-/** Returns a function for the remaining shutdown time in ms. The timer starts when `signal` aborts. */
+/** Returns a function that returns the remaining shutdown time in ms. The timer starts when `signal` aborts. */
 export function shutdownTimer(clock: Clock, totalMs: number, signal: AbortSignal): () => number {
   let startMs: number | undefined;
   const start = (): void => {
