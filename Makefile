@@ -32,7 +32,7 @@ test: check build test-unit test-integration ## Run every check and test that th
 test-unit: setup ## Run the unit tests, without servers
 	npm run --silent test:unit
 
-test-integration: setup ## Test the program and the operator with real servers: MinIO, Kubernetes, Collector, Jaeger
+test-integration: setup ## Test the CLI and the operator against real servers: MinIO, Kubernetes, Collector, Jaeger
 	npm run --silent test:integration
 
 test-e2e: setup ## Test the image and both charts on a kind cluster
@@ -53,10 +53,10 @@ demo-kind-down: ## Delete the demo's kind cluster
 image: ## Build the image (variables: VERSION, REVISION, IMAGE)
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
-bench: build ## Measure the cost of a run against similar tools, and of the operator with 1,000 and 10,000 probes
+bench: build ## Compare the cost of a run with similar tools, and measure the operator with 1,000 and 10,000 probes
 	node test/bench/bench.ts $(BENCH)
 
-servers: setup ## Build the real servers once, outside this checkout
+servers: setup ## Build the servers for the tests and the demo once, in a cache outside this checkout
 	node deploy/local/build.ts
 
 generate: setup ## Generate the reference pages, the CRD and other derived files

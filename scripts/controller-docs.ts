@@ -72,7 +72,7 @@ timestamp(storage_probe_next_run_timestamp_seconds) - storage_probe_next_run_tim
 
 ## Operator metrics
 
-Metrics that controller-runtime also has use the same names, so that dashboards for controller-runtime work.
+Where controller-runtime has an equivalent metric, the name is the same, so dashboards for controller-runtime work.
 
 ${table(families.filter((family) => !isOfTarget(family)))}
 

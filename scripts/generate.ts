@@ -105,7 +105,7 @@ ${NOTICE}
 
 # StorageProbe
 
-The fields of a \`${KIND}\` (\`${API_VERSION}\`). The command line validates files against the same schema.
+The fields of a \`${KIND}\` (\`${API_VERSION}\`). The CLI validates files against the same schema.
 
 \`\`\`yaml
 ${EXAMPLE}\`\`\`
@@ -206,7 +206,7 @@ ${NOTICE}
 
 A reason is one word that states why a run did not pass. The trace (\`storageprobe.reason\`), the log line, the metrics and the status of the probe use the same word.
 
-\`Failed\` counts against the target. \`Unknown\` means that the prober itself could not tell; it never counts against the target.
+\`Failed\` counts against the target. \`Unknown\` means that the run could not determine whether the store works; it never counts against the target.
 
 | Reason | Verdict | Meaning |
 | --- | --- | --- |

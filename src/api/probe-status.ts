@@ -16,7 +16,7 @@ export const RUN_REQUEST_ANNOTATION = 'storageprobe.dev/run-requested-at';
 const time = z.iso.datetime({ offset: true });
 const verdict = z.enum(['Passed', 'Failed', 'Unknown']).meta({
   description:
-    'Passed, Failed or Unknown. Unknown means that the prober itself could not tell; it never counts against the target.',
+    'Passed, Failed or Unknown. Unknown means that the run could not determine whether the store works; it never counts against the target.',
 });
 /** Not an enum, because another version of the operator may have more reasons. */
 const reason = plainText({
@@ -33,7 +33,7 @@ export const RunSummary = z.object({
   verdict,
   reason: reason.optional(),
   failedStep: plainText({
-    description: 'Step that failed, by its `function.name` in the trace.',
+    description: 'The failed step, identified by its `function.name` in the trace.',
     maxLength: 64,
   }).optional(),
   message: plainText({

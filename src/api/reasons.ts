@@ -1,6 +1,6 @@
 import { oneLine } from './one-line.ts';
 
-/** Result of a run. `Unknown` means that the prober itself could not tell; it never counts against the target. */
+/** Result of a run. `Unknown` means that the run could not determine whether the store works; it never counts against the target. */
 export type Verdict = 'Passed' | 'Failed' | 'Unknown';
 
 export interface ReasonInfo {
@@ -24,7 +24,7 @@ export const REASONS = {
   ConnectionRefused: {
     verdict: 'Failed',
     means: "Nothing is listening on the endpoint's address and port.",
-    fix: 'Check that the server is running and ready, and that `endpoint` has its S3 port.',
+    fix: 'Check that the server is running and ready, and that `endpoint` uses its S3 port.',
   },
   Unreachable: {
     verdict: 'Failed',
@@ -99,7 +99,7 @@ export const REASONS = {
   BucketMissing: {
     verdict: 'Failed',
     means:
-      'The bucket does not exist: the one named with `mode: Existing` is missing, or the bucket disappeared during the run.',
+      'The bucket does not exist: the bucket in `bucket.name` is missing (`mode: Existing`), or the bucket disappeared during the run.',
     fix: 'Create the bucket, correct `bucket.name`, or find out what removed the bucket.',
   },
   BucketConflict: {

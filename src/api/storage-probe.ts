@@ -87,7 +87,8 @@ const Tls = z.strictObject({
 const Target = z.strictObject({
   name: format.label({
     is: 'a valid target name',
-    description: 'Name of the target, unique in the probe. Its traces use it as `service.name`.',
+    description:
+      'Name of the target, unique in the probe. Traces of the target use this name as `service.name`.',
   }),
   endpoint: format.endpoint({ description: "URL of the store's S3 API." }),
   region: format.region({ description: 'S3 region used to sign requests.' }).default('us-east-1'),
@@ -169,7 +170,7 @@ const StorageProbeSpec = withRules(
       .optional(),
     targets: list(Target, {
       key: 'name',
-      description: 'Stores to visit. Each target has separate runs, and each run has its own trace.',
+      description: 'Stores to probe. Each target has separate runs, and each run has its own trace.',
       min: 1,
       max: MAX_TARGETS,
       of: 'targets, each with name, endpoint and credentialsSecretRef',
@@ -240,11 +241,14 @@ export const StorageProbe = z.strictObject({
         })
         .default('default'),
     })
-    .meta({ description: 'Standard Kubernetes metadata. Other metadata fields are ignored.' }),
+    .meta({
+      description:
+        'Standard Kubernetes metadata. Only `name` and `namespace` are used; other fields are ignored.',
+    }),
   spec: StorageProbeSpec.meta({ description: 'Specification of the probe.' }),
   status: z
     .unknown()
-    .meta({ description: 'Status, written by the controller and ignored in a file.' })
+    .meta({ description: 'Status, written by the controller. Ignored if it is present in a manifest.' })
     .optional(),
 });
 export type StorageProbe = z.output<typeof StorageProbe>;

@@ -135,7 +135,7 @@ export class OperatorMetrics {
     );
     this.#missed = this.#counter(
       'storage_probe_runs_missed_total',
-      'Runs skipped because they were too late to catch up.',
+      'Runs skipped because they would have started too late.',
     );
     this.#inFlight = this.#gauge('storage_probe_runs_in_flight', 'Runs in progress.');
     this.#waiting = this.#gauge(

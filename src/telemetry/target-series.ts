@@ -24,7 +24,7 @@ export interface TargetState {
   readonly scheduleIntervalMs?: number | undefined;
   /**
    * Returns the due time of the next run. Called at each scrape. The time is in the past while the run waits to start.
-   * Undefined when no run is planned or can start.
+   * Undefined when no run is planned or runs cannot start.
    */
   readonly nextRunMs?: () => number | undefined;
   /** Start of the last run. */
@@ -178,7 +178,7 @@ export const TARGET_FAMILIES: readonly TargetFamily[] = [
   ),
   gauge(
     'next_run_timestamp_seconds',
-    'Due time of the next run. In the past while the run waits to start. Absent when no run is planned or can start.',
+    'Due time of the next run. In the past while the run waits to start. Absent when no run is planned or runs cannot start.',
     ({ state }) => seconds(state.nextRunMs?.()),
   ),
   gauge(

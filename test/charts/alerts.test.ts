@@ -441,7 +441,7 @@ describe('the alerts', () => {
         alertname: SPANS_DROPPED,
         severity: 'warning',
         labels: { namespace: 'storage-probe', pod: 'a' },
-        summary: 'Traces of storage-probe are being lost',
+        summary: 'storage-probe is losing traces',
         description:
           'storage-probe/a dropped about 14 spans in 15 minutes: the Collector was unreachable for too long or refused them.',
       },

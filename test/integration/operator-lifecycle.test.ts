@@ -292,7 +292,7 @@ describe('a deletion', () => {
   });
 });
 
-it('updates status only at the heartbeat when only numbers change', async () => {
+it('updates status only at the heartbeat while the state stays the same', async () => {
   const heartbeatNamespace = await createProbeNamespace('heartbeat');
   await heartbeatNamespace.putSecret('probe-user', { ...(await createCanaryUser()) });
   await using heartbeatOperator = await startOperator({

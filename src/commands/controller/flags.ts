@@ -106,7 +106,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--status-heartbeat <duration>',
     env: 'STORAGE_PROBE_STATUS_HEARTBEAT',
     default: '60s',
-    help: 'how often status is updated when only numbers change; a change of state is written immediately',
+    help: 'how often status is updated while the state stays the same; a change of state is written immediately',
     ...duration(1_000, 3_600_000),
   },
   maxRuns: {
@@ -123,7 +123,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     env: 'STORAGE_PROBE_ALLOW_ADDRESSES',
     default: '',
     defaultText: 'none',
-    help: 'normally blocked addresses (loopback, link-local or metadata) that targets may use',
+    help: 'loopback, link-local or cloud metadata addresses that targets may use despite the default block',
     ...list('a comma-separated list of addresses and CIDRs, for example 127.0.0.1,fe80::/64', addressOrCidr),
   },
   leaderElect: {
@@ -167,7 +167,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--drain-timeout <duration>',
     env: 'STORAGE_PROBE_DRAIN_TIMEOUT',
     default: '1s',
-    help: 'how long runs may continue after shutdown begins; after that they are aborted and clean up',
+    help: 'how long runs may continue after shutdown begins; after that, they are aborted and only clean up',
     ...duration(0, 600_000),
   },
   shutdownTimeoutMs: {

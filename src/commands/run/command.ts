@@ -17,7 +17,7 @@ export function runCommand(context: CommandContext, exit: (code: ExitCode) => vo
     )
     .option(
       '--secret <name=source...>',
-      'Secret that the file refers to: NAME=FILE, NAME=DIRECTORY or NAME=accessKey=…,secretKey=…; targets without a Secret use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or MINIO_ACCESS_KEY and MINIO_SECRET_KEY)',
+      'Secret that the file refers to: NAME=FILE, NAME=DIRECTORY or NAME=accessKey=…,secretKey=…; targets whose Secret is not given here use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or MINIO_ACCESS_KEY and MINIO_SECRET_KEY)',
     )
     .option('--target <name...>', 'run only these targets')
     .optionsGroup('Without a file:')
