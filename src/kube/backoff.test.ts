@@ -15,7 +15,7 @@ it.each([
   expect(want.map(() => Math.round(backoff.nextMs()))).toEqual(want);
 });
 
-it('starts over after a time without failures', async () => {
+it('starts over after a period without failures', async () => {
   const clock = new ManualClock();
   const backoff = new Backoff({ clock, random: () => 0, baseMs: 10, maxMs: 1_000, resetAfterMs: 5_000 });
   expect([backoff.nextMs(), backoff.nextMs()]).toEqual([5, 10]);

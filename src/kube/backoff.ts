@@ -6,13 +6,13 @@ export interface BackoffOptions {
   readonly random: () => number;
   /** First delay. Default 800. */
   readonly baseMs?: number;
-  /** Longest delay. Default 30,000. */
+  /** Maximum delay. Default 30,000. */
   readonly maxMs?: number;
-  /** Time without a failure after which the delay starts at `baseMs` again. Default 120,000. */
+  /** After this long without a failure, the delay is reset to `baseMs`. Default 120,000. */
   readonly resetAfterMs?: number;
 }
 
-/** Exponential backoff: the delay doubles with each failure, minus random jitter of up to half. */
+/** Exponential backoff: the delay doubles with each failure. Random jitter shortens it by up to half. */
 export class Backoff {
   readonly #clock: Clock;
   readonly #random: () => number;

@@ -16,13 +16,16 @@ export interface Credentials {
   readonly tls: Tls;
 }
 
-/** Each watch occupies one connection. If all are busy, a request waits until its deadline. */
+/**
+ * Each watch occupies one connection. While all connections are busy, further requests wait, at most until their
+ * deadline.
+ */
 const MAX_CONNECTIONS = 32;
 
 /** Shorter than the API server's idle timeout of 90 s. Source: apiserver, `secure_serving.go`. */
 const IDLE_TIMEOUT_MS = 60_000;
 
-/** Delay before the first TCP keep-alive probe, which detects a dead server. Source: client-go's dialer. */
+/** Idle time before the first TCP keep-alive probe. These probes detect a dead server. Source: client-go's dialer. */
 const KEEP_ALIVE_PROBE_MS = 30_000;
 
 /** @throws {KubeError} `CredentialsFailed` if a file is missing or the kubeconfig's exec command fails. */
@@ -31,7 +34,7 @@ export async function resolveCredentials(config: KubeConfig): Promise<Credential
   try {
     await config.applyToHTTPSOptions(options);
   } catch (error) {
-    // Without `cause`: the original error may quote the command's output, which contains a token.
+    // No `cause`, because the original error may quote the command's output, which contains a token.
     throw new KubeError(`cannot get credentials for the API server: ${messageOf(error)}`, {
       status: 0,
       reason: 'CredentialsFailed',

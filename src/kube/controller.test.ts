@@ -107,7 +107,7 @@ describe('reconcile outcomes', () => {
       thrown: Object.create(null) as unknown,
       fields: { reason: 'NoError', error: 'thrown value is not an Error: object' },
     },
-  ])('logs one line: $name', async ({ thrown, fields }) => {
+  ])('logs one line for $name', async ({ thrown, fields }) => {
     const { clock, queue, log } = start(() => Promise.reject(thrown));
     queue.add('a');
     await clock.advance(1);
@@ -180,7 +180,7 @@ describe('stopping', () => {
     expect([await queue.get(signal), await queue.get(signal)]).toEqual(['b', 'a']);
   });
 
-  it('does not reconcile a key handed over just before the stop', async () => {
+  it('does not reconcile a key that a worker got just before the stop', async () => {
     const reconcile = vi.fn<Reconcile>();
     const { clock, queue, stop, stopped } = start(reconcile);
     await clock.advance(1);

@@ -7,7 +7,7 @@ export type ReconcileResult = { readonly requeueAfterMs?: number | undefined } |
 
 export interface Reconciler {
   /**
-   * Brings the actual state closer to the desired state of the object.
+   * Brings the actual state of the object closer to its desired state.
    *
    * | outcome | effect |
    * |---|---|
@@ -15,15 +15,15 @@ export interface Reconciler {
    * | resolves with `requeueAfterMs` | the key is added again after this delay |
    * | throws | retried with exponential backoff |
    * | throws a {@link TerminalError} | not retried until the key is added again |
-   * | throws after the controller is stopped | the key is added again; not counted as a failure |
+   * | throws after the controller has been stopped | the key is added again; not counted as a failure |
    *
-   * @param key calls for the same key never overlap.
+   * @param key never passed to two calls at the same time.
    * @param signal aborts when the controller stops or the call times out.
    */
   reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult>;
 }
 
-/** An error that retries cannot fix: the object has to change first. */
+/** An error that a retry cannot fix, because the object must change first. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
 }
@@ -38,21 +38,21 @@ export type ReconcileOutcome = 'success' | 'error' | 'requeue' | 'requeue_after'
 
 export interface ControllerOptions {
   readonly name: string;
-  /** The caller shuts it down. */
+  /** The caller must shut it down. */
   readonly queue: WorkQueue;
   /** Maximum number of concurrent reconciles. */
   readonly workers: number;
   readonly reconciler: Reconciler;
   readonly clock: Clock;
   readonly log: KubeLogger;
-  /** Time limit for one call of the reconciler. Default 120,000. */
+  /** Time limit for one reconciler call. Default 120,000. */
   readonly reconcileTimeoutMs?: number;
   readonly metrics?: ControllerMetrics | undefined;
 }
 
 /**
- * Reconciles keys from the queue until `signal` aborts or the queue is shut down and empty. Resolves when all calls of
- * the reconciler have returned. Errors of the reconciler never reject it.
+ * Reconciles keys from the queue until `signal` aborts or the queue is shut down and empty. Resolves when all
+ * reconciler calls have settled. Never rejects because of a reconciler error.
  */
 export async function runController(options: ControllerOptions, signal: AbortSignal): Promise<void> {
   const { queue, workers, metrics } = options;
@@ -79,7 +79,7 @@ async function reconcileOnce(options: ControllerOptions, key: string, signal: Ab
   using deadline = clock.deadline(reconcileTimeoutMs, signal);
   let outcome: ReconcileOutcome;
   try {
-    // A worker may have received the key just before the stop.
+    // A worker may get a key just before `signal` aborts.
     signal.throwIfAborted();
     const result = await reconciler.reconcile(key, deadline.signal);
     outcome = settle(queue, key, result?.requeueAfterMs);

@@ -2,7 +2,7 @@ import { KubeError } from './kube-client.ts';
 
 /** Log fields that describe an error. */
 export interface ErrorFields {
-  /** The reason of a `KubeError`, otherwise the error's name. */
+  /** Reason of a `KubeError`; for any other error, its name. */
   readonly reason: string;
   readonly error: string;
 }

@@ -7,7 +7,7 @@ export interface ErrorResponse {
   readonly status: number;
   /** Value of the `Retry-After` header. */
   readonly retryAfter: string | undefined;
-  /** Undefined if it could not be read, for example because it is too long. */
+  /** Undefined if the body could not be read, for example because it is too long. */
   readonly body: string | undefined;
 }
 
@@ -19,7 +19,7 @@ interface Status {
 }
 
 /**
- * Reasons for responses without a `metav1.Status`, sent by proxies and by a server that is still starting.
+ * Reasons for responses without a `metav1.Status`. Proxies and servers that are still starting send such responses.
  * Source: apimachinery, `NewGenericServerResponse`.
  */
 const REASONS: Readonly<Record<number, string>> = {
@@ -39,10 +39,13 @@ const REASONS: Readonly<Record<number, string>> = {
   504: 'Timeout',
 };
 
-/** Maximum retry delay. Longer values of `Retry-After` are reduced to this. */
+/** Maximum retry delay. Longer `Retry-After` values are capped at this. */
 const MAX_RETRY_AFTER_MS = 600_000;
 
-/** Creates the error for a response. Its message quotes only the message of a `metav1.Status`, never another body. */
+/**
+ * Creates the error for a response. The error message quotes the message of a `metav1.Status`, but never any other
+ * response body.
+ */
 export function errorFromResponse(
   { method, path }: Pick<KubeRequest, 'method' | 'path'>,
   response: ErrorResponse,
@@ -59,7 +62,7 @@ export function errorFromResponse(
   });
 }
 
-/** @param object the `metav1.Status` in the `ERROR` event of a watch. */
+/** @param object the `metav1.Status` from the `ERROR` event of a watch. */
 export function errorFromStatus(
   request: Pick<KubeRequest, 'method' | 'path'>,
   object: unknown,

@@ -57,7 +57,7 @@ function about(uid: string, overrides: Partial<RecordedEvent> = {}): RecordedEve
 }
 
 describe('an Event', () => {
-  it('is created in the namespace of the object it regards', async () => {
+  it('is created in the namespace of the object that it is about', async () => {
     const { server, events, metrics, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -114,7 +114,7 @@ describe('an Event', () => {
 });
 
 describe('a series', () => {
-  it('is one Event with its count and newest note', async () => {
+  it('is one Event with the count and the newest note', async () => {
     const { clock, server, events, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -154,7 +154,7 @@ describe('a series', () => {
     expect(server.list(PATH)).toHaveLength(2);
   });
 
-  it('creates its Event again if it was deleted', async () => {
+  it('creates its Event again if the Event was deleted', async () => {
     const { server, events, settle } = setUp();
     events.record(FAILED);
     await settle();
@@ -164,7 +164,7 @@ describe('a series', () => {
     expect(server.list(PATH)).toMatchObject([{ note: 'Trace 2', series: { count: 2 } }]);
   });
 
-  it('is written once for all occurrences while it was queued', async () => {
+  it('is written once for all events that occurred while it was queued', async () => {
     const { client, server, events, settle } = setUp();
     events.record(about('uid-2'));
     for (let count = 1; count <= 100; count += 1) events.record({ ...FAILED, note: `Trace ${count}` });
@@ -203,7 +203,7 @@ describe('rate limit', () => {
     expect(client.requests.at(-1)?.body).toMatchObject({ series: { count: 101 } });
   });
 
-  it('drops Events when the queue is full, and logs it once', async () => {
+  it('drops Events when the queue is full, and logs this once', async () => {
     const { client, events, log, metrics, settle } = setUp({ maxQueued: 10 });
     client.onRequest = hang;
     for (let object = 0; object < 100; object += 1) events.record(about(`uid-${object}`));

@@ -16,13 +16,13 @@ export interface EventRecorderOptions {
   readonly reportingController: string;
   /** Instance name, such as the Pod's. Cut to 128 characters. */
   readonly reportingInstance: string;
-  /** Maximum number of queued Events. Further ones are dropped. Default 1,000, as in client-go. */
+  /** Maximum number of queued Events. Further Events are dropped. Default 1,000, as in client-go. */
   readonly maxQueued?: number;
   readonly metrics?: EventMetrics | undefined;
 }
 
 export interface EventMetrics {
-  /** Called when an Event is created or its series updated. */
+  /** Called when an Event is created or its series is updated. */
   recorded(): void;
   /** Called when an Event is dropped. */
   dropped(): void;
@@ -65,7 +65,7 @@ interface TokenBucket {
   lastUsedMs: number;
 }
 
-/** A series ends after this time without an occurrence. Source: client-go, tools/events, finishTime. */
+/** A series ends after this long without an occurrence. Source: client-go, tools/events, finishTime. */
 const SERIES_WINDOW_MS = 360_000;
 /** Source: client-go, tools/record/events_cache.go, defaultSpamBurst and defaultSpamQPS. */
 const BURST = 25;
@@ -85,9 +85,9 @@ const MAX_INSTANCE_LENGTH = 128;
 const MAX_NAME_LENGTH = 253;
 
 /**
- * Writes Events in the background, one at a time. Recording never blocks or fails. Occurrences within 6 minutes of the
- * previous one are added to its series. Per object, up to 25 writes are allowed at once, then one every 5 minutes. The
- * series count includes occurrences that were not written.
+ * Writes Events in the background, one at a time. Recording never blocks or fails. An event that repeats within 6
+ * minutes is added to the series of the previous occurrence. Each object may cause a burst of 25 writes, then one write
+ * every 5 minutes. The series count also includes occurrences that caused no write.
  */
 export class EventRecorder {
   readonly #client: KubeClient;
@@ -167,7 +167,7 @@ export class EventRecorder {
   #startSeries(event: RecordedEvent): Series {
     const { namespace = 'default', name = '' } = event.regarding;
     const suffix = `.${this.#randomHex()}${this.#randomHex()}`;
-    // Not `generateName`: a retry after a lost response must not create a second Event.
+    // With `generateName`, a retry after a lost response would create a second Event.
     const prefix = name.slice(0, MAX_NAME_LENGTH - suffix.length).replace(/[^a-z0-9]+$/, '');
     const nowMs = this.#clock.now();
     return {
@@ -237,7 +237,7 @@ export class EventRecorder {
       await this.#update(series, signal);
     } catch (error) {
       if (!hasReason(error, 'NotFound')) throw error;
-      // The API server deletes Events after an hour or less.
+      // The Event has expired: the API server keeps Events for an hour or less.
       await this.#create(series, signal);
     }
   }
@@ -260,14 +260,14 @@ export class EventRecorder {
     try {
       await createObject(this.#client, EVENT, object, signal);
     } catch (error) {
-      // An earlier attempt created it, but its response was lost.
+      // An earlier attempt created the Event, but its response was lost.
       if (!hasReason(error, 'AlreadyExists')) throw error;
     }
   }
 
   /**
    * Uses the core API because `events.k8s.io/v1` does not allow changes to the note. `kubectl describe` then shows one
-   * line per series with the newest note, whose trace is the most likely to be still stored.
+   * line per series, with the newest note and so the newest trace, which is the most likely to be still available.
    */
   async #update(series: Series, signal: AbortSignal): Promise<void> {
     const { namespace, name, note } = series;
@@ -302,12 +302,12 @@ function seriesOf({ count, lastMs }: Series): object {
   return count < 2 ? {} : { series: { count, lastObservedTime: microTime(lastMs) } };
 }
 
-/** True for no response, 429 and 5xx. A retry would not change any other response. */
+/** True if there was no response, and for 429 and 5xx. Other errors would only repeat. */
 function isRetryable(error: unknown): boolean {
   return error instanceof KubeError && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 
-/** Cuts `text` to `maxBytes` of UTF-8 without splitting a character. */
+/** Cuts `text` to at most `maxBytes` of UTF-8 without splitting a character. */
 function truncate(text: string, maxBytes: number): string {
   if (Buffer.byteLength(text) <= maxBytes) return text;
   const ellipsis = '…';
@@ -321,7 +321,9 @@ function putLast<T>(cache: Map<string, T>, key: string, value: T): void {
   cache.set(key, value);
 }
 
-/** Evicts entries last used before `minLastUsedMs`, and the oldest ones if the cache is full. */
+/**
+ * Evicts entries last used before `minLastUsedMs`. If the cache is full, also evicts the least recently used entries.
+ */
 function evict(cache: Map<string, { lastUsedMs: number }>, minLastUsedMs: number): void {
   for (const [key, { lastUsedMs }] of cache) {
     if (lastUsedMs >= minLastUsedMs && cache.size < MAX_CACHED) return;

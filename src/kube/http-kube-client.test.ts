@@ -60,7 +60,10 @@ async function temporaryDir(): Promise<string> {
   return dir.path;
 }
 
-/** User whose exec command counts its runs in a file, then runs the code `print`, which can use `runs`. */
+/**
+ * A user whose exec command counts its runs in a file, then runs the code `print`. That code can read the count as
+ * `runs`.
+ */
 async function execUser(print: string): Promise<User> {
   const file = join(await temporaryDir(), 'runs');
   const script = `const fs = require('node:fs');
@@ -74,7 +77,7 @@ function printToken(expiry: string): string {
   return `console.log(JSON.stringify({ status: { token: 'token-' + runs, expirationTimestamp: '${expiry}' } }));`;
 }
 
-/** Uses one handler per request, in order, and the last one for all further requests. */
+/** Uses one handler per request, in order, and the last handler for all further requests. */
 function inOrder(...handlers: Handler[]): Handler {
   let next = 0;
   return (request, response) => {
@@ -99,7 +102,7 @@ const dropConnection: Handler = (request) => {
 };
 
 describe('request', () => {
-  it('sends JSON and the query to a path below that of the server', async () => {
+  it('sends JSON and the query to a path below the path of the server URL', async () => {
     let body: Buffer | undefined;
     const server = await serveHttp((request, response) => {
       void bodyOf(request).then((bytes) => {
@@ -146,14 +149,14 @@ describe('request', () => {
     expect(server.connections.length).toBeLessThanOrEqual(32);
   });
 
-  it('uses the proxy of the kubeconfig', async () => {
+  it('uses the proxy from the kubeconfig', async () => {
     const proxy = await serveHttp(ok);
     const client = clientFor(configFor('http://kubernetes.test', {}, { proxyUrl: proxy.url }));
     await expect(client.request(GET, NEVER)).resolves.toEqual({ ok: true });
     expect(proxy.requests).toEqual(['GET http://kubernetes.test/api/v1/nodes']);
   });
 
-  it('reports each attempt to its metrics', async () => {
+  it('reports each attempt in its metrics', async () => {
     const server = await serveHttp(
       inOrder(status(429, { headers: { 'retry-after': '0' } }), ok, dropConnection),
     );
@@ -192,7 +195,7 @@ describe('error response', () => {
     { code: 418, reason: 'Unknown' },
     { code: 503, reason: 'ServiceUnavailable' },
   ])(
-    'has reason $reason for HTTP $code without a Status, and shows nothing of the response',
+    'has reason $reason for HTTP $code without a Status, and quotes nothing from the response',
     async ({ code, reason }) => {
       const headers = { location: 'http://elsewhere.test/', 'set-cookie': 'hidden' };
       const server = await serveHttp(status(code, { headers, body: '<p>hidden</p>'.repeat(10_000) }));
@@ -206,8 +209,12 @@ describe('error response', () => {
     { name: 'seconds', headers: { 'retry-after': '7' }, wantMs: 7_000 },
     { name: 'a date', headers: { 'retry-after': 'Sun, 22 Nov 2026 12:00:09 GMT' }, wantMs: 9_000 },
     { name: 'an invalid value', headers: { 'retry-after': 'soon' }, wantMs: undefined },
-    { name: 'a year, cut to 10 minutes', headers: { 'retry-after': '31536000' }, wantMs: 600_000 },
-    { name: 'details of the Status', headers: {}, wantMs: 3_000 },
+    {
+      name: 'a value of one year, capped at 10 minutes',
+      headers: { 'retry-after': '31536000' },
+      wantMs: 600_000,
+    },
+    { name: 'the details of the Status', headers: {}, wantMs: 3_000 },
   ])('sets retryAfterMs from $name', async ({ headers, wantMs }) => {
     const body = JSON.stringify({ kind: 'Status', details: { retryAfterSeconds: 3 } });
     const server = await serveHttp(status(503, { headers, body }));
@@ -221,7 +228,13 @@ describe('retry', () => {
   it.each([
     { name: 'a 429 with Retry-After', code: 429, retryAfter: '2', request: POST, waitMs: 2_000 },
     { name: 'a 429 without Retry-After', code: 429, retryAfter: undefined, request: POST, waitMs: 1_000 },
-    { name: 'a 503 with Retry-After for a GET', code: 503, retryAfter: '2', request: GET, waitMs: 2_000 },
+    {
+      name: 'a 503 with Retry-After in response to a GET',
+      code: 503,
+      retryAfter: '2',
+      request: GET,
+      waitMs: 2_000,
+    },
   ])('follows $name', async ({ code, retryAfter, request, waitMs }) => {
     const headers = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
     const server = await serveHttp(inOrder(status(code, { headers }), ok));
@@ -241,7 +254,7 @@ describe('retry', () => {
 
   it.each([
     { name: 'a 503 without Retry-After', code: 503, headers: {}, request: GET },
-    { name: 'a 503 for a POST', code: 503, headers: { 'retry-after': '0' }, request: POST },
+    { name: 'a 503 in response to a POST', code: 503, headers: { 'retry-after': '0' }, request: POST },
     {
       name: 'a 429 with a Retry-After beyond the deadline',
       code: 429,
@@ -301,7 +314,7 @@ describe('retry', () => {
   });
 
   it.each([
-    { name: 'a POST on a closed connection: it may have been processed', request: POST, requests: 1 },
+    { name: 'a POST on a closed connection, because it may have been processed', request: POST, requests: 1 },
     { name: 'a second closed connection for a GET', request: GET, requests: 2 },
   ])('does not follow $name', async ({ request, requests }) => {
     const server = await serveHttp(dropConnection);
@@ -372,7 +385,7 @@ describe('no response', () => {
     expect(await failure).toBe(REASON);
   });
 
-  it('sends nothing after an abort or a close', async () => {
+  it('sends nothing after an abort or after close', async () => {
     const server = await serveHttp(ok);
     const client = clientFor(configFor(server.url));
     await expect(client.request(GET, AbortSignal.abort(REASON))).rejects.toBe(REASON);
@@ -425,7 +438,7 @@ describe('credentials', () => {
     ]);
   });
 
-  it("are read from the kubeconfig's exec command once for concurrent requests and while valid", async () => {
+  it("are read from the kubeconfig's exec command only once for concurrent requests and while they are valid", async () => {
     const server = await serveHttp(ok);
     const client = clientFor(configFor(server.url, await execUser(printToken('2999-01-01T00:00:00Z'))));
     await Promise.all([client.request(GET, NEVER), client.request(GET, NEVER)]);
@@ -496,7 +509,7 @@ describe('credentials', () => {
     });
   });
 
-  it('get a new connection when the CA file changes', async () => {
+  it('are used on a new connection when the CA file changes', async () => {
     const authority = await createAuthority('test');
     const server = await serveHttp(ok, { tls: await authority.issue({}) });
     const caFile = join(await temporaryDir(), 'ca.crt');

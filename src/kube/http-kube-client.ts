@@ -12,7 +12,7 @@ import { type KubeClient, type KubeClientMetrics, KubeError, type KubeRequest } 
 import { oneLine } from './one-line.ts';
 
 export interface HttpKubeClientOptions {
-  /** Server, CA and credentials. Read again for each request because credentials change. */
+  /** API server, CA and credentials. Credentials are read again for each request because they can change. */
   readonly config: KubeConfig;
   readonly clock: Clock;
   /** Value of the `User-Agent` header, such as `storage-probe/1.2.3 (linux/x64)`. */
@@ -27,7 +27,7 @@ const MAX_BODY_BYTES = 64 * 1_024 * 1_024;
 
 const MAX_ERROR_BODY_BYTES = 64 * 1_024;
 
-/** More than twice etcd's object limit of 1.5 MiB, because JSON is longer. Source: etcd, `--max-request-bytes`. */
+/** Over twice etcd's object limit of 1.5 MiB, as objects are longer in JSON. Source: etcd, `--max-request-bytes`. */
 const MAX_LINE_CHARACTERS = 4 * 1_024 * 1_024;
 
 const MAX_RETRIES = 5;
@@ -36,8 +36,8 @@ const MAX_RETRIES = 5;
 const DEFAULT_RETRY_AFTER_MS = 1_000;
 
 /**
- * Time after a connection failure during which the server may be starting. Until kube-apiserver has loaded its RBAC
- * rules, it may reject valid requests with 401 or 403.
+ * For this long after a connection failure, the server may be starting. Until kube-apiserver has loaded its RBAC rules,
+ * it may reject valid requests with 401 or 403.
  */
 const STARTUP_MS = 10_000;
 const STARTUP_RETRY_DELAY_MS = 1_000;
@@ -49,12 +49,12 @@ type HttpResponse = Dispatcher.ResponseData;
 
 /**
  * Client for one API server. All requests share one pool of keep-alive connections, which is replaced only when the TLS
- * settings change. Redirects are not followed, and the only proxy used is the kubeconfig's.
+ * settings change. Redirects are not followed. The only proxy used is the one in the kubeconfig.
  *
  * Within its deadline, a request is retried up to 5 times after a 429, after a 5xx with `Retry-After` (except for
- * POST), and after a 401 or 403 if the server may be starting. A GET is retried once if its connection was closed.
+ * POST), or after a 401 or 403 if the server may be starting. A GET is retried once if its connection was closed.
  *
- * A response above 64 MiB, or a line of a stream above 4 Mi characters, throws `InvalidAnswer`.
+ * A response longer than 64 MiB, or a stream line longer than 4 Mi characters, fails with `InvalidAnswer`.
  */
 export class HttpKubeClient implements KubeClient {
   readonly #config: KubeConfig;
@@ -191,7 +191,7 @@ export class HttpKubeClient implements KubeClient {
     return dispatcher;
   }
 
-  /** Closes the dispatcher after its requests finish. Watches close within minutes. */
+  /** Closes the dispatcher once its requests have finished. Watches finish within minutes. */
   #retire(dispatcher: Dispatcher | undefined): void {
     if (dispatcher === undefined) return;
     void dispatcher
@@ -259,7 +259,7 @@ async function readText(request: KubeRequest, response: HttpResponse, maxBytes: 
   return text + decoder.decode();
 }
 
-/** Yields the lines of the body, except blank ones. */
+/** Yields the non-blank lines of the body. */
 async function* linesOf(
   request: KubeRequest,
   response: HttpResponse,
@@ -281,7 +281,7 @@ function parse(request: KubeRequest, response: HttpResponse, text: string): unkn
   try {
     return JSON.parse(text);
   } catch {
-    // Without `cause`: the original error quotes the response.
+    // No `cause`, because the original error quotes the response.
     throw invalidResponse(request, response, 'is not JSON');
   }
 }

@@ -7,11 +7,11 @@ export interface KubeRequest {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   /** Sent as JSON. */
   readonly body?: unknown;
-  /** Default `application/json`. Required for PATCH: it selects the kind of patch. */
+  /** Default `application/json`. Required for PATCH, where it selects the patch type. */
   readonly contentType?: string;
   /** Default `application/json`. */
   readonly accept?: string;
-  /** Time limit for the request with its retries. For a stream, it ends when the response starts. Default 30,000. */
+  /** Time limit for the request including retries. For a stream, only until the response starts. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
@@ -24,8 +24,8 @@ export interface KubeClient {
    */
   request<T>(request: KubeRequest, signal: AbortSignal): Promise<T>;
   /**
-   * Yields one parsed JSON value per line of the response, as in a watch, until the server closes it.
-   * Leaving the loop closes the connection. Throws like {@link request}.
+   * Yields one parsed JSON value per line of the response, as in a watch, until the response ends. Leaving the loop
+   * closes the connection. Throws like {@link request}.
    */
   stream(request: KubeRequest, signal: AbortSignal): AsyncIterable<unknown>;
   /** Closes all connections. Requests in progress fail. */
@@ -40,7 +40,7 @@ export interface KubeErrorDetails {
   readonly cause?: unknown;
 }
 
-/** A failed request to the API server. The message is one line for users, without bodies, headers or credentials. */
+/** A failed request to the API server. The message is one line for users, and has no bodies, headers or credentials. */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   /** HTTP status; 0 if there was no response. */

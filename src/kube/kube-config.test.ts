@@ -50,7 +50,7 @@ it('prefers the path, then KUBECONFIG, the ServiceAccount and the home directory
   const account = join(dir, 'var', 'run', 'secrets', 'kubernetes.io', 'serviceaccount');
   await writeTextFile(join(account, 'token'), 'hidden');
   await writeTextFile(join(account, 'namespace'), 'storage');
-  // The library reads these two from the process environment.
+  // The library reads these two variables from the process environment.
   vi.stubEnv('KUBERNETES_SERVICE_HOST', '10.0.0.1');
   vi.stubEnv('KUBERNETES_SERVICE_PORT', '443');
   onTestFinished(() => {
@@ -123,7 +123,7 @@ it.each([
     text: kubeconfig('a', 'a.test:6443'),
     want: /a\.test:6443 must be an https:\/\/ URL$/,
   },
-])('reports a file that $name in one line without credentials', async ({ text, want }) => {
+])('reports a file that $name: one line, no credentials', async ({ text, want }) => {
   const path = await writeTextFile(join(await temporaryDir(), 'config'), text);
   const message = failureOf({ path, env: {} });
   expect(message).toMatch(want);

@@ -12,7 +12,7 @@ export interface KubeConfigOptions {
   readonly context?: string | undefined;
   /** Environment variables, such as `KUBECONFIG`, `KUBERNETES_SERVICE_HOST` and `HOME`. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Root of the Pod's file system. Default `/`. Tests use another. */
+  /** Root of the Pod's file system. Default `/`. Tests use a temporary directory. */
   readonly root?: string | undefined;
 }
 
@@ -108,7 +108,7 @@ function checkConfig(config: KubeConfig, source: string): void {
   }
 }
 
-/** The other lines of a parser's message quote the file, which may contain tokens. */
+/** Drops all lines but the first, because a parser's message may quote the file, which may contain tokens. */
 function firstLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return oneLine(message.split('\n', 1).join(''));

@@ -27,7 +27,7 @@ interface Candidate {
   readonly client: FakeKubeClient;
   readonly log: Record<'debug' | 'info' | 'warn' | 'error', ReturnType<typeof vi.fn>>;
   readonly leading: boolean[];
-  /** Signal of each call of the task. */
+  /** Signal of each task call. */
   readonly taskSignals: AbortSignal[];
   readonly stop: AbortController;
   readonly stopped: Promise<void>;
@@ -81,7 +81,7 @@ function specOf({ server }: World): Record<string, unknown> | undefined {
 function heldBy(identity: string, spec: object = {}): object {
   return {
     metadata: { namespace: 'storage', name: 'storage-probe' },
-    // Expired by the wall clock, which must be ignored.
+    // Expired according to the wall clock, which must be ignored.
     spec: {
       holderIdentity: identity,
       leaseDurationSeconds: 15,
@@ -139,7 +139,7 @@ describe('acquiring the Lease', () => {
     expect(world.server.get(PATH)?.metadata.labels).toEqual(labels);
   });
 
-  it('waits for the lease duration from when it first saw the record, and ignores renewTime', async () => {
+  it('waits for the lease duration after it first saw the record, and ignores renewTime', async () => {
     const world = createWorld();
     world.server.put(PATH, heldBy('dead'));
     const a = start(world, 'a');
@@ -203,7 +203,7 @@ describe('acquiring the Lease', () => {
     expect(a.log.warn).not.toHaveBeenCalled();
   });
 
-  it('becomes the leader if only the response to its create was lost', async () => {
+  it('becomes the leader if only the response to its create request was lost', async () => {
     const world = createWorld();
     const a = start(world, 'a');
     let isLost = true;
@@ -241,7 +241,7 @@ describe('a standby', () => {
     ]);
   });
 
-  it('takes over immediately after a release seen during an attempt', async () => {
+  it('takes over immediately if the Lease is released during an attempt', async () => {
     const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
@@ -256,7 +256,7 @@ describe('a standby', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('polls if it cannot watch, and logs that once', async () => {
+  it('polls if it cannot watch, and logs this once', async () => {
     const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
@@ -275,7 +275,7 @@ describe('a standby', () => {
     expect(a.elector.isLeader).toBe(true);
   });
 
-  it('reopens a watch that keeps closing no faster than it polls', async () => {
+  it('reopens its watch no more often than it polls, even if the server keeps closing it', async () => {
     const world = createWorld();
     world.server.put(PATH, heldBy('b', { leaseDurationSeconds: 3_600 }));
     const a = start(world, 'a');
@@ -288,7 +288,7 @@ describe('a standby', () => {
     expect(a.client.requests.length).toBeLessThan(65);
   });
 
-  it('does not retry faster after a release if it cannot acquire the Lease', async () => {
+  it('does not retry faster if it cannot acquire a released Lease', async () => {
     const world = createWorld();
     world.server.put(PATH, heldBy(''));
     const a = start(world, 'a');
@@ -405,7 +405,7 @@ describe('a leader', () => {
     expect(a.elector.isLeader).toBe(false);
   });
 
-  it('survives a failed renewal and a write by another client', async () => {
+  it('keeps leading after a failed renewal and after a write by another client', async () => {
     const world = createWorld();
     const a = start(world, 'a');
     await world.clock.advance(1_000);
@@ -546,7 +546,7 @@ describe('a leader with keepsLeadershipWhileUnreachable', () => {
     const world = createWorld();
     const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    // Its timers fire late, all at once.
+    // After the suspension, the leader's timers fire late, all at once.
     const monotonicMs = world.clock.monotonicMs.bind(world.clock);
     vi.spyOn(world.clock, 'monotonicMs').mockImplementation(() => monotonicMs() + 60_000);
     world.server.put(PATH, heldBy('b'));
@@ -589,7 +589,7 @@ describe('a leader with keepsLeadershipWhileUnreachable', () => {
     expect(b.elector.isLeader).toBe(true);
   });
 
-  it('never has two processes with isLeader true, whichever requests fail', async () => {
+  it('never has isLeader true in two processes at once, whichever requests fail', async () => {
     const behavior = fc.constantFrom(() => undefined, unreachable, hang, forbidden, unavailable);
     const step = fc.record({
       index: fc.nat(2),
@@ -699,7 +699,7 @@ describe('shutdown', () => {
     await a.stopped;
     expect(a.log.warn).toHaveBeenCalledWith(
       expect.objectContaining({ reason: 'TimeoutError' }),
-      'could not release the Lease; it has to expire',
+      'could not release the Lease; standbys must wait until it expires',
     );
   });
 
@@ -724,7 +724,7 @@ describe('shutdown', () => {
     expect(a.elector.isLeader).toBe(false);
   });
 
-  it('follows if the task resolves', async () => {
+  it('also happens when the task resolves', async () => {
     const world = createWorld();
     const a = start(world, 'a', () => Promise.resolve());
     await a.stopped;
@@ -733,7 +733,7 @@ describe('shutdown', () => {
   });
 });
 
-it('never has two leaders, whichever requests fail, and has one when none do', async () => {
+it('never has two leaders, whichever requests fail, and has one when no request fails', async () => {
   const behaviors = {
     ok: () => undefined,
     unreachable,
@@ -789,7 +789,7 @@ it('never has two leaders, whichever requests fail, and has one when none do', a
   );
 });
 
-it('rejects times that do not fit together', () => {
+it('rejects durations that do not fit together', () => {
   const { clock, server } = createWorld();
   const log = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() };
   const names = { namespace: 'storage', name: 'storage-probe', identity: 'a' };

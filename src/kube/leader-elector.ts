@@ -21,22 +21,23 @@ export interface LeaderElectorOptions {
   readonly name: string;
   /** Unique to this process; must change after a restart. */
   readonly identity: string;
-  /** How long standbys wait after the last renewal that they saw. Rounded up to seconds. Default 15,000. */
+  /** How long standbys wait after the last renewal that they saw. Rounded up to whole seconds. Default 15,000. */
   readonly leaseDurationMs?: number;
   /** How long after its last successful renewal a leader stops leading. Default 10,000. */
   readonly renewDeadlineMs?: number;
-  /** Delay between renewals, and between attempts to acquire. Default 2,000. */
+  /** Delay between renewals, and between attempts to acquire the Lease. Default 2,000. */
   readonly retryPeriodMs?: number;
   /**
    * If true, a leader whose renewals fail (no response, 429 or 5xx) keeps its task running past the renew deadline
-   * until it learns whether it still holds the Lease. {@link LeaderElector.isLeader} is false meanwhile.
+   * until it learns whether it still holds the Lease. During this time, {@link LeaderElector.isLeader} is false.
    *
-   * During an outage, no standby can acquire the Lease. After it, the standbys give the leader time to renew. If only
-   * the leader is cut off, two tasks run until it reaches the server again. All processes that share a Lease must use
-   * the same value. Default false: the leader stops at the deadline, as in client-go.
+   * During an outage, no standby can acquire the Lease. After the outage, the standbys give the leader time to renew.
+   * If only the leader is cut off, a standby takes over, and both run their tasks until the old leader reaches the
+   * server again. All processes that share a Lease must use the same value. Default false: the leader stops at the
+   * deadline, as in client-go.
    */
   readonly keepsLeadershipWhileUnreachable?: boolean;
-  /** Annotation of the Lease that passes a note to the next leader after a clean shutdown. Default: no note. */
+  /** Lease annotation in which a leader that shuts down cleanly leaves a note for the next leader. Default: no note. */
   readonly noteAnnotation?: string;
   readonly metrics?: LeaderMetrics | undefined;
 }
@@ -45,7 +46,7 @@ export interface LeaderElectorOptions {
 export type LeaderTask = (signal: AbortSignal, note: string | undefined) => Promise<string | void>;
 
 export interface LeaderMetrics {
-  /** Called when leadership changes. Also false while a leader keeps running without the Lease. */
+  /** Called when leadership changes. `isLeading` is also false while a leader keeps running without the Lease. */
   leading(isLeading: boolean): void;
 }
 
@@ -90,10 +91,10 @@ const WATCH_SECONDS = 300;
 const WATCH_GRACE_MS = 30_000;
 
 /**
- * Leader election with a Lease, by the rules of client-go. At most one process leads: the holder of the Lease. The
- * Lease expires when its record has not changed for the lease duration. Each process measures this with its own clock,
- * so clocks need not be synchronized. A leader stops before a standby can take over, because the renew deadline is
- * shorter than the lease duration and counts from before the renewal was sent.
+ * Leader election with a Lease, following the rules of client-go. At most one process leads: the holder of the Lease.
+ * The Lease expires when its record has not changed for the lease duration. Each process measures this with its own
+ * clock, so clocks need not be synchronized. A leader stops before a standby can take over, because the renew deadline
+ * is shorter than the lease duration and starts when the renewal request is sent.
  *
  * Unlike client-go, a standby also watches the Lease and takes over as soon as it is released. If the Lease is deleted,
  * standbys that saw it still wait until it would have expired.
@@ -165,12 +166,12 @@ export class LeaderElector {
   }
 
   /**
-   * Acquires the Lease, then calls `task`. If leadership is lost, it starts over. Resolves when `signal` has aborted or
+   * Acquires the Lease, then calls `task`. If leadership is lost, starts over. Resolves when `signal` has aborted or
    * `task` resolves without an abort. The Lease is renewed until `task` settles, then released.
    *
    * @param task its signal aborts with the reason of `signal`, or with a `LeadershipLostError`. The task must then stop
-   *   and settle. Rejecting with the abort reason counts as resolving. The task gets the note of the previous leader if
-   *   that leader shut down cleanly, and may resolve with a note for the next one.
+   *   and settle. Rejecting with the abort reason counts as resolving. The task gets the previous leader's note if that
+   *   leader shut down cleanly, and may resolve with a note for the next leader.
    * @throws what `task` throws, after the release.
    */
   async run(task: LeaderTask, signal: AbortSignal): Promise<void> {
@@ -192,10 +193,10 @@ export class LeaderElector {
     try {
       while (!signal.aborted) {
         const woken = new AbortController();
-        // Set before the attempt, because the watch may report a release during it.
+        // Set first, because the watch may report a release during the attempt.
         this.#wake = () => woken.abort();
         if (await this.#tryToAcquire(signal)) return true;
-        // A closed watch is reopened only here, at the rate of the attempts.
+        // A closed watch is reopened only here, so at most once per attempt.
         watching ??= this.#watch(watchController.signal).finally(() => {
           watching = undefined;
         });
@@ -283,7 +284,7 @@ export class LeaderElector {
     return leadership.signal.reason instanceof LeadershipLostError && !signal.aborted;
   }
 
-  /** Renews the Lease until `taskEnded` aborts. Aborts `leadership` if it is lost. */
+  /** Renews the Lease until `taskEnded` aborts. If the Lease is lost, aborts `leadership`. */
   async #keepRenewing(leadership: AbortController, taskEnded: AbortSignal): Promise<void> {
     try {
       for (;;) {
@@ -330,7 +331,8 @@ export class LeaderElector {
     for (let isLogged = false; ;) {
       const result = await this.#tryToRenew(taskEnded);
       if (result === 'renewed') break;
-      // A starting server may refuse valid requests, so tolerate refusals for one renew deadline after an outage.
+      // A server that is starting may refuse valid requests, so tolerate refusals for `renewDeadlineMs` after an
+      // outage.
       if (this.#clock.monotonicMs() - this.#lastUnavailableMs >= this.#renewDeadlineMs) throw lostError;
       if (!isLogged)
         this.#log.warn(this.#logFields(), 'API server unavailable; still leading without the Lease');
@@ -387,7 +389,7 @@ export class LeaderElector {
     } catch (error) {
       this.#log.warn(
         { ...this.#logFields(), ...errorFields(error) },
-        'could not release the Lease; it has to expire',
+        'could not release the Lease; standbys must wait until it expires',
       );
     }
   }
@@ -398,7 +400,7 @@ export class LeaderElector {
     this.#metrics?.leading(false);
   }
 
-  /** Time limit of one attempt: half the renew deadline, which leaves time for a second attempt. */
+  /** Time limit for one attempt: half the renew deadline, which leaves time for a second attempt. */
   #attemptDeadline(signal: AbortSignal): Deadline {
     return this.#clock.deadline(this.#renewDeadlineMs / 2, signal);
   }
@@ -426,7 +428,7 @@ export class LeaderElector {
     }
   }
 
-  /** Acquires or renews the Lease. Fails with `Conflict` if it was changed since it was read. */
+  /** Acquires or renews the Lease. Fails with `Conflict` if the Lease has changed since it was read. */
   async #write(lease: Lease | undefined, signal: AbortSignal): Promise<void> {
     const startMs = this.#clock.monotonicMs();
     const now = microTime(this.#clock.now());
@@ -467,7 +469,7 @@ export class LeaderElector {
     return { ...lease, metadata: { ...lease.metadata, annotations } };
   }
 
-  /** Remembers the Lease. @returns true if its record has changed. */
+  /** Stores the Lease that was read or written. @returns true if its record has changed. */
   #observe(lease: Lease): boolean {
     const isChanged = !isDeepStrictEqual(lease.spec, this.#lease?.spec);
     const previousLeader = this.leader;

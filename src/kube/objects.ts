@@ -29,7 +29,7 @@ export interface ObjectReference {
   fieldPath?: string;
 }
 
-/** One kind of resource and its place in the API server's paths. */
+/** A kind of resource and the names that identify it in API paths. */
 export interface ResourceType {
   /** Empty for the core group. */
   readonly group: string;
@@ -41,7 +41,7 @@ export interface ResourceType {
 export interface ResourceLocation {
   /** Absent for cluster-scoped resources and for all namespaces. */
   readonly namespace?: string | undefined;
-  /** Absent for the collection. */
+  /** Absent for a collection. */
   readonly name?: string | undefined;
   readonly subresource?: string | undefined;
 }

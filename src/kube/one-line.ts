@@ -1,6 +1,6 @@
 const MAX_LENGTH = 300;
 
-/** Makes a message from another program one printable line of limited length. */
+/** Turns a message from another program into one printable line of limited length. */
 export function oneLine(message: string): string {
   return message
     .replaceAll(/[\s\p{C}]+/gu, ' ')

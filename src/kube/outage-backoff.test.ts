@@ -10,7 +10,7 @@ function kubeError(status: number, reason: string, retryAfterMs?: number): KubeE
 
 function setUp(): { clock: ManualClock; outage: OutageBackoff } {
   const clock = new ManualClock();
-  // The least jitter.
+  // No jitter.
   return { clock, outage: new OutageBackoff({ clock, random: () => 1, maxMs: 5_000 }) };
 }
 
@@ -60,7 +60,7 @@ describe('OutageBackoff', () => {
     expect(outage.remainingMs).toBe(500);
   });
 
-  it('counts requests that fail together once', async () => {
+  it('counts requests that fail together as one failure', async () => {
     const { clock, outage } = setUp();
     for (let request = 0; request < 10; request += 1) outage.recordError(UNREACHABLE);
     await clock.advance(500);
@@ -68,7 +68,7 @@ describe('OutageBackoff', () => {
     expect(outage.remainingMs).toBe(1_000);
   });
 
-  it('waits for the Retry-After of the server', () => {
+  it('waits for the Retry-After that the server sent', () => {
     const { outage } = setUp();
     outage.recordError(kubeError(429, 'TooManyRequests', 20_000));
     expect(outage.remainingMs).toBe(20_000);

@@ -7,7 +7,7 @@ export interface OutageBackoffOptions {
   readonly clock: Clock;
   /** Random number in [0, 1), for jitter. */
   readonly random: () => number;
-  /** Longest backoff. */
+  /** Maximum backoff. */
   readonly maxMs: number;
 }
 
@@ -16,8 +16,8 @@ const RESET_AFTER_MS = 30_000;
 const FIRST_DELAY_MS = 500;
 
 /**
- * Shared backoff while the API server is unavailable. Before a request that can wait, callers check
- * {@link remainingMs}. Only a few requests, at growing intervals, then test whether the server is back.
+ * Shared backoff while the API server is unavailable. Before a request that can wait, callers check `remainingMs`, so
+ * that only a few requests, at growing intervals, test whether the server is back.
  */
 export class OutageBackoff {
   readonly #clock: Clock;
@@ -40,7 +40,10 @@ export class OutageBackoff {
     return Math.max(0, this.#untilMs - this.#clock.monotonicMs());
   }
 
-  /** Call this with the error of each failed request. It starts the backoff if the server is unavailable. */
+  /**
+   * Starts the backoff if `error` means that the server is unavailable. Must be called with the error of each failed
+   * request.
+   */
   recordError(error: unknown): void {
     // Requests that fail together count as one failure.
     if (this.remainingMs > 0 || !isUnavailable(error)) return;

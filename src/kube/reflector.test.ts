@@ -20,7 +20,7 @@ interface Started {
   /** Each change as text, such as `added a=data`. */
   readonly changes: string[];
   readonly logged: string[];
-  /** Runs everything that does not need time to pass. */
+  /** Runs all pending work that does not wait for time to pass. */
   readonly settle: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
@@ -276,7 +276,7 @@ describe('an unavailable server', () => {
     expect(server.requests.length).toBe(before + 3);
   });
 
-  it('resets the backoff with its first response, even if that is Expired', async () => {
+  it('resets the backoff with its first response, even if the response is Expired', async () => {
     const { server, clock } = await start({ server: serverWith('a') });
     await clock.advance(WATCH_MS);
     server.faults.push(...Array.from({ length: 10 }, () => REFUSED), EXPIRED);
@@ -366,7 +366,7 @@ it('continues after a handler throws', async () => {
   );
 });
 
-it('reports to its metrics', async () => {
+it('reports metrics', async () => {
   const calls: string[] = [];
   const { server, clock } = await start({
     server: serverWith('a'),

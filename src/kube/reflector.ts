@@ -10,8 +10,8 @@ import { isUnavailable } from './outage-backoff.ts';
 import { type ListPage, listPage } from './resources.ts';
 
 /**
- * A change of one object. For each object, the order is `added`, any number of `updated`, then `deleted`. An object
- * that was deleted and recreated is reported as `deleted` and `added`, even if the watch missed both.
+ * A change to one object. For each object, the order is `added`, any number of `updated`, then `deleted`. If an object
+ * is deleted and recreated, `deleted` and `added` are reported even if the watch missed both.
  */
 export interface Change<T extends KubeObject> {
   readonly type: 'added' | 'updated' | 'deleted';
@@ -48,7 +48,7 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly resyncMs?: number | undefined;
   /**
    * Returns the object to store. Must not throw. Default: removes `metadata.managedFields`. Objects from a list have no
-   * `apiVersion` and `kind`.
+   * `apiVersion` or `kind`.
    */
   readonly transform?: ((object: KubeObject) => T) | undefined;
   /** Called with each change, in order. Errors that it throws are logged. */
@@ -62,10 +62,10 @@ const LIST_TIMEOUT_MS = 60_000;
 /** Each watch asks the server to close it after 5 to 10 minutes. Source: client-go's reflector, `minWatchTimeout`. */
 const MIN_WATCH_SECONDS = 300;
 
-/** A watch that is open this long after its timeout is assumed to be dead. */
+/** A watch that is still open this long after its timeout is assumed to be dead. */
 const WATCH_GRACE_MS = 30_000;
 
-/** If a watch is closed without error before this, a proxy or load balancer may have cut it short. */
+/** If a watch closes without an error sooner than this, a proxy or load balancer may have cut it short. */
 const EARLY_CLOSE_MS = 10_000;
 
 /** Minimum time from the start of one watch to the start of the next. */
@@ -96,7 +96,7 @@ export class Reflector<T extends KubeObject> {
   #hasSynced = false;
   #wasClosedEarly = false;
   #wasUnavailable = false;
-  /** Version from which the next watch resumes. Undefined if a list is needed. */
+  /** Version from which the next watch resumes. Undefined if a new list is needed first. */
   #resourceVersion: string | undefined;
 
   constructor(options: ReflectorOptions<T>) {
@@ -144,7 +144,9 @@ export class Reflector<T extends KubeObject> {
     }
   }
 
-  /** Limits how fast watches are reopened. The delay is short because changes are not seen meanwhile. */
+  /**
+   * Limits how fast watches are reopened. The delay is short because no changes are seen until the next watch starts.
+   */
   async #limitWatchRate(lastedMs: number, signal: AbortSignal): Promise<void> {
     const { clock, log, resource } = this.#options;
     const isEarly = lastedMs < EARLY_CLOSE_MS;

@@ -46,7 +46,7 @@ export interface ApplyOptions {
   readonly force?: boolean;
 }
 
-/** The fields to own. Fields that were owned before and are now absent are removed. */
+/** The fields to own. Previously owned fields that are now absent are removed. */
 export interface ApplyConfiguration extends Pick<KubeObject, 'metadata'> {
   readonly spec?: unknown;
   readonly status?: unknown;
@@ -155,7 +155,9 @@ export function applyStatus<T extends KubeObject>(
   return apply(client, type, object, 'status', options, signal);
 }
 
-/** @param uid precondition: fails with `Conflict` if the object was recreated and has another `metadata.uid`. */
+/**
+ * @param uid precondition: fails with `Conflict` if the object was recreated, and so has a different `metadata.uid`.
+ */
 export async function deleteObject(
   client: KubeClient,
   type: ResourceType,

@@ -44,7 +44,7 @@ describe('due keys', () => {
     expect(await drain(queue)).toEqual(['b', 'a', 'c']);
   });
 
-  it('are handed to waiting workers in their order', async () => {
+  it('are handed to the worker that has waited longest', async () => {
     const { queue } = setUp();
     const workers = Promise.all([queue.get(NEVER), queue.get(NEVER)]);
     queue.add('a');
@@ -79,7 +79,7 @@ describe('due keys', () => {
 });
 
 describe('delayed keys', () => {
-  it('are handed out in the order of their due times, with one timer', async () => {
+  it('are handed out in the order of their due times, using one timer', async () => {
     const { clock, queue } = setUp();
     queue.addAfter('late', 300);
     queue.addAfter('early', 100);
@@ -184,7 +184,7 @@ describe('shutDown', () => {
   });
 });
 
-it('reports waiting and processing times to its metrics', async () => {
+it('reports waiting and processing times in its metrics', async () => {
   const metrics = { depth: vi.fn(), added: vi.fn(), queued: vi.fn(), worked: vi.fn(), retried: vi.fn() };
   const { clock, queue } = setUp(metrics);
   queue.add('a');
@@ -201,7 +201,7 @@ it('reports waiting and processing times to its metrics', async () => {
   expect(metrics.retried).toHaveBeenCalledTimes(1);
 });
 
-it('never gives a key to two workers at a time, and processes it after each add', async () => {
+it('never gives a key to two workers at a time, and processes every key after each add', async () => {
   const key = fc.constantFrom('a', 'b', 'c');
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), key }),
@@ -213,7 +213,7 @@ it('never gives a key to two workers at a time, and processes it after each add'
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(20), async (steps, workMs) => {
       const { clock, queue } = setUp();
       const inProgress = new Set<string>();
-      /** Keys that were added and not handed out since. */
+      /** Keys that were added but have not been handed out since then. */
       const pending = new Set<string>();
       let hasOverlap = false;
       async function work(): Promise<void> {

@@ -8,7 +8,7 @@ export interface WorkQueueOptions {
   readonly clock: Clock;
   /** Delay after a key's first failure. It doubles with each further failure. Default 5, as in client-go. */
   readonly baseDelayMs?: number;
-  /** Longest delay after a failure. Default 1,000,000, as in client-go. */
+  /** Maximum delay after a failure. Default 1,000,000, as in client-go. */
   readonly maxDelayMs?: number;
   readonly metrics?: WorkQueueMetrics | undefined;
 }
@@ -16,11 +16,11 @@ export interface WorkQueueOptions {
 export interface WorkQueueMetrics {
   /** Number of due keys that wait for a worker. */
   depth(keys: number): void;
-  /** Called when a key is added that was not due yet. */
+  /** Called when a key becomes due. */
   added(): void;
   /** Time that a key waited for a worker. */
   queued(durationMs: number): void;
-  /** Time that a worker needed for a key. */
+  /** Time that a worker spent on a key. */
   worked(durationMs: number): void;
   /** Called by `addRateLimited`. Unlike in client-go, `addAfter` does not count as a retry. */
   retried(): void;
@@ -37,11 +37,11 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 const MAX_STALE_ENTRIES = 64;
 
 /**
- * Work queue with the rules of client-go. Keys are handed out in the order in which they became due. Each key is queued
- * at most once, and two workers never process the same key at the same time. A key that is added during processing is
- * queued again when its worker calls `done`.
+ * Work queue that follows the rules of client-go. Keys are handed out in the order in which they became due. Each key
+ * is queued at most once, and two workers never process the same key at the same time. A key that is added during
+ * processing is queued again when its worker calls `done`.
  *
- * The creator must shut the queue down. Its timer does not keep the process alive.
+ * The creator must shut the queue down. The queue's timer does not keep the process alive.
  */
 export class WorkQueue {
   readonly name: string;
@@ -51,15 +51,15 @@ export class WorkQueue {
   readonly #metrics: WorkQueueMetrics | undefined;
   /** Keys waiting for a worker, in FIFO order. Contains no duplicates and no keys that are being processed. */
   readonly #due: string[] = [];
-  /** When each key became due: those in `#due`, and those to be queued again after `done`. */
+  /** When each key became due. Contains the keys in `#due` and the keys to be queued again after `done`. */
   readonly #dueSinceMs = new Map<string, number>();
-  /** Keys being processed, and when a worker got each. */
+  /** Keys being processed, with the time when a worker got each key. */
   readonly #processingSinceMs = new Map<string, number>();
   /** Consecutive failures of each key. */
   readonly #failures = new Map<string, number>();
-  /** Workers that wait for a key. Empty while a key is due. */
+  /** Workers waiting for a key. Empty while a key is due. */
   readonly #waiting = new Set<(key: string | undefined) => void>();
-  /** Due time of each delayed key. A heap entry with another time is stale. */
+  /** Due time of each delayed key. A heap entry with a different time is stale. */
   readonly #delayedUntilMs = new Map<string, number>();
   #delayed = createHeap();
   #timer: Deadline | undefined;
@@ -111,7 +111,7 @@ export class WorkQueue {
     this.addAfter(key, Math.min(this.#maxDelayMs, this.#baseDelayMs * 2 ** failures));
   }
 
-  /** Clears the failures of the key, so its next delay is the base delay. */
+  /** Clears the key's failure count, so that its next delay is the base delay. */
   forget(key: string): void {
     this.#failures.delete(key);
   }

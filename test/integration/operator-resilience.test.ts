@@ -214,7 +214,9 @@ it(
       expect(await operator.stop()).toMatchObject({ code: 0 });
       const shutdownMs = performance.now() - stoppingMs;
       expect(shutdownMs).toBeLessThan(SHUTDOWN_MS + SLACK_MS);
-      expect(messagesOf(operator, 'warn')).toContain('could not release the Lease; it has to expire');
+      expect(messagesOf(operator, 'warn')).toContain(
+        'could not release the Lease; standbys must wait until it expires',
+      );
     } finally {
       kube.apiServer.kill('SIGCONT');
       await removeBuckets(hanging);
