@@ -7,7 +7,7 @@ import { systemClock } from './system-clock.ts';
 const NEVER = new AbortController().signal;
 const REASON = new Error('shutting down');
 
-/** Both clocks must behave the same, or tests with the manual clock would prove nothing about the system clock. */
+/** Both clocks must behave alike. Otherwise, tests with the manual clock would prove nothing about the system clock. */
 const CLOCKS: readonly { name: string; make: () => Clock; advance: (clock: Clock) => Promise<void> }[] = [
   { name: 'system', make: () => systemClock, advance: () => systemClock.sleep(5, NEVER) },
   { name: 'manual', make: () => new ManualClock(), advance: (clock) => (clock as ManualClock).advance(5) },

@@ -4,7 +4,7 @@ import type { Deadline } from './deadline.ts';
 export interface Clock {
   /** Wall time, ms since the epoch. For timestamps, schedules and signatures. It can jump. */
   now(): number;
-  /** Monotonic time, ms, with sub-millisecond resolution. Only the difference of two readings is meaningful. */
+  /** Monotonic time, ms, with sub-millisecond resolution. Only the difference between two readings is meaningful. */
   monotonicMs(): number;
   /**
    * Returns a signal that aborts with a `TimeoutError` after `ms`. If `parent` aborts first, the signal aborts with the

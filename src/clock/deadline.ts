@@ -1,4 +1,4 @@
-/** A signal that aborts at a deadline. The caller must dispose of it, which also clears the timer. */
+/** A signal that aborts at a deadline. The caller must dispose of the deadline, which clears its timer. */
 export interface Deadline extends Disposable {
   readonly signal: AbortSignal;
 }

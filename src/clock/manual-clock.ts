@@ -59,7 +59,7 @@ export class ManualClock implements Clock {
 
   /**
    * Moves time forward by `ms`. Timers fire in order, each at its due time. Code that awaited a timer runs before the
-   * next timer fires, so a loop that sleeps repeatedly wakes each time.
+   * next timer fires, so a loop that sleeps repeatedly wakes up after each sleep.
    */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#elapsedMs + ms;

@@ -8,7 +8,8 @@ export interface HealthCheck {
 }
 
 /**
- * Responds with 200, or with 500 and the list of checks if one fails. With `?verbose`, the list is always included.
+ * Responds with 200 or, if a check fails, with 500 and the list of checks. With `?verbose`, the list is always
+ * included.
  *
  * Source: Kubernetes documentation, "Kubernetes API health endpoints".
  *

@@ -53,7 +53,7 @@ async function* hanging(): AsyncGenerator<string> {
 }
 
 describe('response', () => {
-  it('comes from the handler of the path, which gets query and Accept header', async () => {
+  it('comes from the handler for the path, which gets the query and the Accept header', async () => {
     const { url } = await serve({
       '/echo': ({ query, accept }) => ({
         status: 500,
@@ -216,7 +216,7 @@ describe('misbehaving clients', () => {
     expect(await exchange(server.port, '')).toBe('');
   });
 
-  it('are disconnected above the connection limit', async () => {
+  it('are disconnected if they exceed the connection limit', async () => {
     const { server } = await serve({}, { maxConnections: 1 });
     const first = net.connect(server.port, '127.0.0.1');
     await once(first, 'connect');

@@ -123,7 +123,7 @@ export class HttpServer {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Stops accepting connections. Open ones are closed after their response, or when `deadline` aborts. */
+  /** Stops accepting connections. Open connections are closed after their response, or when `deadline` aborts. */
   async close(deadline: AbortSignal): Promise<void> {
     const closeConnections = (): void => {
       this.#server.closeAllConnections();

@@ -63,7 +63,7 @@ describe('missed runs of a 10 s interval whose recorded start may be 60 s stale'
   });
 });
 
-describe('missed runs of a 10 s interval with startedUntilMs from the previous scheduler', () => {
+describe('missed runs of a 10 s interval if the previous scheduler left startedUntilMs', () => {
   const schedule = { intervalMs: 10_000 };
   const timetable = timetableFor(schedule, ENTRY.seed);
   const dueMs = timetable(NOON_MS).latestMs;

@@ -4,17 +4,17 @@ import type { ScheduleEntry } from './types.ts';
 const DEFAULT_CRON_STARTING_DEADLINE_MS = 10 * 60_000;
 
 export interface MissedRuns {
-  /** Number of due times that passed without a run and will not be caught up on. */
+  /** Number of due times that passed without a run and get no catch-up run. */
   readonly missed: number;
-  /** If true, a run should start now for the latest due time that passed. */
+  /** If true, a catch-up run should start now for the latest due time. */
   readonly shouldCatchUp: boolean;
 }
 
 const NONE_MISSED: MissedRuns = { missed: 0, shouldCatchUp: false };
 
 /**
- * Finds the runs that were missed before a scheduler started at `nowMs`. If several due times passed without a run, only
- * the latest is caught up on, and only within the entry's `startingDeadlineMs`.
+ * Finds the runs that were missed before a scheduler started at `nowMs`. If several due times passed without a run,
+ * only the latest gets a catch-up run, and only within the entry's `startingDeadlineMs`.
  *
  * A run covers all due times up to its start. If the period is shorter than `lastStartStalenessMs`, the recorded start
  * may not be the last one, so runs that could have started without being recorded count as started.
@@ -34,7 +34,9 @@ export function missedRuns(entry: ScheduleEntry, timetable: Timetable, nowMs: nu
   return missedRunsSince(entry, coveredUntilMs + stalenessMs, dueTimes, nowMs);
 }
 
-/** The missed runs if no run started after `sinceMs`. `dueTimes` are the due times around `nowMs`. */
+/**
+ * Returns the missed runs, assuming that no run started after `sinceMs`. `dueTimes` are the due times around `nowMs`.
+ */
 export function missedRunsSince(
   entry: ScheduleEntry,
   sinceMs: number,
@@ -47,7 +49,10 @@ export function missedRunsSince(
     : { missed: passed - 1, shouldCatchUp: true };
 }
 
-/** Number of due times after `sinceMs`, up to and including `latestMs`. At least 1. Exact if the gaps are even. */
+/**
+ * Number of due times after `sinceMs`, up to and including `latestMs`. At least 1. Exact if the due times are evenly
+ * spaced.
+ */
 export function countDueTimes(sinceMs: number, { latestMs, nextMs }: DueTimes): number {
   return Math.max(1, Math.ceil((latestMs - sinceMs) / (nextMs - latestMs)));
 }

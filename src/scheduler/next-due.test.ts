@@ -80,7 +80,8 @@ describe('cron', () => {
   });
 
   it.each([
-    // New York: 02:00 to 03:00 on 8 March 2026 at 07:00 UTC; 02:00 to 01:00 on 1 November at 06:00 UTC.
+    // New York shifts by an hour: from 02:00 to 03:00 on 8 March 2026 (07:00 UTC), and from 02:00 back to 01:00 on 1
+    // November (06:00 UTC).
     {
       zone: 'America/New_York',
       cron: '30 2 * * *',
@@ -132,7 +133,7 @@ describe('cron', () => {
     });
   });
 
-  it('returns due times without gaps, in any order of queries', () => {
+  it('returns due times without gaps, whatever the order of the queries', () => {
     const expression = fc
       .tuple(field(59), field(23), fc.constantFrom('*', '1', '28'), fc.constantFrom('*', '3', '10'))
       .map((fields) => `${fields.join(' ')} *`);

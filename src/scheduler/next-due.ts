@@ -5,7 +5,7 @@ import type { SchedulePlan } from '../api/plan.ts';
 
 const MINUTE_MS = 60_000;
 
-/** The two consecutive due times around a time: `latestMs` is at or before it, `nextMs` after it. */
+/** The two consecutive due times around a given time: `latestMs` is at or before it, `nextMs` after it. */
 export interface DueTimes {
   /** -Infinity if the schedule has never been due. */
   readonly latestMs: number;
@@ -13,7 +13,7 @@ export interface DueTimes {
   readonly nextMs: number;
 }
 
-/** Returns the due times of a schedule around a wall time. */
+/** Returns the due times of a schedule around a given wall time. */
 export type Timetable = (atMs: number) => DueTimes;
 
 /**
@@ -23,10 +23,10 @@ export type Timetable = (atMs: number) => DueTimes;
  * An interval is due at multiples of the interval since the epoch, plus an offset. The offset is derived from the seed,
  * which spreads probes with the same interval over time.
  *
- * A cron schedule follows the local time of its zone. Fixed times are those whose hour and minute use no `*` or step.
- * When an hour is skipped in spring, a fixed time within it is due right after the skip (`30 2 * * *` at 03:00 in
- * Berlin), and other times are left out. When an hour repeats in autumn, a fixed time within it is due only the first
- * time, and other times are due both times.
+ * A cron schedule follows the local time of its zone. A time is fixed if its hour and minute fields contain no `*` and
+ * no step. When an hour is skipped in spring, a fixed time in that hour is due right after the skip (`30 2 * * *` at
+ * 03:00 in Berlin), and other times are omitted. When an hour repeats in autumn, a fixed time in that hour is due only
+ * the first time, and other times are due both times.
  *
  * @throws for a cron expression or time zone that the API schema would have rejected.
  */
@@ -50,7 +50,7 @@ function cronTimetable(expression: string, timezone: string): Timetable {
     mode: '5-part',
     fixedTimeRule: 'no-wildcard',
   });
-  // Cached because a lookup takes about 80 µs and, at a due time, every entry with this schedule needs the same one.
+  // Cached because a lookup takes about 80 µs, and at a due time every entry with this schedule needs the same result.
   let cached: DueTimes = { latestMs: Infinity, nextMs: -Infinity };
   return (atMs) => {
     if (atMs < cached.latestMs || atMs >= cached.nextMs) {
@@ -69,7 +69,7 @@ function latestCronMs(cron: Cron, atMs: number): number {
 function nextCronMs(cron: Cron, atMs: number): number {
   for (let fromMs = atMs; ; fromMs += MINUTE_MS) {
     const nextMs = cron.nextRun(new Date(fromMs))?.getTime() ?? Infinity;
-    // A time that is not later would make the scheduler loop without sleeping.
+    // A result that is not after `atMs` would make the scheduler loop without sleeping.
     if (nextMs > atMs) return nextMs;
   }
 }

@@ -195,7 +195,7 @@ describe('a scheduler', () => {
     expect(clock.monotonicMs() - scheduler.lastProgressMs).toBeLessThanOrEqual(5_000);
   });
 
-  it('merges all runs that fell due during a late wake-up into one', async () => {
+  it('merges all runs that fall due before a late wake-up into one', async () => {
     const { scheduler, clock, metrics, advance, startsOf } = startScheduler();
     scheduler.set(entry('a'));
     clock.oversleepMs = 91_000;
@@ -240,7 +240,7 @@ describe('an immediate start', () => {
     expect(runs.find(({ key }) => key === 'b')).toMatchObject({ trigger: 'schedule', atMs: dueMs('b') });
   });
 
-  it('also covers a due time that follows soon', async () => {
+  it('also covers a due time shortly after it', async () => {
     const { scheduler, advance, startsOf } = startScheduler();
     expect(dueMs('d')).toBeLessThan(INTERVAL_MS / 2);
     scheduler.set(entry('d', { startsAtOnce: true }));
@@ -316,7 +316,7 @@ describe('changing an entry', () => {
 });
 
 describe('a run that takes longer than its interval', () => {
-  it('absorbs the runs that fall due meanwhile', async () => {
+  it('absorbs the runs that fall due while it is in progress', async () => {
     const { scheduler, metrics, advance, startsOf } = startScheduler({ runMs: 2.5 * INTERVAL_MS });
     scheduler.set(entry('a'));
     await advance(dueMs('a') + 3 * INTERVAL_MS);
@@ -374,7 +374,7 @@ describe('runNow', () => {
     expect(runs.slice(2)).toMatchObject([{ key: 'a', trigger: 'run-now', atMs: 100 }]);
   });
 
-  it('waits for a slot, even if the entry is suspended meanwhile', async () => {
+  it('waits for a slot, even if the entry is suspended during the wait', async () => {
     const { scheduler, runs, advance } = startScheduler({ maxInFlight: 1 });
     for (const key of ['a', 'b', 'c']) scheduler.set(entry(key, { startsAtOnce: true, seed: 'same' }));
     await advance(0);
@@ -431,7 +431,7 @@ describe('remove', () => {
 });
 
 describe('fair sharing of slots', () => {
-  it('prevents a namespace with hanging targets from starving another', async () => {
+  it('prevents a namespace with hanging targets from starving another namespace', async () => {
     const started: string[] = [];
     const { scheduler, metrics, advance } = startScheduler({
       maxInFlight: 8,
@@ -554,7 +554,7 @@ describe('when the wall clock steps', () => {
           await advance(3 * INTERVAL_MS);
           const starts = startsOf('a');
           const gaps = starts.slice(1).map((startMs, index) => startMs - (starts[index] ?? Number.NaN));
-          // It takes up to 5 s to notice the step.
+          // The scheduler takes up to 5 s to notice the step.
           expect(Math.max(...gaps)).toBeLessThanOrEqual(1.5 * INTERVAL_MS + 5_000);
           expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0.5 * INTERVAL_MS - 1);
           const stopped = stop();
@@ -567,7 +567,7 @@ describe('when the wall clock steps', () => {
 });
 
 describe('stopping', () => {
-  it('works from within a run that is starting', async () => {
+  it('is possible from within a run that is starting', async () => {
     const stopping = new AbortController();
     const scheduler = new Scheduler({
       clock: new ManualClock(START_MS),
@@ -655,7 +655,8 @@ describe('stopping', () => {
               (timetable(clock.now()).latestMs - timetable(START_MS).latestMs) / INTERVAL_MS,
             );
             const actual = starts.get(key)?.length ?? 0;
-            // The last run may still be waiting. Of the due times during the downtime, only the latest is caught up on.
+            // The last run may still be waiting. Of the due times during the downtime, only the latest gets a catch-up
+            // run.
             expect(actual).toBeLessThanOrEqual(expected);
             expect(actual).toBeGreaterThanOrEqual(expected - 1);
           }

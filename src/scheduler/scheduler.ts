@@ -16,13 +16,15 @@ export interface SchedulerOptions {
   readonly clock: Clock;
   readonly log: SchedulerLog;
   /**
-   * Executes a run. Must resolve when the run has finished, and soon after the signal aborts. A rejection is logged and
-   * has no other effect.
+   * Executes a run. Must resolve when the run has finished, and must finish it soon after the signal aborts. A
+   * rejection is logged and has no other effect.
    */
   readonly start: (run: DueRun, signal: AbortSignal) => Promise<void>;
-  /** Maximum number of runs in progress, at least 1. A single group gets three quarters of it, see {@link Slots}. */
+  /**
+   * Maximum number of runs in progress, at least 1. A single group may use three quarters of them; see {@link Slots}.
+   */
   readonly maxInFlight: number;
-  /** Time that runs in progress get to finish when the scheduler stops, before their signals abort. Default 0. */
+  /** How long runs in progress may continue after the scheduler stops. Then their signals abort. Default 0. */
   readonly drainMs?: number;
   /**
    * Rate limit for immediate and catch-up runs, so that 1,000 new probes do not all start together. A run that cannot
@@ -47,9 +49,9 @@ interface Item {
   lastStartMs: number | undefined;
   /** The next run. Any other run of this item in the heap is stale. */
   next: ScheduledRun | undefined;
-  /** The run that waits for a slot. */
+  /** The run waiting for a slot. */
   waiting: PlannedRun | undefined;
-  /** Set if another run must start as soon as the current one has finished. */
+  /** Set if another run must start as soon as the current run has finished. */
   rerunTrigger: Trigger | undefined;
 }
 
@@ -58,7 +60,7 @@ interface Running {
   finished: Promise<void>;
 }
 
-/** Longest sleep, so that clock steps are noticed and liveness is reported in time. */
+/** Maximum sleep. The scheduler must wake up this often to notice clock steps and to report that it is alive. */
 const MAX_SLEEP_MS = 5_000;
 /** Slewing moves a clock by less than this between two checks. Source: adjtimex(2), 500 ppm. */
 const MIN_CLOCK_STEP_MS = 1_000;
@@ -66,13 +68,14 @@ const MAX_TIMETABLES = 1_000;
 const DEFAULT_START_RATE_LIMIT = { burst: 20, perSecond: 10 };
 
 /**
- * Starts runs when they are due. A key never has two runs in progress: a run that falls due while the previous one is in
- * progress or waits for a slot is merged into that one.
+ * Starts runs when they are due. A key never has two runs in progress. If a run falls due while the previous run is in
+ * progress or waiting for a slot, the new run is merged into the previous one.
  *
- * An immediate or catch-up run of an interval also covers a due time up to half a period later.
+ * With an interval schedule, an immediate or catch-up run also covers a due time up to half a period later.
  *
- * Schedules follow the wall clock. If the clock steps forward, each entry catches up with one run for all skipped due
- * times. If it steps back, no due time runs twice, and the next run starts half to one and a half periods after the last.
+ * Schedules follow the wall clock. If the clock steps forward, each entry gets a single catch-up run for all skipped
+ * due times. If it steps back, no due time is run twice, and the next run starts half to one and a half periods after
+ * the last run.
  */
 export class Scheduler {
   readonly #options: SchedulerOptions;
@@ -81,7 +84,7 @@ export class Scheduler {
   readonly #startTokens: TokenBucket;
   readonly #slots: Slots<Item>;
   readonly #items = new Map<string, Item>();
-  /** By key. Includes runs of removed entries, which may take a while to finish. */
+  /** Runs in progress, by key. Includes runs of removed entries, which may take a while to finish. */
   readonly #running = new Map<string, Running>();
   /** Timetables and their cached due times, shared by entries with the same cron schedule. */
   readonly #cronTimetables = new Map<string, Timetable>();
@@ -119,7 +122,7 @@ export class Scheduler {
   }
 
   /**
-   * Adds or changes an entry. If the schedule is unchanged, the planned run stays.
+   * Adds or changes an entry. If the schedule is unchanged, keeps the planned run.
    *
    * @throws for a cron expression or time zone that the API schema would have rejected.
    */
@@ -155,8 +158,8 @@ export class Scheduler {
   }
 
   /**
-   * Starts runs when they are due, until the signal aborts. Resolves when the runs in progress have finished. Call it
-   * only once.
+   * Starts runs when they are due, until the signal aborts. Resolves when the runs in progress have finished. Must be
+   * called only once.
    */
   async run(signal: AbortSignal): Promise<void> {
     const wake = (): void => {
@@ -173,7 +176,10 @@ export class Scheduler {
     await this.#drain();
   }
 
-  /** Every run due up to this wall time was started, and none due later. Defined once {@link run} has stopped. */
+  /**
+   * Wall time up to which every due run has started. No run due later has started. Defined once {@link run} starts no
+   * more runs.
+   */
   get startedUntilMs(): number | undefined {
     return this.#startedUntilMs;
   }
@@ -308,7 +314,7 @@ export class Scheduler {
       this.#handleMissedRuns(item, missedRunsSince(item.entry, next.dueMs - 1, item.timetable(nowMs), nowMs));
   }
 
-  /** Plans the next start half to one and a half periods after the last one. */
+  /** Plans the next start half to one and a half periods after the last start. */
   #replanAfterStepBack(item: Item, nowMs: number): void {
     const { lastStartMs = -Infinity, timetable } = item;
     const { latestMs, nextMs } = timetable(nowMs);

@@ -108,7 +108,7 @@ describe('slots', () => {
           const left = [...waiting.values()].flat().length;
           expect([slots.taken, slots.waiting]).toEqual([taken, left]);
           expect(taken).toBeLessThanOrEqual(max);
-          // A waiting group holds its share. A group that holds nothing waits only if no slot is free.
+          // A waiting group holds its share. A group that holds no slot waits only if no slot is free.
           const waitingGroups = [...waiting].filter(([, items]) => items.length > 0).map(([name]) => name);
           for (const name of waitingGroups) {
             expect(held.get(name) ?? 0).toBeGreaterThanOrEqual(3 * (max - taken));

@@ -14,8 +14,8 @@ interface Group<T> {
  *
  * - A single group gets three quarters of `max`, rounded up.
  * - k groups that never release their slots get equal shares and leave about max / (3k + 1) free.
- * - A new group gets a slot at once, however long the others keep theirs, if `max` is 4 or more and an equal share for
- *   all groups is at least three slots.
+ * - If `max` is 4 or more and an equal share for all groups is at least three slots, a new group gets a slot at once,
+ *   however long the other groups keep theirs.
  */
 export class Slots<T> {
   readonly #max: number;
@@ -38,7 +38,7 @@ export class Slots<T> {
     return this.#waiting;
   }
 
-  /** Queues an item behind the others of its group. It must not be waiting already. */
+  /** Queues an item behind the other items of its group. The item must not be waiting already. */
   add(groupName: string, item: T): void {
     const group = this.#groups.get(groupName) ?? { name: groupName, waiting: new Set(), held: 0 };
     this.#groups.set(groupName, group);
@@ -55,11 +55,11 @@ export class Slots<T> {
     this.#removeIfIdle(group);
   }
 
-  /** Gives a slot to the next item until {@link release}. Returns that item, or undefined if no item may have a slot. */
+  /** Gives a slot to the next item and returns that item, or undefined if no item may have a slot. */
   take(): T | undefined {
     const free = this.#max - this.#taken;
     if (free === 0) return undefined;
-    // Few groups are skipped: a group that may not take a slot holds at least three.
+    // Skips few groups, because each group that may not take a slot holds at least three.
     for (const group of this.#waitingGroups) {
       if (group.held >= MAX_HELD_PER_FREE_SLOT * free) continue;
       const [item] = group.waiting;

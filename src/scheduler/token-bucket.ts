@@ -11,7 +11,7 @@ export class TokenBucket {
   }
 
   /**
-   * Takes a token, which may only be used after the returned delay.
+   * Takes a token, which may be used only after the returned delay.
    *
    * @param nowMs monotonic time.
    * @returns the delay in ms. If it would be `maxDelayMs` or more, no token is taken and undefined is returned.

@@ -7,21 +7,20 @@ export interface ScheduleEntry {
   /** Group for the fair sharing of slots: the namespace. Never changes for a key. */
   readonly group: string;
   readonly schedule: SchedulePlan;
-  /** Determines the offset of an interval's due times. The probe's UID, so that its targets are due together. */
+  /**
+   * Determines the offset of an interval's due times. Set to the probe's UID, so that all its targets are due together.
+   */
   readonly seed: string;
   /** Wall time of the last known start. Read only when the entry is added, to find missed runs. */
   readonly lastStartMs?: number;
   /** How far `lastStartMs` may lag behind the actual last start, because not every start is recorded. Default 0. */
   readonly lastStartStalenessMs?: number;
   /**
-   * Wall time up to which a previous scheduler started every due run before it stopped cleanly; it started none that
-   * was due later. Read only when the entry is added. If set, `lastStartStalenessMs` is ignored.
+   * Wall time up to which the previous scheduler started every due run. It started no run due later. Absent if it did
+   * not stop cleanly. Read only when the entry is added. If set, `lastStartStalenessMs` is ignored.
    */
   readonly startedUntilMs?: number | undefined;
-  /**
-   * How late a missed run may still start. If absent, the latest missed run of an interval always starts, and that of
-   * a cron schedule starts up to 10 minutes late.
-   */
+  /** How late a missed run may still start. Default: no limit for an interval, 10 minutes for a cron schedule. */
   readonly startingDeadlineMs?: number;
   /**
    * For a new or edited probe: if true, the first run of an interval does not wait for its due time. Set it only in the
@@ -46,9 +45,9 @@ export interface DueRun {
 
 export interface SchedulerMetrics {
   started(trigger: Trigger, lagMs: number): void;
-  /** A run fell due while the previous run of its entry was waiting or in progress, and was merged into it. */
+  /** Called when a run falls due while the entry's previous run is waiting or in progress. The two runs are merged. */
   coalesced(): void;
-  /** `runs` due times passed without a start. An estimate for cron schedules with uneven gaps. */
+  /** Called when due times have passed without a start. `runs` is an estimate for cron schedules with uneven gaps. */
   missed(runs: number): void;
   inFlight(runs: number): void;
   /** Runs waiting for a slot. */
