@@ -1,6 +1,6 @@
 import { build } from 'esbuild';
 
-/** The gRPC packages are CommonJS and load Node modules and their own files with `require`. */
+/** Defines `require`, because the gRPC packages are CommonJS. They load Node modules and their own files with it. */
 const REQUIRE = `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);`;
 
 await build({
@@ -8,7 +8,7 @@ await build({
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  // Each command loads only what it needs.
+  // Lets each command load only what it needs.
   splitting: true,
   format: 'esm',
   platform: 'node',

@@ -24,14 +24,14 @@ const AddressRange = z
     ),
   );
 const Texts = z.record(z.string(), z.string());
-/** Part of a Kubernetes object, which the API server checks. */
+/** Part of a Kubernetes object. The API server checks it. */
 const Part = z.looseObject({});
 const Parts = z.array(Part);
 const Port = z.int().min(1).max(65_535);
 const Count = z.int().min(0).max(2_147_483_647);
 const CountOrPercentage = z.union([Count, z.string().regex(/^[0-9]{1,3}%$/)]);
 
-/** Timing of a probe of the pod. The chart defines the request. */
+/** Timing of a pod probe. The chart defines the probe's request. */
 const PodProbe = z.strictObject({
   initialDelaySeconds: Count.optional(),
   periodSeconds: Count.optional(),
@@ -52,7 +52,7 @@ function alert(extraFields: z.ZodRawShape = {}): z.ZodObject {
 }
 
 /**
- * Values of `charts/storage-probe`. `values.yaml` sets all of them; only those that are optional here may be removed.
+ * Values of `charts/storage-probe`. `values.yaml` sets all of them. Only values that are optional here may be removed.
  */
 export const ChartValues = z.strictObject({
   /** Only read by a parent chart, as the `condition` of the dependency. */
@@ -163,7 +163,7 @@ export const ChartValues = z.strictObject({
   tests: z.strictObject({ enabled: z.boolean() }),
 });
 
-/** Renders `values.schema.json`, which Helm validates all values against. */
+/** Renders `values.schema.json`, against which Helm validates all values. */
 export function chartValuesSchema(): string {
   const schema = z.toJSONSchema(ChartValues, { target: 'draft-7', reused: 'inline' });
   return `${JSON.stringify(schema, null, 2)}\n`;

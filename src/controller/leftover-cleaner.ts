@@ -42,7 +42,7 @@ export class LeftoverCleaner {
     });
   }
 
-  /** Resolves when all clean-ups have finished. If `signal` aborts, the remaining ones are cancelled. */
+  /** Resolves when all clean-ups have finished. If `signal` aborts, the remaining clean-ups are cancelled. */
   async finish(signal: AbortSignal): Promise<void> {
     const cancel = (): void => {
       this.#queue.clear();

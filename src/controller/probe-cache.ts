@@ -11,7 +11,7 @@ import type { ProbeObject } from './probe-reconciler.ts';
 export interface ProbeCacheOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** [0, 1) */
+  /** Random number in [0, 1), for jitter. */
   readonly random: () => number;
   readonly log: KubeLogger;
   /** If empty, all namespaces are watched. */
@@ -21,7 +21,7 @@ export interface ProbeCacheOptions {
 
 const LAST_APPLIED_ANNOTATION = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** The StorageProbes of the watched namespaces. */
+/** The StorageProbes in the watched namespaces. */
 export class ProbeCache {
   readonly #reflectors: ReadonlyMap<string, Reflector<ProbeObject>>;
   #listener: ((key: string) => void) | undefined;
@@ -62,7 +62,10 @@ export class ProbeCache {
     return (this.#reflectors.get(namespace) ?? this.#reflectors.get(''))?.get(key);
   }
 
-  /** Calls `listener` for every existing probe, then for each change that needs a reconcile, until it is disposed of. */
+  /**
+   * Calls `listener` for every existing probe, then for each change that needs a reconcile. Disposing of the result
+   * ends the subscription.
+   */
   subscribe(listener: (key: string) => void): Disposable {
     this.#listener = listener;
     for (const reflector of this.#reflectors.values()) {
@@ -76,7 +79,7 @@ export class ProbeCache {
   }
 }
 
-/** Filters out status changes: most are the operator's own writes. */
+/** Filters out status changes, because most of them are the operator's own writes. */
 function needsReconcile({ old, object }: Change<ProbeObject>): boolean {
   return old === undefined || !isDeepStrictEqual(reconcileInputs(old), reconcileInputs(object));
 }

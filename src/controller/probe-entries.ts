@@ -22,15 +22,15 @@ export interface ProbeEntry {
   readonly uid: string;
   readonly namespace: string;
   readonly name: string;
-  /** `metadata.generation` of the spec that {@link plan} was created from. */
+  /** `metadata.generation` of the spec from which {@link plan} was created. */
   generation: number;
   /** Absent while the spec is invalid. */
   plan?: ProbePlan;
   /** Why the spec is invalid. */
   specError?: string;
-  /** Time between the last and the next due time. Absent if one of them does not exist. */
+  /** Time from the last due time to the next. Absent if one of these does not exist. */
   periodMs?: number;
-  /** By name, in the order of the spec. */
+  /** Targets by name, in the order of the spec. */
   targets: Map<string, TargetEntry>;
   lastRunRequest?: string;
   /** Status as last written to or read from the API server. */
@@ -57,7 +57,7 @@ export function runKey({ uid }: Pick<ProbeEntry, 'uid'>, target: string): string
   return `${uid}/${target}`;
 }
 
-/** All probes of this prober, by `namespace/name`. */
+/** All probes of this prober, keyed by `namespace/name`. */
 export class ProbeEntries {
   readonly #byKey = new Map<string, ProbeEntry>();
   readonly #byUid = new Map<string, ProbeEntry>();
@@ -66,7 +66,7 @@ export class ProbeEntries {
     return this.#byKey.get(key);
   }
 
-  /** The probe and target of a run key, or undefined if they are no longer probed. */
+  /** Returns the probe and target for a run key, or undefined if the target is no longer probed. */
   byRunKey(key: string): { readonly entry: ProbeEntry; readonly target: TargetEntry } | undefined {
     const slash = key.indexOf('/');
     const entry = this.#byUid.get(key.slice(0, slash));

@@ -10,7 +10,7 @@ export interface ProbeEvent {
   readonly note: string;
 }
 
-/** The Events for a change of conditions. A new reason with the same status usually causes none. */
+/** Returns the Events for a change in conditions. A new reason with the same status usually causes no Event. */
 export function eventsOf(before: readonly Condition[], after: readonly Condition[]): ProbeEvent[] {
   return after.flatMap((condition) => {
     const previous = before.find(({ type }) => type === condition.type);
@@ -26,16 +26,16 @@ function isCoveredByReady({ type, reason }: Condition, conditions: readonly Cond
 }
 
 function shouldReport(before: Condition | undefined, { type, status, reason }: Condition): boolean {
-  // The user who applied a new probe needs no Event if it works.
+  // The user who applied a new probe needs no Event if the probe works.
   if (before === undefined) return status === 'False';
   const isSuspension = (reason === 'Suspended') !== (before.reason === 'Suspended');
-  // The Event for Ready covers a suspension, which always makes Healthy unknown.
+  // A suspension always makes Healthy unknown, so the Event for Ready is enough.
   if (isSuspension) return type === 'Ready';
   if (before.status === status) return before.reason === 'NotYetRun' && isProberFailure(reason);
   return reason !== 'NotYetRun';
 }
 
-/** A failure of the prober. Later runs give no verdict either until it is fixed. */
+/** True for a failure of the prober itself. Until it is fixed, later runs give no verdict either. */
 function isProberFailure(reason: string): boolean {
   return isRunReason(reason) && REASONS[reason].verdict === 'Unknown';
 }

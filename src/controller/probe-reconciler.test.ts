@@ -186,7 +186,7 @@ describe('the status', () => {
     expect(world.health).toBe(false);
   });
 
-  it('is written with the cached resourceVersion, or with that of the last write if newer', async () => {
+  it('is written with the cached resourceVersion, or with the one from the last write if that is newer', async () => {
     const { finishRun, reconcile, world } = setUp();
     await reconcile();
     finishRun();
@@ -198,7 +198,7 @@ describe('the status', () => {
     expect(world.writes.at(-1)?.resourceVersion).toBe('150');
   });
 
-  it('is retried after the watch has caught up when a write conflicts', async () => {
+  it('is written again after a conflict, once the watch has caught up', async () => {
     const { reconcile, world } = setUp();
     world.writeError = new KubeError('the object has been modified', { status: 409, reason: 'Conflict' });
     expect(await reconcile()).toEqual({ requeueAfterMs: 200 });
@@ -260,7 +260,7 @@ describe('the status', () => {
 });
 
 describe('the schedule', () => {
-  it('starts a new probe at once, but not one that an earlier prober already ran', async () => {
+  it('starts a new probe at once, but not a probe that an earlier prober already ran', async () => {
     const fresh = setUp();
     await fresh.reconcile();
     expect(fresh.scheduler.nextDueMs('uid-1/my-minio')).toBe(fresh.clock.now());
@@ -291,7 +291,7 @@ describe('the schedule', () => {
     expect(world.nextRunMs()).toBeUndefined();
   });
 
-  it('provides the current due time to metrics, not that of the last reconcile', async () => {
+  it('provides metrics with the current due time, not the due time at the last reconcile', async () => {
     const { clock, reconcile, scheduler, world } = setUp();
     await reconcile();
     const [atOnceMs, stop] = [clock.now(), new AbortController()];
@@ -353,7 +353,7 @@ describe('removal', () => {
     expect(world.writes).toHaveLength(1);
   });
 
-  it('tells a deleted probe apart from a new one of the same name', async () => {
+  it('distinguishes a deleted probe from a new probe with the same name', async () => {
     const { finishRun, reconcile, scheduler, world } = setUp();
     await reconcile();
     finishRun();

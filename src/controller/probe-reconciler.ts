@@ -28,7 +28,7 @@ export interface ProbeObject extends KubeObject {
 export interface ProbeReconcilerDeps {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** [0, 1) */
+  /** Random number in [0, 1), for jitter. */
   readonly random: () => number;
   readonly entries: ProbeEntries;
   /** Returns the cached resource. */
@@ -56,7 +56,7 @@ const LEADERSHIP_RETRY_MS = 5_000;
 /** First delay before a missing or invalid Secret is read again. Doubles up to the maximum. */
 const FIRST_SECRET_RETRY_MS = 1_000;
 const MAX_SECRET_RETRY_MS = 15_000;
-/** Longest delay until a status is written after the API server recovers. */
+/** Maximum delay before a status is written once the API server has recovered. */
 const MAX_BACKOFF_MS = 5_000;
 
 /** Brings the scheduled runs, the status, the Events and the metrics in line with one StorageProbe. */
@@ -86,7 +86,7 @@ export class ProbeReconciler implements Reconciler {
     return await this.#reportStatus(entry, signal);
   }
 
-  /** Writes a status that is still waiting for the heartbeat. */
+  /** Writes the status now if a change is still waiting for the heartbeat. */
   async flush(entry: ProbeEntry, signal: AbortSignal): Promise<void> {
     const status = this.#statusOf(entry);
     if (this.#deps.isLeader() && hasTargetChanges(entry.status, status))
@@ -153,7 +153,7 @@ export class ProbeReconciler implements Reconciler {
 
   /** Returns the targets of the spec with their known state. Sets the plan, or the error if the spec is invalid. */
   #loadSpec(entry: ProbeEntry, object: ProbeObject): Map<string, TargetEntry> {
-    // Items of a list response have no apiVersion and kind.
+    // Items of a list response have no apiVersion or kind.
     const checked = check(StorageProbe, { ...object, apiVersion: API_VERSION, kind: KIND });
     if ('problems' in checked) {
       delete entry.plan;
@@ -286,7 +286,7 @@ export class ProbeReconciler implements Reconciler {
     const { namespace, name } = entry;
     const seenVersion = probeAt(probeKey(entry))?.metadata.resourceVersion;
     const isCacheStale = entry.lastWrite !== undefined && entry.lastWrite.seenVersion === seenVersion;
-    // Prevents a write to a new probe of the same name, because a status write has no UID precondition.
+    // A status write has no UID precondition. The version prevents a write to a new probe with the same name.
     const resourceVersion = isCacheStale ? entry.lastWrite?.version : seenVersion;
     try {
       const { metadata } = await applyStatus(

@@ -38,8 +38,8 @@ export class ProbeRunner {
   }
 
   /**
-   * Executes one run of the target with this key. If the run was cancelled, or the probe was edited or deleted
-   * meanwhile, the result is logged but not recorded.
+   * Executes one run of the target with this key. If the run is cancelled, or the probe is edited or deleted during the
+   * run, the result is logged but not recorded.
    */
   async run({ key, trigger }: DueRun, signal: AbortSignal): Promise<void> {
     const { entries, log, onUpdate, probe, recordRun, tracerFor } = this.#deps;
@@ -66,7 +66,7 @@ export class ProbeRunner {
     onUpdate(entry);
   }
 
-  /** Resolves the target's Secrets. If that fails, sets the obstacle and returns undefined. */
+  /** Resolves the target's Secrets. If that fails, sets the target's obstacle and returns undefined. */
   async resolve(
     { namespace }: ProbeEntry,
     target: TargetEntry,

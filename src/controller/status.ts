@@ -5,7 +5,7 @@ import type { ProbeStatus } from '../api/probe-status.ts';
 import { type ConditionValue, healthyCondition, type Obstacle, readyCondition } from './health.ts';
 import { healthOf, type TargetRecord } from './target-record.ts';
 
-/** Everything that a status is computed from. */
+/** Input for computing a status. */
 export interface StatusInput {
   readonly generation: number;
   readonly plan: ProbePlan;
@@ -69,7 +69,9 @@ function conditionsOf(
   return found;
 }
 
-/** The target whose run `kubectl get` shows: the first unhealthy one, or otherwise the one that ran last. */
+/**
+ * The target whose run `kubectl get` shows: the first unhealthy target or, if there is none, the target that ran last.
+ */
 function shownRecord(records: readonly TargetRecord[], failureThreshold: number): TargetRecord | undefined {
   const unhealthy = records.find((record) => healthOf(record, failureThreshold) === 'Unhealthy');
   return unhealthy ?? records.toSorted(byLastStart)[0];

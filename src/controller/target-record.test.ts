@@ -5,7 +5,7 @@ import { MAX_RECENT_RUNS } from '../api/probe-status.ts';
 import type { Reason } from '../api/reasons.ts';
 import { emptyRecord, healthOf, recordFrom, type TargetRecord, withRun } from './target-record.ts';
 
-/** A record after runs with these outcomes, oldest first. The trace ID is the number of the run. */
+/** A record after runs with these outcomes, oldest first. Trace IDs are `run 1`, `run 2` and so on. */
 function recordAfter(outcomes: readonly ('Passed' | Reason)[], failureThreshold = 2): TargetRecord {
   return outcomes.reduce((record, outcome, index) => {
     const failed = outcome === 'Passed' ? {} : { failed: { step: 'ADD_OBJECT', reason: outcome } as const };
@@ -43,7 +43,7 @@ describe('the cause of an unhealthy target', () => {
     expect(recordAfter(outcomes).cause?.traceId).toBe(want);
   });
 
-  it('is the last recorded run after a restart, until a run gives another result', () => {
+  it('is the last recorded run after a restart, until a run has a different result', () => {
     const restarted = recordFrom(recordAfter(['Timeout', 'Timeout', 'Timeout']).status);
     expect(restarted.cause?.traceId).toBe('run 3');
     const failed = { failed: { step: 'ADD_OBJECT', reason: 'Timeout' } } as const;
@@ -53,7 +53,7 @@ describe('the cause of an unhealthy target', () => {
 });
 
 describe('the status of a target', () => {
-  it('keeps a bounded number of runs, newest first, and only the message of the last one', () => {
+  it('keeps a bounded number of runs, newest first, and only the message of the last run', () => {
     const { status } = recordAfter(Array<Reason>(MAX_RECENT_RUNS + 5).fill('Timeout'));
     expect(status.recentRuns).toHaveLength(MAX_RECENT_RUNS);
     expect(status.recentRuns?.[0]?.traceId).toBe('run 15');

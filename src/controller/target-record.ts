@@ -7,7 +7,10 @@ export type TargetStatus = NonNullable<ProbeStatus['targets']>[number];
 /** State of one target: its status, and the run that explains why it is unhealthy. */
 export interface TargetRecord {
   readonly status: TargetStatus;
-  /** The run that made the target unhealthy or changed its reason. Later runs with the same reason do not replace it. */
+  /**
+   * The run that made the target unhealthy or last changed the reason. Later runs with the same reason do not replace
+   * it.
+   */
   readonly cause?: RunSummary;
 }
 
@@ -50,7 +53,7 @@ export function withRun(
   };
 }
 
-/** Marks the target as one that cannot be probed. Its last verdict may no longer hold. */
+/** Records that the target cannot be probed. Its last verdict may be out of date. */
 export function withObstacle({ status, cause }: TargetRecord, reason: Reason): TargetRecord {
   return {
     status: { ...status, verdict: 'Unknown', reason },

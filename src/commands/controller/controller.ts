@@ -25,7 +25,7 @@ import { finishesInTime, shutdownTimer } from './shutdown-timer.ts';
 
 /** Shorter delay and longer queue than OpenTelemetry's defaults, because an operator exports many spans. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
-/** Lease annotation that tells the next leader where to resume. */
+/** Lease annotation that records where the next leader resumes. */
 const STARTED_UNTIL_ANNOTATION = 'storageprobe.dev/started-until';
 /** The scheduler makes progress every few seconds, even if no run is due. */
 const MAX_SCHEDULER_IDLE_MS = 30_000;
@@ -36,7 +36,7 @@ const SHUTDOWN_GRACE_MS = 1_000;
 /**
  * Runs the StorageProbes in a cluster until the process is asked to stop.
  *
- * @throws {InputError} before the first run starts.
+ * @throws {InputError} if a setting cannot be used. No run has started by then.
  */
 export async function controller(settings: ControllerSettings, context: CommandContext): Promise<ExitCode> {
   const { clock, signal, stderr, stdout, version } = context;

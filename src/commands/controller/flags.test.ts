@@ -91,7 +91,7 @@ describe('environment variables', () => {
     }
   });
 
-  it('do not clash with those that Kubernetes sets for a Service named storage-probe', () => {
+  it('do not clash with the variables that Kubernetes sets for a Service named storage-probe', () => {
     const names = Object.values(FLAGS).map(({ env }) => env);
     expect(names.filter((name) => /^STORAGE_PROBE_(SERVICE|PORT)/.test(name))).toEqual([]);
   });
@@ -200,7 +200,7 @@ it('reports every invalid value with its flag or variable', () => {
   ]);
 });
 
-it('accepts any text or rejects it with one line', () => {
+it('accepts a string or rejects it with one line', () => {
   fc.assert(
     fc.property(fc.constantFrom(...Object.values(FLAGS)), fc.string({ unit: 'grapheme' }), (flag, text) => {
       for (const line of linesOf([`${flagName(flag)}=${text}`])) {

@@ -66,7 +66,7 @@ const LEADER_ELECTION = 'Leader election:';
 const SHUTDOWN = 'Shutdown:';
 const OBSERVABILITY = 'Observability:';
 
-/** All flags of `controller`. Source of its options, environment variables and reference page. */
+/** All flags of `controller`. Source of the command's options, environment variables and reference page. */
 export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerSettings[K]> } = {
   kubeconfig: {
     group: KUBERNETES,
@@ -159,7 +159,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     env: 'STORAGE_PROBE_IDENTITY',
     defaultText: 'the host name with a random suffix',
     help: 'name of this replica in the Lease and in Events',
-    // Limit of an Event's reportingInstance. Source: Kubernetes API, events.k8s.io/v1.
+    // Limit for an Event's reportingInstance. Source: Kubernetes API, events.k8s.io/v1.
     ...text('at most 128 characters', 128),
   },
   drainTimeoutMs: {
@@ -183,7 +183,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--listen-address <address>',
     env: 'STORAGE_PROBE_LISTEN_ADDRESS',
     default: ':8080',
-    help: 'address that serves /metrics, /healthz and /readyz; 0 disables the server',
+    help: 'address on which to serve /metrics, /healthz and /readyz; 0 disables the server',
     accepted: '[host]:port, for example :8080, 127.0.0.1:8080 or [::1]:8080, or 0',
     parse: listenAddress,
   },
@@ -224,7 +224,8 @@ export function controllerOptions(): Option[] {
 }
 
 /**
- * @param given option values from commander. A flag overrides its variable. An empty variable counts as unset.
+ * @param given option values from commander. A flag overrides its environment variable. An empty variable counts as
+ *   unset.
  * @throws {InputError} with one line per invalid value.
  */
 export function controllerSettings(

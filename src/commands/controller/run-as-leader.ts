@@ -35,13 +35,13 @@ export interface LeaderDeps {
   readonly version: string;
   readonly identity: string;
   readonly isLeader: () => boolean;
-  /** Sets the scheduler that the liveness probe checks. Undefined while none is running. */
+  /** Sets the scheduler that the liveness probe checks. Undefined while no scheduler is running. */
   readonly setScheduler: (scheduler: Scheduler | undefined) => void;
 }
 
 const CONTROLLER = 'storageprobe';
 const REPORTER = 'storageprobe.dev/storage-probe';
-/** Longest back-off between two attempts to write a status. */
+/** Maximum delay between two attempts to write a status. */
 const MAX_RETRY_DELAY_MS = 10_000;
 const FIRST_RETRY_DELAY_MS = 100;
 const MAX_CONCURRENT_WRITES = 8;
@@ -49,10 +49,10 @@ const MAX_CONCURRENT_WRITES = 8;
 const MAX_QUEUED_EVENTS = 10_000;
 
 /**
- * Runs the probes until `signal` aborts. It then starts no further runs, waits for runs in progress or aborts them, and
+ * Runs the probes until `signal` aborts. Then starts no further runs, waits for runs in progress or aborts them, and
  * reports their results. When it returns, all work that only the leader may do has stopped.
  *
- * @param startedUntil the return value of the previous leader, if it shut down cleanly.
+ * @param startedUntil the value that the previous leader returned, if that leader shut down cleanly.
  * @returns the time up to which every due run has started, in ISO 8601. The next leader resumes from there.
  */
 export async function runAsLeader(

@@ -18,7 +18,7 @@ export function shutdownTimer(clock: Clock, totalMs: number, signal: AbortSignal
 
 /**
  * @returns false if `work` is still pending `limitMs` after `signal` aborted.
- * @throws the error of `work`, if it rejects in time.
+ * @throws the error of `work` if `work` rejects in time.
  */
 export async function finishesInTime(
   work: Promise<void>,
