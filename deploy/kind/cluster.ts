@@ -21,9 +21,9 @@ export interface ClusterOptions extends ConnectOptions {
 export interface Cluster {
   /** Flags that point kubectl at the cluster. */
   readonly kubectlFlags: readonly string[];
-  /** Returns kubectl's stdout. @throws Error with its output if it fails. */
+  /** Returns kubectl's stdout. @throws Error with kubectl's output if it fails. */
   kubectl(args: readonly string[], options?: CommandOptions): Promise<string>;
-  /** Returns Helm's stdout. @throws Error with its output if it fails. */
+  /** Returns Helm's stdout. @throws Error with Helm's output if it fails. */
   helm(args: readonly string[], options?: CommandOptions): Promise<string>;
   /** Copies an image from the local Docker engine to the cluster's nodes. */
   load(image: string): Promise<void>;
@@ -73,7 +73,7 @@ export async function connectCluster(options: ConnectOptions): Promise<Cluster> 
   };
 }
 
-/** Ignores the caller's signal, so that an aborted start is cleaned up too. */
+/** Ignores the caller's signal, so that the cluster is deleted even if that signal has aborted. */
 function deleteCluster(options: ConnectOptions): Promise<void> {
   const signal = AbortSignal.timeout(DELETE_MS);
   return runKind({ ...options, signal }, 'delete', 'cluster', ...kubeconfigFlags(options));

@@ -1,7 +1,7 @@
 /**
- * `make demo-kind`: the whole product on a dedicated kind cluster, from this checkout's image and charts. Running it again
- * upgrades the releases in that cluster. The cluster stays until `make demo-kind-down`. Exits with 1 if a step fails, a
- * probe does not become Healthy, or a trace does not arrive.
+ * `make demo-kind`: installs the whole product in a dedicated kind cluster, using the image and charts from this
+ * checkout. Running it again upgrades the releases in that cluster. The cluster stays until `make demo-kind-down`.
+ * Exits with 1 if a step fails, a probe does not become Healthy, or a trace does not arrive.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -52,7 +52,7 @@ async function demo(): Promise<void> {
   }
   const cluster = await connectCluster(clusterOptions);
   const tag = await buildImage({ signal, progress });
-  // In this order: the demo's probes need the operator's CustomResourceDefinition.
+  // The order matters: the demo's probes need the operator's CustomResourceDefinition.
   const releases: readonly Release[] = [
     {
       name: 'storage-probe',
@@ -75,7 +75,7 @@ async function demo(): Promise<void> {
     await installRelease(cluster, release);
   }
 
-  progress('all Pods are ready. This is kubectl get sprobe -A:\n');
+  progress('all Pods are ready. Output of kubectl get sprobe -A:\n');
   const probes = await watchProbes({
     source: kubectlSource(cluster),
     queryUrl: JAEGER_URL,

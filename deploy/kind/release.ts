@@ -52,7 +52,7 @@ export async function loadImages(
       options.progress?.(`loading ${image}`);
       await cluster.load(image);
     } else {
-      options.progress?.(`${image} is not in the local engine: the cluster pulls it`);
+      options.progress?.(`${image} is not in the local Docker engine; the cluster will pull it`);
     }
   }
 }
@@ -60,7 +60,7 @@ export async function loadImages(
 /**
  * Builds the operator's image from this checkout.
  *
- * @returns its tag, derived from the content, so that an upgrade to a new build replaces the Pods.
+ * @returns the image's tag, which is derived from its content, so that an upgrade to a new build replaces the Pods.
  */
 export async function buildImage(options: CommandOptions): Promise<string> {
   const latest = `${IMAGE}:latest`;

@@ -21,10 +21,10 @@ const IDENTITY_TIMEOUT_MS = 10_000;
 
 /**
  * Returns the path of a server's program. Looks in this order: the server's environment variable, the folder in
- * `KUBEBUILDER_ASSETS` (set by envtest), PATH, earlier builds. If none has it, builds it with Go, which takes minutes.
- * Concurrent processes share one build.
+ * `KUBEBUILDER_ASSETS` (set by envtest), PATH, earlier builds. If it finds no program, builds it with Go, which takes
+ * minutes. Concurrent processes share one build.
  *
- * @throws Error that explains how to get the program, or with the end of the log if the build fails.
+ * @throws Error that explains how to get the program or, if the build fails, contains the end of the log.
  */
 export async function getBinary(name: ServerName, options: BinaryOptions = {}): Promise<string> {
   const { env = process.env, signal, progress = () => undefined } = options;

@@ -18,8 +18,8 @@ interface Case {
 }
 
 it.each<Case>([
-  { name: 'accepts a certificate for its IP address', want: 'ok' },
-  { name: 'accepts a certificate for its name', host: 'localhost', want: 'ok' },
+  { name: "accepts a certificate for the server's IP address", want: 'ok' },
+  { name: "accepts a certificate for the server's name", host: 'localhost', want: 'ok' },
   {
     name: 'rejects a certificate for another host',
     leaf: { hosts: ['elsewhere.test'] },

@@ -27,7 +27,7 @@ export interface LeafOptions {
 export interface CertificateAuthority {
   /** CA certificate for clients to trust, PEM. */
   readonly certificate: string;
-  /** Issues a server certificate with its key, PEM. */
+  /** Issues a server certificate. Returns the certificate and its key, both PEM. */
   issue(options?: LeafOptions): Promise<{ readonly cert: string; readonly key: string }>;
 }
 

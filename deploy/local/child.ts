@@ -24,8 +24,8 @@ export interface Child {
 }
 
 /**
- * Starts a child that does not outlive this process. The child runs in a separate process group: Ctrl-C reaches only this
- * process, which then decides in which order to stop its children.
+ * Starts a child process that does not outlive this process. The child runs in a separate process group, so Ctrl-C
+ * reaches only this process, which then decides in which order to stop its children.
  *
  * @throws the error of `spawn`, for example `ENOENT` if the program does not exist.
  */
@@ -78,7 +78,10 @@ export async function waitForExit(child: Child, signal: AbortSignal | undefined)
   return exit;
 }
 
-/** Aborts on the first SIGINT, SIGTERM or SIGHUP. The caller must then exit. The same signal again exits at once. */
+/**
+ * Aborts on the first SIGINT, SIGTERM or SIGHUP. The caller must then exit. If the same signal arrives again, the
+ * process exits at once.
+ */
 export function stopSignal(): AbortSignal {
   const stopping = new AbortController();
   for (const signal of TERMINATION_SIGNALS) process.once(signal, () => stopping.abort());
@@ -91,7 +94,7 @@ const groups = new Set<number>();
 function addGroup(pid: number): void {
   if (groups.size === 0) {
     process.on('exit', killAll);
-    // Must run first, while a one-time listener of the caller is still registered.
+    // Must run first, while the caller's one-time listener is still registered.
     for (const signal of TERMINATION_SIGNALS) process.prependListener(signal, onTerminationSignal);
   }
   groups.add(pid);
@@ -112,12 +115,15 @@ function killGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch (error) {
-    // It has exited, but Node has not reported that yet.
+    // The child has exited, but Node has not reported this yet.
     if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 
-/** By default, a signal ends Node without an `exit` event. A caller with its own listener stops its children itself. */
+/**
+ * Exits if the caller has no listener, because Node would otherwise stop without an `exit` event. A caller with a
+ * listener must stop the children itself.
+ */
 function onTerminationSignal(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) === 1) process.exit(128 + constants.signals[signal]);
 }

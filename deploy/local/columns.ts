@@ -5,7 +5,7 @@ export interface ColumnOptions {
   readonly minWidth?: number;
 }
 
-/** One line per row, with each cell padded to the width of its column. */
+/** Returns one line per row, with each cell padded to the width of its column. */
 export function formatColumns(
   rows: readonly (readonly string[])[],
   { gap, minWidth = 0 }: ColumnOptions,

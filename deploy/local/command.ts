@@ -23,7 +23,7 @@ const TAIL_LINES = 20;
 /**
  * Runs a command and returns its stdout. If the signal aborts, this rejects only after the command has exited.
  *
- * @throws Error if the program does not exist, or with the end of its output if it fails.
+ * @throws Error if the program does not exist. If the command fails, the error contains the end of the output.
  */
 export async function runCommand(
   command: string,
@@ -36,7 +36,7 @@ export async function runCommand(
     const child = await spawnChild(command, args, { cwd, env, stdio: 'pipe' });
     const stdout = collect(child, child.process.stdout);
     const stderr = collect(child, child.process.stderr);
-    // Ignores errors from a command that exits without reading all its input. Its exit code shows why.
+    // Ignores the error that occurs if the command exits without reading all its input. The exit code is checked below.
     child.process.stdin?.on('error', () => undefined).end(input);
     const exit = await waitForExit(child, signal);
     if (exit.code === 0) return stdout();
@@ -58,7 +58,7 @@ function collect(child: Child, stream: Readable | null): () => string {
   return () => text;
 }
 
-/** Needs stdout too, because some programs report errors there. */
+/** @param output stderr and stdout, because some programs report errors on stdout. */
 function tailOf(output: string): string[] {
   const text = output.trim();
   return text === '' ? [] : text.split('\n').slice(-TAIL_LINES);

@@ -18,7 +18,7 @@ export const OPERATOR = 'storage-probe';
 
 /** A restart with the same `dir` keeps the objects but creates new certificates and tokens. */
 export interface ControlPlaneOptions extends StartOptions {
-  /** Port of the API server. Default: a free port. If the server is to be restarted, no other process may use the port. */
+  /** Port of the API server. Default: a free port. No other process may use the port during a restart. */
   readonly port?: number | undefined;
   /** Additional users, without permissions. */
   readonly users?: readonly User[] | undefined;
@@ -184,9 +184,9 @@ function apiServerFlags(port: number, etcdUrl: string, files: string): string[] 
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${join(files, 'service-account.key')}`,
     `--service-account-signing-key-file=${join(files, 'service-account.key')}`,
-    // It would reject every Pod, because no controller creates the default ServiceAccounts.
+    // This plugin would reject every Pod, because no controller creates the default ServiceAccounts.
     '--disable-admission-plugins=ServiceAccount',
-    // By default, open watches delay the shutdown too long.
+    // By default, open watches delay the shutdown for too long.
     '--shutdown-watch-termination-grace-period=1s',
   ];
 }
@@ -196,7 +196,7 @@ function serviceAccountKey(): string {
   return privateKey.export({ type: 'sec1', format: 'pem' }).toString();
 }
 
-/** Lines of `token,name,uid,"group,group"`. */
+/** Returns lines of the form `token,name,uid,"group,group"`. */
 function tokenFile(users: readonly User[], tokens: Readonly<Record<string, string>>): string {
   return users
     .map(({ name, groups = [] }) => `${tokens[name]},${name},${name},"${groups.join(',')}"\n`)
@@ -231,9 +231,9 @@ function writePrivate(file: string, text: string): Promise<void> {
 }
 
 /**
- * Compacts etcd up to the current revision. Older watches and `continue` tokens then get 410 `Expired` as soon as the API
- * server has dropped its cache: after {@link ControlPlane.restartApiServer} (for a watch, the restart alone is enough), or
- * at once if it was started with `--watch-cache=false`.
+ * Compacts etcd up to the current revision. Watches and `continue` tokens from older revisions then get 410 `Expired`,
+ * but only once the API server has dropped its cache: after {@link ControlPlane.restartApiServer}, or at once if the
+ * server was started with `--watch-cache=false`. For a watch, the restart alone is enough.
  *
  * @throws Error with etcd's response.
  */

@@ -17,7 +17,7 @@ export interface Controller extends RunningServer {
   readonly url: string;
 }
 
-/** Starts the operator from source. It may probe loopback addresses. */
+/** Starts the operator from source, and allows it to probe loopback addresses. */
 export async function startController(options: ControllerOptions): Promise<Controller> {
   const { dir, signal, kubeconfigFile, otlpGrpcUrl, flags = [] } = options;
   return startServer({

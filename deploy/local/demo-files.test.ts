@@ -22,7 +22,7 @@ it('writes a Secret', () => {
   });
 });
 
-describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('demoProbe of %s', async (file) => {
+describe.each(['my-minio.yaml', 'existing-bucket.yaml'])('demoProbe for %s', async (file) => {
   const sample = await readFile(join(import.meta.dirname, '../samples', file), 'utf8');
   const copy = demoProbe(sample, { endpoint: 'http://127.0.0.1:1234', interval: '2s' });
 

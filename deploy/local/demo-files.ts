@@ -1,6 +1,8 @@
 import { parseDocument, stringify } from 'yaml';
 
-/** Lines for a shell to source or for `--secret NAME=FILE`. Values are not quoted: they are URLs and hex. */
+/**
+ * Returns lines for a shell to source or for `--secret NAME=FILE`. The values are URLs and hex, which need no quotes.
+ */
 export function envFile(values: Readonly<Record<string, string>>): string {
   return Object.entries(values)
     .map(([key, value]) => `${key}=${value}\n`)
@@ -8,8 +10,8 @@ export function envFile(values: Readonly<Record<string, string>>): string {
 }
 
 /**
- * Adapts a StorageProbe to the demo: replaces the schedule and the first target's endpoint, and removes the timeout, so
- * that it defaults to one that fits the interval. Everything else is kept, including comments.
+ * Adapts a StorageProbe to the demo: replaces the schedule and the first target's endpoint, and removes the timeout,
+ * because the default timeout fits the interval. Everything else is kept, including comments.
  */
 export function demoProbe(
   probe: string,

@@ -1,6 +1,7 @@
 /**
- * `make demo-local`: the whole product on this machine, without containers. It runs until Ctrl-C or, with `DEMO_EXIT=1`,
- * until all traces have arrived. Exits with 1 if a step fails, a probe does not become Healthy, or a trace does not arrive.
+ * `make demo-local`: runs the whole product on this machine, without containers, until Ctrl-C or, with `DEMO_EXIT=1`,
+ * until all traces have arrived. Exits with 1 if a step fails, a probe does not become Healthy, or a trace does not
+ * arrive.
  */
 import { once } from 'node:events';
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -38,7 +39,7 @@ interface Sample {
   readonly file: string;
   /** The Secret that the sample refers to. */
   readonly secret: string;
-  /** Policy file of the probe's MinIO user. It allows only what the probe needs. */
+  /** Policy file of the probe's MinIO user. The policy allows only what the probe needs. */
   readonly policy: string;
   /** Bucket to create before the probe runs. */
   readonly bucket?: string;
@@ -47,7 +48,7 @@ interface Sample {
 /** A sample adapted to this machine. */
 interface PreparedSample {
   readonly probeFile: string;
-  /** For `run --secret`. */
+  /** File for `run --secret`. */
   readonly secretFile: string;
   readonly secret: string;
   readonly secretManifest: string;
@@ -114,7 +115,7 @@ async function demo(signal: AbortSignal): Promise<void> {
   );
 
   const kubectl = await applySamples(controlPlane, samples, signal);
-  progress(`both probes now run every ${INTERVAL}. This is kubectl get sprobe -A:\n`);
+  progress(`both probes now run every ${INTERVAL}. Output of kubectl get sprobe -A:\n`);
   const all = [minio, jaeger, servers.collector, controlPlane.etcd, controlPlane.apiServer, controller];
   const probes = await Promise.race([
     watchProbes({
@@ -174,7 +175,7 @@ async function showWhileBuilding(signal: AbortSignal, show: () => Promise<void>)
   }
 }
 
-/** Hands every server that has started to `cleanUp`, even if another one fails to start. */
+/** Hands every server that has started to `cleanUp`, even if another server fails to start. */
 async function startOtherServers(
   cleanUp: AsyncDisposableStack,
   signal: AbortSignal,
@@ -289,12 +290,12 @@ To run the same file once from this machine:
   OTEL_EXPORTER_OTLP_ENDPOINT=${collector.otlpGrpcUrl} bin/storage-probe run ${runFlags.join(' ')} --jaeger-url=${jaeger.queryUrl}`;
 }
 
-/** Only Jaeger's releases contain its web UI. A program built from its Go module serves the API alone. */
+/** Only Jaeger's releases contain the web UI. A program built from the Go module serves only the API. */
 async function missingUiNote(queryUrl: string): Promise<string> {
   const page = await fetch(queryUrl);
   if (!(await page.text()).includes('not the Jaeger UI')) return '';
   const { envVariable, image } = SERVERS.jaeger;
-  return `\n          (without its web UI: for that, set ${envVariable} to a released binary, for example from ${image})`;
+  return `\n          (without the web UI; to get it, set ${envVariable} to a released binary, for example from ${image})`;
 }
 
 /** Restarts MinIO after a delay each time it exits. Resolves when the signal aborts. */
@@ -320,7 +321,7 @@ async function failOnExit({ name, exited, logFile }: RunningServer): Promise<nev
   throw new Error(`${name} exited unexpectedly; its log is ${logFile}`);
 }
 
-/** Removes files from the demo's folder, except its lock. */
+/** Removes files from the demo's folder, except the lock. */
 async function clearState(shouldRemove: (name: string) => boolean): Promise<void> {
   for (const name of await readdir(STATE)) {
     if (!name.startsWith(LOCK) && shouldRemove(name))
@@ -328,7 +329,7 @@ async function clearState(shouldRemove: (name: string) => boolean): Promise<void
   }
 }
 
-/** The path relative to the checkout, to show to the user. */
+/** Returns the path relative to the checkout, for messages. */
 function relativePath(path: string): string {
   return relative(ROOT, path);
 }

@@ -24,7 +24,7 @@ export interface GoBuild {
 
 const TAIL_LINES = 12;
 
-/** Hash of everything that determines the program. */
+/** Returns a hash of all inputs to the build. */
 export async function buildInputsHash(name: string, server: Server): Promise<string> {
   const hash = createHash('sha256');
   for (const file of ['go.mod', 'go.sum'])
@@ -89,7 +89,7 @@ function moduleFolder(name: string, { folder = name }: Server): string {
 function buildArguments(server: Server, output: string): string[] {
   const { ldflags, package: mainPackage, tags } = server;
   const flags = ['-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags];
-  // An empty flag would change the build hash of servers without tags, and rebuild them.
+  // An empty flag would change the build hash of servers without tags, which would then be rebuilt.
   if (tags !== undefined) flags.push('-tags', tags);
   return ['build', ...flags, '-o', output, mainPackage];
 }
@@ -128,7 +128,7 @@ function forEachLine(input: Readable | null, onLine: (line: string) => void): vo
 async function copyModule(downloaded: string, target: string): Promise<void> {
   const { Dir } = z.object({ Dir: z.string() }).parse(JSON.parse(downloaded));
   await cp(Dir, target, { recursive: true });
-  // The copied folders are read-only, so they could not be removed.
+  // The copied folders are read-only, so they could not be removed otherwise.
   await chmod(target, 0o755);
   for (const entry of await readdir(target, { recursive: true, withFileTypes: true })) {
     if (entry.isDirectory()) await chmod(join(entry.parentPath, entry.name), 0o755);

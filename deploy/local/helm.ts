@@ -46,7 +46,7 @@ export async function renderChart(
   });
 }
 
-/** Returns the output of `helm lint --strict`. @throws Error with its output if the chart has problems. */
+/** Returns the output of `helm lint --strict`. @throws Error with Helm's output if the chart has problems. */
 export function lintChart(chart: string, values: object = {}): Promise<string> {
   return runHelm(['lint', '--strict', chartPath(chart)], values);
 }

@@ -41,7 +41,7 @@ export async function startJaeger(options: JaegerOptions): Promise<Jaeger> {
 }
 
 export interface CollectorOptions extends StartOptions {
-  /** Where traces are sent: the backend's `otlpGrpcUrl`. */
+  /** Destination of the spans: the backend's `otlpGrpcUrl`. */
   readonly backendUrl: string;
   /** Default: a free port. */
   readonly otlpGrpcPort?: number | undefined;

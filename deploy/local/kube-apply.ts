@@ -27,9 +27,9 @@ interface ApiResource {
 }
 
 export interface ApplyOptions {
-  /** Namespace of namespaced documents that do not set one. Default `default`. */
+  /** Namespace for namespaced documents that do not set a namespace. Default `default`. */
   readonly namespace?: string | undefined;
-  /** If true, the API server validates the documents without storing them. Namespaces are created nevertheless. */
+  /** If true, the API server validates the documents without storing them. Missing namespaces are created even then. */
   readonly dryRun?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,10 +39,10 @@ const SERVED_DEADLINE_MS = 10_000;
 const POLL_MS = 50;
 
 /**
- * Applies all documents of a YAML text in order, as the admin, using server-side apply with strict validation. Creates
+ * Applies all documents in `yamlText` in order, as the admin, using server-side apply with strict validation. Creates
  * missing namespaces. After a CustomResourceDefinition, waits until its resource is served.
  *
- * @throws Error with the API server's message. Documents before the failing one stay applied.
+ * @throws Error with the API server's message. Documents that were applied before the error stay applied.
  */
 export async function applyManifests(
   access: KubeAccess,
@@ -66,7 +66,7 @@ function parseManifests(yamlText: string): Manifest[] {
   });
 }
 
-/** Undefined if the API server does not serve the kind. */
+/** Returns undefined if the API server does not serve the kind. */
 async function findResource(
   access: KubeAccess,
   { apiVersion, kind }: Pick<Manifest, 'apiVersion' | 'kind'>,
@@ -106,7 +106,7 @@ export async function createNamespace(access: KubeAccess, name: string, signal?:
   if ((await requestKube(access, { path: `${path}/${name}` }, signal)).status === 200) return;
   const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name } };
   const { status } = await requestKube(access, { method: 'POST', path, body }, signal);
-  // 409: another process has created it in the meantime.
+  // 409: another process has created the namespace in the meantime.
   if (status !== 201 && status !== 409) throw new Error(`creating namespace ${name} failed: HTTP ${status}`);
 }
 

@@ -3,7 +3,10 @@ import type { WriteStream } from 'node:tty';
 /** An output stream such as `process.stdout`. */
 export type Output = Pick<WriteStream, 'write'> & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
 
-/** Shows text that changes. In a terminal it is redrawn in place. Otherwise it is printed again after relevant changes. */
+/**
+ * Shows text that changes. In a terminal, it is redrawn in place. Otherwise, it is printed again after relevant
+ * changes.
+ */
 export class LiveText {
   readonly #out: Output;
   #linesShown = 0;
@@ -13,7 +16,7 @@ export class LiveText {
     this.#out = out;
   }
 
-  /** @param state outside a terminal, the text is printed only if this differs from the previous call. */
+  /** @param state outside a terminal, the text is printed only if `state` has changed since the previous call. */
   show(text: string, state: string): void {
     if (this.#out.isTTY === true) this.#redraw(text.split('\n'));
     else if (state !== this.#lastState) this.#out.write(`${text}\n\n`);

@@ -68,7 +68,7 @@ it('takes over the lock of a dead process', async () => {
   expect(await withLock(file, { onBusy: refuse }, () => Promise.resolve('done'))).toBe('done');
 });
 
-it('takes over a stale lock even if a process with the PID of the holder is alive', async () => {
+it("takes over a stale lock even if a process with the holder's PID is alive", async () => {
   await writeFile(file, `${process.pid}\n`);
   const longAgo = new Date(Date.now() - 3_600_000);
   await utimes(file, longAgo, longAgo);

@@ -17,7 +17,7 @@ export interface LockOptions {
 
 /**
  * Runs `work` while holding the lock `file`, which excludes other processes on this machine. The lock of a dead process
- * is taken over. If two processes take it over at the same instant, both run, so `work` must tolerate that.
+ * is taken over. If two processes take it over at the same moment, both run `work`, which must tolerate this.
  */
 export async function withLock<T>(file: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   await acquireLock(file, options);
@@ -63,7 +63,10 @@ async function tryLink(own: string, file: string): Promise<boolean> {
   }
 }
 
-/** Undefined if the lock has just been released. The caller must not remove it, because it may have a new holder. */
+/**
+ * Returns undefined if the lock has just been released. The caller must not remove the file then, because the lock may
+ * have a new holder.
+ */
 async function readHolder(file: string): Promise<{ pid: number; isAlive: boolean } | undefined> {
   try {
     const [text, { mtimeMs }] = await Promise.all([readFile(file, 'utf8'), stat(file)]);

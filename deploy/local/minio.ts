@@ -41,7 +41,7 @@ export async function startMinio(options: MinioOptions): Promise<Minio> {
   const rootUser = options.rootUser ?? randomName('root');
   const rootPassword = options.rootPassword ?? randomSecret();
   const data = join(dir, 'data');
-  // Set even without TLS: the default is the user's `~/.minio/certs`.
+  // Set even without TLS, because the default is the user's `~/.minio/certs`.
   const certificates = join(dir, 'certs');
   await mkdir(data, { recursive: true });
   await mkdir(certificates, { recursive: true });
@@ -90,7 +90,7 @@ export interface MinioUserOptions extends McOptions {
   readonly secretKey?: string | undefined;
 }
 
-/** Creates a user with exactly the permissions of a policy file (JSON). */
+/** Creates a user with exactly the permissions in a policy file (JSON). */
 export async function createMinioUser(
   minio: MinioRootAccess,
   policyFile: string,
@@ -116,7 +116,7 @@ export interface McOptions {
 }
 
 /**
- * Runs MinIO's client as the server's root user and returns its stdout. The server's alias is `local`.
+ * Runs mc, MinIO's client, as the server's root user and returns mc's stdout. The server's alias is `local`.
  *
  * @throws Error with mc's output if it fails.
  */
@@ -134,7 +134,7 @@ export async function runMc(
   const folder = await mkdtemp(join(tmpdir(), 'storage-probe-mc-'));
   const deadline = AbortSignal.timeout(MC_TIMEOUT_MS);
   try {
-    // --insecure is safe here: the server is local, and its certificate may be of any kind.
+    // --insecure makes mc accept any certificate, which is safe because the server is local.
     return await runCommand(binary, [...args, '--config-dir', folder, '--insecure'], {
       env: { MC_HOST_local: alias.href, HOME: folder },
       signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),

@@ -89,7 +89,7 @@ describe('startServer', () => {
     await expect(starting).rejects.toThrow(/ENOENT/);
   });
 
-  it('tries another port if the chosen one is already in use', async () => {
+  it('tries another port if the chosen port is already in use', async () => {
     const failsOnce = `
       const marker = ${JSON.stringify(join(dir, 'marker'))};
       if (!require('node:fs').existsSync(marker)) {
@@ -127,7 +127,7 @@ describe('startServer', () => {
     { how: 'exit', want: 0 },
     { how: 'throw', want: 1 },
     { how: 'SIGTERM', want: 143 },
-  ])('is killed when its parent exits by $how', async ({ how, want }) => {
+  ])('is killed when its parent stops: $how', async ({ how, want }) => {
     const script = join(dir, 'owner.mjs');
     await writeFile(
       script,
@@ -141,7 +141,7 @@ describe('startServer', () => {
     const owner = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'ignore'] });
     await once(owner.stdout, 'data');
     if (how === 'SIGTERM') owner.kill('SIGTERM');
-    // The pipe closes only after the child has exited too.
+    // The pipe closes only after the child has also exited.
     expect((await once(owner, 'close'))[0]).toBe(want);
   });
 });

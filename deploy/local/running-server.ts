@@ -26,7 +26,7 @@ export interface RunningServer extends AsyncDisposable {
 /** Returns the wanted port, or a free port on 127.0.0.1 that it has not returned before. */
 export type PortChooser = (wanted?: number) => Promise<number>;
 
-/** Options that all servers have. */
+/** Options common to all servers. */
 export interface StartOptions {
   /** Folder for the log and the server's data. Created if missing. */
   readonly dir: string;
@@ -64,8 +64,8 @@ const TAIL_LINES = 12;
 /**
  * Starts a server and waits until it is healthy.
  *
- * @throws Error with the path and end of the log if the server exits first or is not healthy within 60 s. If the signal
- *   aborts, its reason.
+ * @throws Error with the path and end of the log if the server exits first or is not healthy within 60 s.
+ * @throws the signal's reason if the signal aborts.
  */
 export async function startServer<Addresses>(
   spec: ServerSpec<Addresses>,
@@ -151,7 +151,7 @@ function isHealthy(url: string, signal: AbortSignal): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const { get } = url.startsWith('https:') ? https : http;
   const attempt = AbortSignal.any([signal, AbortSignal.timeout(POLL_TIMEOUT_MS)]);
-  // Only checks that the server responds. A test may have given it an expired certificate.
+  // The certificate is not checked, because a test may have given the server an expired one.
   get(url, { signal: attempt, agent: false, rejectUnauthorized: false }, (response) => {
     response.resume();
     resolve(response.statusCode === 200);

@@ -4,9 +4,9 @@ export interface Server {
   readonly title: string;
   /** Environment variable with the path of a binary to use. */
   readonly envVariable: string;
-  /** Matches the output of `--version`, to tell it from other programs of the same name. */
+  /** Matches this program's `--version` output, but not the output of other programs with the same name. */
   readonly versionPattern?: RegExp;
-  /** Main package. */
+  /** Go package to build. */
   readonly package: string;
   /** Folder next to this file whose `go.mod` and `go.sum` pin the versions. Default: the server's name. */
   readonly folder?: string;
@@ -98,7 +98,7 @@ export const SERVERS = {
     envVariable: 'STORAGE_PROBE_PROMTOOL',
     package: 'github.com/prometheus/prometheus/cmd/promtool',
     ldflags: '-s -w -X github.com/prometheus/common/version.Version=3.16.0',
-    // Leaves out the service discovery clients of two dozen clouds.
+    // Leaves out the service discovery clients for two dozen clouds.
     tags: 'remove_all_sd',
     buildTime: '2 min',
     image: 'prom/prometheus:v3.16.0',

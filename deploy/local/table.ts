@@ -10,7 +10,7 @@ const Table = z.object({
   columnDefinitions: z.array(
     z.object({
       name: z.string(),
-      /** Above 0: shown only with `-o wide`. */
+      /** Columns with a priority above 0 are shown only with `-o wide`. */
       priority: z.number().optional(),
     }),
   ),
@@ -25,13 +25,13 @@ const Table = z.object({
 });
 export type Table = z.infer<typeof Table>;
 
-/** As in kubectl, where the width of a column includes the gap. */
+/** Same as in kubectl. The minimum width of a column includes the gap. */
 const MIN_WIDTH = 6;
 const GAP = 3;
 const MAX_CELL_LENGTH = 100;
 
 /**
- * All objects of a namespaced kind, formatted like `kubectl get -A`.
+ * Returns all objects of a namespaced kind, formatted like `kubectl get -A`.
  *
  * @param path API path of the kind, such as `/apis/storageprobe.dev/v1alpha1/storageprobes`.
  * @throws Error with the API server's message.
@@ -56,7 +56,7 @@ export function formatTable({ columnDefinitions, rows }: Table): string {
   return formatColumns([head, ...body], { gap: GAP, minWidth: MIN_WIDTH });
 }
 
-/** A cell may contain arbitrary text from a store, such as control characters. */
+/** A cell may contain arbitrary text from a store, including control characters. */
 function formatCell(cell: string | number | boolean | null): string {
   return cell === null ? '' : oneLine(String(cell), MAX_CELL_LENGTH);
 }

@@ -24,7 +24,7 @@ function traceOf(...spans: readonly (typeof SPAN)[]): string {
 
 let server: Server;
 let url: string;
-/** The server's responses, in order. The last one is repeated. */
+/** The server's responses, in order. The last response is repeated. */
 let answers: { readonly status: number; readonly body: string }[];
 
 beforeEach(async () => {

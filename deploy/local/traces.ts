@@ -42,7 +42,7 @@ const LONGEST_WAIT_MS = 250;
 /**
  * Polls Jaeger until a trace has at least the given number of spans.
  *
- * @throws the signal's reason if it aborts first. Pass a signal with a timeout.
+ * @throws the signal's reason if the signal aborts first. Pass a signal with a timeout.
  */
 export async function waitForTrace(
   queryUrl: string,

@@ -31,11 +31,11 @@ export interface WatchedProbe {
 export interface Expectation {
   /** Number of StorageProbes. */
   readonly probes: number;
-  /** Number of passed runs of each target. At most 10, the number of runs that the status keeps. */
+  /** Number of passed runs per target. At most 10, the number of runs that the status keeps. */
   readonly runs: number;
 }
 
-/** Where the StorageProbes are read from. */
+/** Source of the StorageProbes. */
 export interface ProbeSource {
   /** The API server's list of all StorageProbes. */
   list(signal: AbortSignal): Promise<unknown>;
@@ -63,7 +63,8 @@ export function apiServerSource(access: KubeAccess): ProbeSource {
 }
 
 /**
- * Shows the table of StorageProbes until they are as expected, then waits until the traces of those runs are in Jaeger.
+ * Shows the table of StorageProbes until the expectation is met, then waits until the traces of the expected runs are
+ * in Jaeger.
  *
  * @throws Error that lists what is still missing after `deadlineMs`, or how many traces arrived within another 15 s.
  */
