@@ -77,7 +77,7 @@ function certificateSeries(values: string): Series {
  * Count and sum series of a step.
  *
  * @param processes run durations in seconds, one list per prober process. Counters restart at 0 with each process.
- * @param scrapes scrapes per run.
+ * @param scrapes number of scrapes per run.
  */
 function stepSeries(
   functionName: string,
@@ -265,7 +265,7 @@ const CASES: readonly Case[] = [
     fires: { '24h': [], '24h55m': [], '25h10m': [CERTIFICATE] },
   },
   {
-    name: 'CertificateExpires does not fire for a renewed certificate, but fires for an expired one',
+    name: 'CertificateExpires does not fire for a renewed certificate, but fires for an expired certificate',
     interval: '5m',
     series: [...scheduleSeries(300, {}), certificateSeries(`${15 * DAY}x290 ${90 * DAY}x290 100x100`)],
     fires: { '24h30m': [], '48h': [], '50h': [CERTIFICATE] },
@@ -404,14 +404,14 @@ describe('the alerts', () => {
       const [name = '', labels = ''] = series.split(/[{}]/);
       const described = families.get(name.replace(/_(sum|count)$/, ''));
       const given = [...labels.matchAll(/(\w+)="/g)].map(([, label = '']) => label);
-      // Prometheus adds these labels at the scrape.
+      // Prometheus adds these labels when it scrapes.
       const added = ['pod', 'namespace'].filter((label) => described?.includes(label) === false);
       const labelNames = [...(described ?? ['no such metric']), ...added].toSorted();
       expect({ series, labelNames: given.toSorted() }).toEqual({ series, labelNames });
     }
   });
 
-  it('have labels and annotations that name the target and what to do', async () => {
+  it('have labels and annotations that name the target and say what to do', async () => {
     const ref = { namespace: 'storage', probe: 'my-minio', target: 'minio-1' };
     const expected = [
       {
@@ -472,7 +472,7 @@ describe('the alerts', () => {
   });
 });
 
-/** The queries in a page's promql blocks. A query starts at the margin, and its other lines are indented. */
+/** Returns the queries in a page's promql blocks. A query starts at the margin. Its further lines are indented. */
 async function queriesOf(page: string): Promise<string[]> {
   const text = await readFile(new URL(page, ROOT), 'utf8');
   return [...text.matchAll(/^```promql\n(.*?)^```/gms)].flatMap(([, block = '']) =>

@@ -177,7 +177,7 @@ describe('an installed release', () => {
     };
   }
 
-  it('keeps its credentials on upgrade and generates new ones for deleted Secrets', async () => {
+  it('keeps its credentials on upgrade and generates new credentials for deleted Secrets', async () => {
     const installed = await install({});
     expect(await install({ probes: { interval: '20s' } })).toEqual(installed);
 
@@ -280,7 +280,7 @@ describe('Pods', () => {
     );
   });
 
-  it('have the checksum of their configuration, so that a change replaces them', async () => {
+  it('have the checksum of their configuration, so that a configuration change replaces them', async () => {
     const configurations = ['collector', 'jaeger'].map((name) => {
       const { data } = find(defaults, 'ConfigMap', `demo-${name}`) as Manifest & {
         data: Record<string, string>;

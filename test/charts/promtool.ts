@@ -16,7 +16,7 @@ export interface RuleGroups {
   readonly groups: readonly { readonly name: string; readonly rules: readonly Rule[] }[];
 }
 
-/** A scraped series. Its values are in promtool's notation, one per interval of the test. */
+/** A scraped series. `values` contains one value per test interval, in promtool's notation. */
 export interface Series {
   readonly series: string;
   readonly values: string;
@@ -32,7 +32,7 @@ export interface RuleTest {
 
 const TIMEOUT_MS = 30_000;
 
-/** The rule groups of the operator's chart. */
+/** Renders the rule groups from the operator's chart. */
 export async function renderRules(values: object = {}, options?: RenderOptions): Promise<RuleGroups> {
   const prometheusRule = { enabled: true, ...values };
   const rendered = await renderChart('storage-probe', { prometheusRule }, options);

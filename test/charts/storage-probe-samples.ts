@@ -1,6 +1,6 @@
 /**
- * A non-default sample for each value of `charts/storage-probe`, by path. `with` contains the other values that it needs to
- * take effect.
+ * A non-default sample for each value of `charts/storage-probe`, keyed by path. `with` contains other values without
+ * which the sample has no effect.
  */
 export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonly with?: object }>> = {
   'global.imageRegistry': { value: 'registry.example.com' },

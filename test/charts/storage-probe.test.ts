@@ -61,7 +61,7 @@ interface Deployment extends Manifest {
   readonly spec: { readonly template: { readonly metadata: Manifest['metadata']; readonly spec: PodSpec } };
 }
 
-/** A query of a dashboard panel. */
+/** A query in a dashboard panel. */
 interface DashboardTarget {
   readonly expr: string;
   readonly legendFormat: string;
@@ -149,7 +149,7 @@ describe('rendered manifests', () => {
   it('quote strings that look like numbers', async () => {
     const values = {
       ...EVERYTHING,
-      // Part of the release's name, so it is not appended to it.
+      // Not appended to the release name, because that name already contains it.
       nameOverride: 'e',
       watchNamespaces: ['7001'],
       serviceAccount: { name: '7002' },
@@ -168,7 +168,7 @@ describe('rendered manifests', () => {
     expect([...given, '"7e3"', '"7011"'].filter((name) => !text.includes(name))).toEqual([]);
   });
 
-  it('override common labels and annotations with more specific ones', async () => {
+  it('prefer specific labels and annotations to common ones', async () => {
     const labels = {
       release: 'own',
       'app.kubernetes.io/version': 'theirs',
@@ -485,7 +485,7 @@ describe('the operator', () => {
     expect(second).not.toBe(first);
   });
 
-  it('spreads the pods of its release over nodes and zones', async () => {
+  it('spreads the pods of its release across nodes and zones', async () => {
     const own = { labelSelector: { matchLabels: { 'app.kubernetes.io/component': 'operator' } } };
     expect(await operatorPod()).toMatchObject({
       topologySpreadConstraints: [
@@ -502,7 +502,7 @@ describe('the operator', () => {
     expect((await renderBudget({ minAvailable: 1 }))['spec']).not.toHaveProperty('maxUnavailable');
   });
 
-  it('may only connect to DNS, the API server, the stores and the Collector', async () => {
+  it('may connect only to DNS, the API server, the stores and the Collector', async () => {
     const policy = await renderOne('NetworkPolicy', {
       tests: { enabled: false },
       networkPolicy: {
@@ -635,7 +635,7 @@ describe('rules, dashboard and ServiceMonitor', () => {
     expect([...recorded, ...known]).toEqual(expect.arrayContaining(families));
   });
 
-  it('distinguish targets of the same name', async () => {
+  it('distinguish targets with the same name', async () => {
     const targets = await dashboardTargets();
     const grouped = targets.flatMap(({ expr }) => expr.match(/by \([^)]*\btarget\b[^)]*\)/g) ?? []);
     expect(grouped.length).toBeGreaterThan(10);

@@ -47,7 +47,7 @@ export function load(image: string): Promise<void> {
   return cluster.load(image);
 }
 
-/** Output of `kubectl get … -o json`. */
+/** Parsed output of `kubectl get … -o json`. */
 export async function get<T>(...args: readonly string[]): Promise<T> {
   return JSON.parse(await kubectl('get', ...args, '--output=json')) as T;
 }
@@ -63,7 +63,7 @@ export async function apply(manifest: object): Promise<void> {
 }
 
 /**
- * Installs or upgrades the operator and waits until it is ready. Disposing the result uninstalls it.
+ * Installs or upgrades the operator and waits until it is ready. Disposing of the result uninstalls the operator.
  *
  * @param values Chart values, in addition to the image tag and the OTLP endpoint.
  * @param chart The chart's folder. Default: the chart in this checkout.
@@ -83,7 +83,7 @@ export interface Pod {
   readonly metadata: { readonly name: string; readonly deletionTimestamp?: string };
 }
 
-/** Names of the operator's Pods, without those being deleted. */
+/** Names of the operator's Pods, except for Pods being deleted. */
 export async function operatorPods(): Promise<string[]> {
   const pods = await list<Pod>('pods', `--namespace=${OPERATOR}`, `--selector=${OPERATOR_PODS}`);
   return pods
@@ -91,7 +91,7 @@ export async function operatorPods(): Promise<string[]> {
     .map(({ metadata }) => metadata.name);
 }
 
-/** Identity of the Lease holder: the Pod's name and a unique suffix. Empty if no replica holds it. */
+/** Identity of the Lease holder: the Pod's name and a unique suffix. Empty if no replica holds the Lease. */
 export async function leaseHolder(): Promise<string> {
   const lease = await get<{ readonly spec: { readonly holderIdentity?: string } }>(
     'lease',
@@ -124,10 +124,10 @@ export interface Probe {
   readonly status?: ProbeStatus;
 }
 
-/** A namespace for probes. Disposing it deletes the namespace and its probes. */
+/** A namespace for probes. Disposing of it deletes the namespace and its probes. */
 export interface ProbeNamespace extends AsyncDisposable {
   readonly name: string;
-  /** Creates a probe of the demo's MinIO. Its target, and so its service in Jaeger, has the same name. */
+  /** Creates a probe for the demo's MinIO. The probe's target, and so its service in Jaeger, has the same name. */
   applyProbe(probe: string, interval: string): Promise<void>;
   get(probe: string): Promise<Probe>;
   /** Waits until `Healthy` has this status. Default: `True`. */
@@ -169,7 +169,7 @@ export async function createProbeNamespace(prefix: string): Promise<ProbeNamespa
 const MAX_TRACES = 400;
 const ROOT_SPAN = 'storage probe';
 
-/** The traces of a service whose root span has arrived. */
+/** The traces of a service, except for traces whose root span has not arrived yet. */
 export async function tracesOf(service: string): Promise<JaegerTrace[]> {
   const signal = AbortSignal.timeout(REQUEST_MS);
   const traces = await findTraces(JAEGER_URL, service, { signal, limit: MAX_TRACES });

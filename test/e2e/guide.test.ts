@@ -35,7 +35,7 @@ it(`every command in ${GUIDE} works`, { timeout: GUIDE_MS }, async () => {
 
   await using minio = await forward('demo-minio', STORAGE, 9_000);
   const programs = await Promise.all((['mc', 'kubectl', 'helm'] as const).map((name) => getBinary(name)));
-  // Prints the command as written in the guide. Its variables stay unexpanded, since some contain keys.
+  // If a command fails, prints it as written in the guide. Variables are not expanded, because some contain keys.
   const script = ['trap \'echo "failed: $BASH_COMMAND"\' ERR', ...commands].join('\n');
   await runCommand('bash', ['-eEuo', 'pipefail', '-c', script], {
     cwd: ROOT,
@@ -51,13 +51,13 @@ it(`every command in ${GUIDE} works`, { timeout: GUIDE_MS }, async () => {
   expect(await kubectl('get', 'customresourcedefinitions', '--output=name')).not.toContain('storageprobe');
 });
 
-/** The page's `sh` blocks. Other blocks show output or alternatives. */
+/** Returns the commands in the page's `sh` blocks. Other blocks show output or alternatives. */
 async function commandsOf(page: string): Promise<string[]> {
   const text = await readFile(join(ROOT, page), 'utf8');
   return [...text.matchAll(/^```sh\n([^]*?)^```$/gm)].map(([, commands = '']) => commands);
 }
 
-/** Loads the image into the node under the chart's default image name. */
+/** Loads the image onto the node under the chart's default image name. */
 async function loadReleasedImage(): Promise<void> {
   const { version } = z
     .object({ version: z.string() })

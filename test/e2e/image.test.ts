@@ -75,7 +75,7 @@ describe('the image', () => {
     let bytes = 0;
     for await (const chunk of save.stdout.pipe(createGzip())) bytes += (chunk as Buffer).length;
     expect(await closed).toEqual([0, null]);
-    // Node alone is more than half of it.
+    // Node alone takes up more than half of the limit.
     expect(bytes).toBeGreaterThan(MAX_COMPRESSED_BYTES / 2);
     expect(bytes).toBeLessThan(MAX_COMPRESSED_BYTES);
   });

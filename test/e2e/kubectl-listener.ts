@@ -6,7 +6,7 @@ import { spawnChild } from '../../deploy/local/child.ts';
 
 const START_MS = 30_000;
 
-/** A kubectl process that listens on this machine until it is disposed. */
+/** A kubectl process that listens on this machine until it is disposed of. */
 export interface KubectlListener extends AsyncDisposable {
   /** `127.0.0.1:<port>` */
   readonly address: string;

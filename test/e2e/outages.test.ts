@@ -69,7 +69,7 @@ describe('MinIO scaled to 0 and back', () => {
 describe('a Collector restart', () => {
   it.each([
     { name: 'a rolling restart', runsDuringOutage: 0 },
-    { name: 'an outage of 15 runs', runsDuringOutage: 15 },
+    { name: 'an outage that lasts for 15 runs', runsDuringOutage: 15 },
   ])('loses no span in $name', async ({ runsDuringOutage }) => {
     const probe = uniqueName('collector');
     await namespace.applyProbe(probe, '1s');

@@ -16,7 +16,7 @@ import {
 } from './cluster.ts';
 import { OPERATOR } from './releases.ts';
 
-/** More than twice the time of a hand-over, so that a run due during it starts late but is not skipped. */
+/** More than twice as long as a hand-over, so that a run that falls due during a hand-over is late but not skipped. */
 const INTERVAL_MS = 4_000;
 const LEASE_MS = 15_000;
 /** Margin for a busy machine. */
@@ -67,7 +67,7 @@ describe('two replicas', () => {
     await kubectl('rollout', 'status', `deployment/${OPERATOR}`, `--namespace=${OPERATOR}`, '--timeout=60s');
   });
 
-  it('take over within the lease duration when the leader crashes, without a duplicate run', async () => {
+  it('fail over within the lease duration when the leader crashes, without a duplicate run', async () => {
     const before = await leaseHolder();
     const fromMs = Date.now();
     await untilRunsSince(fromMs, 2);

@@ -27,7 +27,7 @@ declare module 'vitest' {
 const NAME = 'storage-probe-e2e';
 const SETUP_MS = 900_000;
 
-/** Uses an existing cluster named {@link NAME} and keeps it. Otherwise creates one and deletes it afterwards. */
+/** Uses an existing cluster named {@link NAME} and keeps it. Otherwise creates a cluster and deletes it afterwards. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   await using started = new AsyncDisposableStack();
   const signal = AbortSignal.timeout(SETUP_MS);

@@ -23,14 +23,14 @@ const ROOT = join(import.meta.dirname, '../..');
 const CHART = 'charts/storage-probe';
 const FIRST_TAG = 'first';
 const TEST_MS = 600_000;
-/** More than twice the time of a hand-over, so that a run due during it starts late but is not skipped. */
+/** More than twice as long as a hand-over, so that a run that falls due during a hand-over is late but not skipped. */
 const INTERVAL_MS = 4_000;
 const TIMEOUT_MS = 60_000;
 const POLL_MS = 250;
 const PROBES = 6;
 
 it(
-  'an upgrade from the first chart and image duplicates and misses no run',
+  'an upgrade from the first chart and image neither duplicates nor misses a run',
   { timeout: TEST_MS },
   async (context) => {
     const first = await firstChartCommit();
@@ -90,7 +90,7 @@ async function checkOut(commit: string, folder: string): Promise<void> {
   });
 }
 
-/** Uses today's Dockerfile, because that commit had none. */
+/** Uses the current Dockerfile, because the commit that added the chart had none. */
 async function buildFirstImage(folder: string): Promise<void> {
   for (const file of ['Dockerfile', '.dockerignore']) await copyFile(join(ROOT, file), join(folder, file));
   const image = `${IMAGE}:${FIRST_TAG}`;

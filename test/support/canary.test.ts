@@ -45,11 +45,11 @@ describe('the canary', () => {
   });
 
   it.each<[string, string]>([
-    ['an empty text', ''],
+    ['an empty string', ''],
     ['the fixed parts of the key', 'canary/+a=coal'],
     ['another key', `canary/${'a1b2c3d4'.repeat(3)}+a=coal`],
     ['a mask', '**************'],
-    ['a long text', 'abcdefghijklmnopqrstuvwxyz0123456789'.repeat(10_000)],
+    ['a long string', 'abcdefghijklmnopqrstuvwxyz0123456789'.repeat(10_000)],
     ['compressed data', gzipSync('x'.repeat(100_000)).toString('base64')],
   ])('is not detected in %s', (_name, text) => {
     expect(() => {

@@ -10,16 +10,16 @@ const CORE = Array.from({ length: 24 }, () => ALPHABET[randomInt(ALPHABET.length
  */
 export const CANARY = `canary/${CORE}+a=coal`;
 
-/** Minimum length of a piece that counts as a leak, because a truncated secret is still a leak. */
+/** Minimum length of a piece that counts as a leak. A truncated secret is still a leak. */
 const PIECE_LENGTH = 12;
 
 const FORMS = formsOf(CORE);
 
 /**
  * Searches for {@link CANARY} and pieces of it: plain, reversed, in upper case, in JSON, in URLs, in base64 (alone or
- * within a longer text) and in hex.
+ * within a longer string) and in hex.
  *
- * @param sources texts by source name, such as `log` or `spans`.
+ * @param sources strings to search, keyed by source name, such as `log` or `spans`.
  * @throws Error that names the sources and the encodings, but does not repeat the secret.
  */
 export function expectNoCanary(sources: Readonly<Record<string, string>>): void {
@@ -50,8 +50,8 @@ function formsOf(core: string): Form[] {
 }
 
 /**
- * The three possible base64 encodings of a text within a longer one, depending on its offset in a group of three bytes.
- * Characters that also depend on adjacent bytes are omitted.
+ * Returns the three possible base64 encodings of `text` within a longer string. They depend on the offset of `text` in
+ * a group of three bytes. Characters that also depend on adjacent bytes are omitted.
  */
 function base64Of(text: string): string[] {
   return [0, 1, 2].map((offset) => {

@@ -36,7 +36,7 @@ export class FakeApiServer {
     return structuredClone(this.#objects.get(path));
   }
 
-  /** Objects of a collection, in creation order. */
+  /** Objects in a collection, in creation order. */
   list(collection: string): KubeObject[] {
     const found = [...this.#objects].filter(([path]) => collectionOf(path) === collection);
     return found.map(([, object]) => structuredClone(object));

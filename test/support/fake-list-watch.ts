@@ -79,7 +79,7 @@ export class FakeListWatch implements KubeClient {
     });
   }
 
-  /** Replaces the object with a new one of the same name. Watches see only the ADDED event. */
+  /** Replaces the object with a new object of the same name. Watches see only the ADDED event. */
   recreate(name: string): void {
     this.#objects.delete(name);
     this.put(name);

@@ -16,7 +16,7 @@ export interface TestServer {
   readonly headers: http.IncomingHttpHeaders[];
   /** All connections that were ever opened. */
   readonly connections: net.Socket[];
-  /** Closes all connections and resolves when the server no longer accepts new ones. */
+  /** Closes all connections and resolves when the server no longer accepts new connections. */
   readonly stop: () => Promise<void>;
 }
 

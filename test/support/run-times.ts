@@ -7,7 +7,7 @@ export interface RunTime {
 /** Tolerance for recorded start times. */
 const START_TOLERANCE_MS = 100;
 
-/** Describes runs of a probe that overlap or belong to the same due time. */
+/** Describes runs of the same probe that overlap or belong to the same due time. */
 export function duplicateRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
   return [...runs].flatMap(([name, times]) =>
     times.slice(1).flatMap((run, index) => {
@@ -20,8 +20,8 @@ export function duplicateRuns(runs: ReadonlyMap<string, readonly RunTime[]>, int
 }
 
 /**
- * Describes probes with missed due times. A run counts for its due time if it is late by less than half an interval.
- * Exclude a probe's first run, which starts immediately.
+ * Describes probes with missed due times. A run counts for its due time if it is late by less than half an interval. Do
+ * not pass a probe's first run, because it starts immediately.
  */
 export function missedRuns(runs: ReadonlyMap<string, readonly RunTime[]>, intervalMs: number): string[] {
   return [...runs].flatMap(([name, times]) => {

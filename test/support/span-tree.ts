@@ -121,7 +121,7 @@ export function spansFromJaeger({ spans }: JaegerTrace): Span[] {
   });
 }
 
-/** Extracts the spans of the console exporter from `text`, which may contain other lines. */
+/** Extracts the console exporter's spans from `text`, which may contain other lines. */
 export function spansFromConsole(text: string): Span[] {
   const documents = text.match(/^\{\n[^]*?^\}$/gm) ?? [];
   return documents.map((document) => {
