@@ -451,7 +451,7 @@ describe('the alerts', () => {
         labels: {},
         summary: 'storage-probe has no leader',
         description:
-          'No replica of storage-probe/storage-probe holds the Lease. No probes run or, if the API server is unreachable, no status is written.',
+          'No replica of storage-probe/storage-probe holds the Lease. No probes are running. If the cause is an unreachable API server, probes still run, but no status is written.',
       },
     ];
     const test = {
