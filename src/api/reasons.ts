@@ -28,7 +28,7 @@ export const REASONS = {
   },
   Unreachable: {
     verdict: 'Failed',
-    means: "There is no network route to the endpoint's address.",
+    means: "There is no network route to the endpoint's address, or nothing responds there.",
     fix: 'Check routes, firewalls and network policies between the prober and the store.',
   },
   ConnectionLost: {
@@ -61,6 +61,22 @@ export const REASONS = {
     means: "The server's certificate does not cover the endpoint's host.",
     fix: 'Use a host name that the certificate lists, or add the host to the certificate.',
   },
+  TLSCertificateUnsuitable: {
+    verdict: 'Failed',
+    means:
+      "The server's certificate cannot be used for a server: its purpose, key, signature or issuer is unsuitable, or it was revoked.",
+    fix: 'Issue a new certificate with the extended key usage `serverAuth`, a strong key, and a CA as issuer.',
+  },
+  ClientCertificateRequired: {
+    verdict: 'Failed',
+    means: 'The server requires a client certificate, and the probe has none.',
+    fix: 'Put a client certificate that the server accepts into a Secret, and set `tls.clientCertificateSecretRef`.',
+  },
+  ClientCertificateRejected: {
+    verdict: 'Failed',
+    means: "The server does not accept the probe's client certificate.",
+    fix: 'Check that the client certificate has not expired, and that the server trusts its issuer.',
+  },
   TLSFailed: {
     verdict: 'Failed',
     means: 'The TLS handshake failed.',
@@ -81,6 +97,11 @@ export const REASONS = {
     means: 'The store reports that the session token is invalid or has expired.',
     fix: 'Renew the temporary credentials.',
   },
+  AccountDisabled: {
+    verdict: 'Failed',
+    means: 'The store knows the user, but the user or the account is disabled.',
+    fix: "Enable the user, or ask the store's administrator why the account was disabled.",
+  },
   ClockSkew: {
     verdict: 'Failed',
     means: "The prober's clock and the store's clock differ too much for signatures to be valid.",
@@ -96,6 +117,16 @@ export const REASONS = {
     means: "The store's region differs from `region`.",
     fix: 'Set `region` to the region in the message.',
   },
+  AddressingStyle: {
+    verdict: 'Failed',
+    means: 'The store or the endpoint requires the other addressing style.',
+    fix: "Set `addressing` to `VirtualHost` if the store expects the bucket's name in the host, otherwise to `Path`.",
+  },
+  BucketNameInvalid: {
+    verdict: 'Failed',
+    means: "The store does not accept the bucket's name.",
+    fix: 'Shorten the names of the probe and the target, or use `mode: Existing` with a bucket that the store accepts.',
+  },
   BucketMissing: {
     verdict: 'Failed',
     means:
@@ -108,6 +139,16 @@ export const REASONS = {
       "The probe's bucket name is already taken, or the bucket contains objects that the probe did not create.",
     fix: 'Empty or remove that bucket, or use `mode: Existing`.',
   },
+  BucketLimitReached: {
+    verdict: 'Failed',
+    means: 'The account has as many buckets as the store allows.',
+    fix: 'Remove unused buckets, raise the limit, or use `mode: Existing`.',
+  },
+  TransientConflict: {
+    verdict: 'Failed',
+    means: 'Another operation on the same bucket or object is still in progress.',
+    fix: 'Wait for the next run; if it recurs, use `mode: Existing`, because some stores release the name of a removed bucket only after minutes.',
+  },
   ObjectMissing: {
     verdict: 'Failed',
     means: 'The store accepted the object but then could not find it.',
@@ -118,14 +159,29 @@ export const REASONS = {
     means: 'The data read back differs from the data written.',
     fix: 'Treat it as data corruption: compare direct access with access through each proxy, and check drives and memory.',
   },
+  UploadCorrupted: {
+    verdict: 'Failed',
+    means: 'The store received other data than the probe sent.',
+    fix: 'Compare direct access with access through each proxy, and check network hardware and memory.',
+  },
+  EncryptionFailed: {
+    verdict: 'Failed',
+    means: 'The store cannot encrypt or decrypt the object.',
+    fix: "Check the store's key management service, the key that `encryption` names, and the user's right to use it.",
+  },
   ObjectNotRemoved: {
     verdict: 'Failed',
     means: 'The store accepted the delete but still serves the object.',
     fix: "Check the bucket's object locks, versioning and replication, and any caches in between.",
   },
+  ObjectLocked: {
+    verdict: 'Failed',
+    means: 'An object lock (retention or legal hold) prevents the removal of the object.',
+    fix: 'Use a bucket without default retention; the objects listed as left behind can be removed when their retention ends.',
+  },
   SlowDown: {
     verdict: 'Failed',
-    means: 'The store is throttling requests.',
+    means: 'The store, or a proxy in front of it, is throttling requests.',
     fix: "Check the store's request limits and load; probe less often if the probe itself causes the load.",
   },
   QuorumLost: {
@@ -138,6 +194,16 @@ export const REASONS = {
     means: 'The store is out of space, or a quota is exhausted.',
     fix: 'Free space, raise the quota, or add drives.',
   },
+  RequestTooLarge: {
+    verdict: 'Failed',
+    means: 'The object is larger than the store, or a proxy in front of it, accepts.',
+    fix: "Raise the proxy's limit for request bodies (for example `proxy-body-size` of ingress-nginx), or set smaller `objects`.",
+  },
+  RequestTimeout: {
+    verdict: 'Failed',
+    means: 'The store, or a proxy in front of it, did not receive the whole request in time.',
+    fix: 'Check the bandwidth and packet loss between the prober and the store, and the request timeouts of proxies.',
+  },
   ServerNotReady: {
     verdict: 'Failed',
     means: 'The store responds but is still starting.',
@@ -148,6 +214,16 @@ export const REASONS = {
     means: 'The store, or a proxy in front of it, returned an internal error.',
     fix: "Search the store's logs for the request ID in the message.",
   },
+  StoreUnavailable: {
+    verdict: 'Failed',
+    means: 'A proxy in front of the store reports that the store does not respond.',
+    fix: "Check that the store is running and ready, and that the proxy's upstream address and health check are correct.",
+  },
+  ProxyRefused: {
+    verdict: 'Failed',
+    means: 'A proxy between the prober and the store answered the request instead of forwarding it.',
+    fix: "Check the proxy's routes, access rules and authentication.",
+  },
   NotS3: {
     verdict: 'Failed',
     means: 'The response did not come from an S3 service; it may be from a proxy or a login page.',
@@ -157,6 +233,21 @@ export const REASONS = {
     verdict: 'Failed',
     means: 'The endpoint returned a redirect, which the probe does not follow with signed requests.',
     fix: 'Set `endpoint` (and `region`) to the location in the message.',
+  },
+  NotSupported: {
+    verdict: 'Failed',
+    means: 'The store does not support a request of the probe.',
+    fix: 'Check the message for the request, and whether a newer version of the store or a different setting supports it.',
+  },
+  RequestInvalid: {
+    verdict: 'Failed',
+    means: 'The store considers the request invalid.',
+    fix: 'Check whether a proxy changes requests; if direct access fails as well, report the message.',
+  },
+  InvalidResponse: {
+    verdict: 'Failed',
+    means: 'The endpoint is an S3 service, but this response is not valid HTTP.',
+    fix: 'Compare direct access with access through each proxy.',
   },
   RequestRejected: {
     verdict: 'Failed',

@@ -2,7 +2,7 @@ import { oneLine } from '../api/one-line.ts';
 import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { RunRequest } from '../api/run.ts';
 import { S3Error } from '../s3/s3-error.ts';
-import { type CallOptions, TargetClient } from '../s3/target-client.ts';
+import { type CallOptions, S3Client } from '../s3/s3-client.ts';
 import { ephemeralBucket, isOwnKey, keyPrefix } from './names.ts';
 import type { ProbeDeps } from './run-probe.ts';
 
@@ -52,12 +52,12 @@ class CleanUp {
 
   async run(deps: CleanUpDeps): Promise<void> {
     const { target, bucket } = this.#request;
-    let client: TargetClient | undefined;
+    let client: S3Client | undefined;
     try {
-      client = new TargetClient(target, { ...deps, originMs: deps.clock.monotonicMs() });
+      client = new S3Client(target, this.#bucket, { ...deps, originMs: deps.clock.monotonicMs() });
       await this.#removeObjects(client);
       if (bucket.mode === 'Existing') return;
-      await client.deleteBucket(this.#bucket, this.#options);
+      await client.deleteBucket(this.#options);
       this.result.removed.push(this.#bucket);
     } catch (error) {
       if (isBucketMissing(error)) return;
@@ -67,12 +67,12 @@ class CleanUp {
     }
   }
 
-  async #removeObjects(client: TargetClient): Promise<void> {
+  async #removeObjects(client: S3Client): Promise<void> {
     const prefix = keyPrefix(this.#request);
     let startAfter = '';
     do {
       const options = { ...this.#options, startAfter };
-      const { value: keys } = await client.listKeys(this.#bucket, prefix, options);
+      const { value: keys } = await client.listKeys(prefix, options);
       this.#ownBucketExists = this.#request.bucket.mode === 'Ephemeral';
       // Some stores ignore the prefix and `start-after` of a listing.
       const next = keys.filter((key) => key > startAfter);
@@ -82,11 +82,11 @@ class CleanUp {
   }
 
   /** Records a failure instead of throwing, so that the other objects are still removed. */
-  async #removeObject(client: TargetClient, key: string): Promise<void> {
+  async #removeObject(client: S3Client, key: string): Promise<void> {
     try {
-      const { value: version } = await client.headObject(this.#bucket, key, this.#options);
+      const { value: version } = await client.headObject(key, this.#options);
       if (version === undefined) return;
-      await client.deleteObject(this.#bucket, key, version, this.#options);
+      await client.deleteObject(key, version, this.#options);
       this.result.removed.push(`${this.#bucket}/${key}`);
     } catch (error) {
       this.#recordFailure(error, `${this.#bucket}/${key}`);

@@ -1,7 +1,7 @@
 import { createCipheriv, createHash, hash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 
-import type { Body, Sink } from '../s3/body.ts';
+import type { Body, ObjectBody, Sink } from '../s3/body.ts';
 
 const CHUNK_BYTES = 64 * 1_024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
@@ -21,20 +21,32 @@ export async function createPayload(
   sizeBytes: number,
   randomBytes: RandomBytes,
   signal: AbortSignal,
-): Promise<Body> {
+): Promise<ObjectBody> {
   if (sizeBytes <= CHUNK_BYTES) {
     const bytes = randomBytes(sizeBytes);
-    return { sizeBytes, sha256: hash('sha256', bytes, 'hex'), chunks: () => [bytes] };
+    return {
+      sizeBytes,
+      sha256: hash('sha256', bytes, 'hex'),
+      md5: hash('md5', bytes, 'base64'),
+      chunks: () => [bytes],
+    };
   }
   const seed = randomBytes(SEED_BYTES);
-  const digest = createHash('sha256');
+  const sha256 = createHash('sha256');
+  const md5 = createHash('md5');
   for (const chunk of keyStream(seed, sizeBytes)) {
-    digest.update(chunk);
+    sha256.update(chunk);
+    md5.update(chunk);
     // Hashing a large body takes a while. Yield to other runs.
     await setImmediate();
     signal.throwIfAborted();
   }
-  return { sizeBytes, sha256: digest.digest('hex'), chunks: () => keyStream(seed, sizeBytes) };
+  return {
+    sizeBytes,
+    sha256: sha256.digest('hex'),
+    md5: md5.digest('base64'),
+    chunks: () => keyStream(seed, sizeBytes),
+  };
 }
 
 /** Generates the body from a cipher's key stream, which is fast and looks random without the key. */

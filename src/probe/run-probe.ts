@@ -6,7 +6,7 @@ import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
 import type { AddressPolicy, Resolve } from '../s3/address-policy.ts';
-import { TargetClient } from '../s3/target-client.ts';
+import { S3Client } from '../s3/s3-client.ts';
 import type { TargetKeyring } from '../s3/target-keys.ts';
 import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
 import { ephemeralBucket } from './names.ts';
@@ -66,7 +66,7 @@ class Run {
   readonly #created: CreatedResources = { bucket: false, payloads: [], objects: [] };
   readonly #steps: StepResult[] = [];
   #cleanUpDeadline: Deadline | undefined;
-  #client: TargetClient | undefined;
+  #client: S3Client | undefined;
 
   constructor(request: RunRequest, deps: ProbeDeps, signal: AbortSignal) {
     this.#request = request;
@@ -153,8 +153,11 @@ class Run {
   }
 
   /** Creates the client on the first call, so that an invalid CA bundle fails a step like any other error. */
-  #connect(): TargetClient {
-    this.#client ??= new TargetClient(this.#request.target, { ...this.#deps, originMs: this.#startMs });
+  #connect(): S3Client {
+    this.#client ??= new S3Client(this.#request.target, this.#bucket, {
+      ...this.#deps,
+      originMs: this.#startMs,
+    });
     return this.#client;
   }
 

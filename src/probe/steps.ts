@@ -1,8 +1,9 @@
-import { type Reason, ReasonedError } from '../api/reasons.ts';
+import { ReasonedError } from '../api/reasons.ts';
 import type { FunctionName, RunRequest } from '../api/run.ts';
-import type { Body } from '../s3/body.ts';
+import type { ObjectBody } from '../s3/body.ts';
+import type { ObjectVersion } from '../s3/s3-client.ts';
 import { S3Error } from '../s3/s3-error.ts';
-import type { ObjectVersion } from '../s3/target-client.ts';
+import { bucketExists, confirmRemoved } from './existence.ts';
 import { isOwnKey, keyPrefix, objectKey } from './names.ts';
 import { ComparingSink, createPayload, type RandomBytes } from './payload.ts';
 import type { TracedStore } from './traced-store.ts';
@@ -35,13 +36,13 @@ export interface Step {
 export interface CreatedResources {
   /** True if the probe's own bucket exists or may exist. */
   bucket: boolean;
-  payloads: Body[];
+  payloads: ObjectBody[];
   objects: CreatedObject[];
 }
 
 interface CreatedObject {
   readonly key: string;
-  readonly body: Body;
+  readonly body: ObjectBody;
   /** Absent until the store confirms the PUT. */
   version?: ObjectVersion;
 }
@@ -85,24 +86,6 @@ async function checkBucket({ request, bucket, created, store, event }: StepConte
   }
 }
 
-/** A HEAD response has no body. If its headers lack the error code too, this function sends a GET to find it out. */
-async function bucketExists(store: TracedStore): Promise<boolean> {
-  try {
-    return await store.headBucket();
-  } catch (error) {
-    if (error instanceof S3Error && error.code === undefined && isUnexplained(error.reason)) {
-      await store.getBucketLocation().catch((detailed: unknown) => {
-        if (detailed instanceof S3Error && detailed.code !== undefined) throw detailed;
-      });
-    }
-    throw error;
-  }
-}
-
-function isUnexplained(reason: Reason): boolean {
-  return reason === 'AccessDenied' || reason === 'RequestRejected';
-}
-
 async function createObjects({ request, created, randomBytes, signal }: StepContext): Promise<void> {
   for (const sizeBytes of request.objectSizesBytes) {
     created.payloads.push(await createPayload(sizeBytes, randomBytes, signal));
@@ -126,10 +109,16 @@ async function addObjects({ request, created, store, event }: StepContext): Prom
 async function fetchObjects({ bucket, created, store, event }: StepContext): Promise<void> {
   for (const { key, body } of created.objects) {
     const sink = new ComparingSink(body);
-    await store.getObject(key, sink);
+    const source = await store.getObject(key, sink);
     const difference = sink.difference();
-    if (difference !== undefined)
+    if (difference === undefined) {
+      store.confirmS3();
+    } else if (source.isStore) {
       throw new ReasonedError('ContentMismatch', `${bucket}/${key}: ${difference}`);
+    } else {
+      const { reason, message } = source.fault();
+      throw new ReasonedError(reason, `${message}; ${difference}`);
+    }
   }
   event('Test object has been fetched from bucket.');
 }
@@ -150,10 +139,7 @@ async function removeObject(
   const versionToDelete = version ?? (await store.headObject(key));
   if (versionToDelete === undefined) return;
   await store.deleteObject(key, versionToDelete);
-  const stillServed = await store.headObject(key);
-  if (stillServed !== undefined) {
-    throw new ReasonedError('ObjectNotRemoved', `${bucket}/${key} is still served after it was deleted`);
-  }
+  await confirmRemoved(key, bucket, store);
 }
 
 async function removeBucket({
@@ -164,7 +150,7 @@ async function removeBucket({
   store,
   event,
 }: StepContext): Promise<void> {
-  const exists = await store.headBucket();
+  const exists = await bucketExists(store);
   if (!exists) {
     markAllRemoved(created);
     if (isCleanUp) return;

@@ -1,16 +1,16 @@
 import type { Span } from '@opentelemetry/api';
 
 import type { CallResult } from '../api/run.ts';
-import type { Body, Sink } from '../s3/body.ts';
+import type { ObjectBody, Sink } from '../s3/body.ts';
+import type { CallOptions, ContentSource, ObjectVersion, Outcome, S3Client } from '../s3/s3-client.ts';
 import { S3Error } from '../s3/s3-error.ts';
-import type { CallOptions, ObjectVersion, Outcome, TargetClient } from '../s3/target-client.ts';
 import { describeCall, traceparent } from './spans.ts';
 
 export interface TracedStoreOptions {
   readonly bucket: string;
   readonly endpoint: URL;
   readonly signal: AbortSignal;
-  readonly client: () => TargetClient;
+  readonly client: () => S3Client;
   /** Starts the span of one call at the current time. */
   readonly startSpan: () => Span;
   /** Ends the span of one call at the current time. */
@@ -27,54 +27,64 @@ export class TracedStore {
     this.#options = options;
   }
 
+  /** True once a response has proved that the endpoint is an S3 store. */
+  get provedS3(): boolean {
+    return this.#options.client().provedS3;
+  }
+
+  /** Called when the content of an object has proved that the endpoint is an S3 store. */
+  confirmS3(): void {
+    this.#options.client().confirmS3();
+  }
+
   headBucket(): Promise<boolean> {
-    return this.#call((client, bucket, options) => client.headBucket(bucket, options));
+    return this.#call((client, options) => client.headBucket(options));
   }
 
   getBucketLocation(): Promise<void> {
-    return this.#call((client, bucket, options) => client.getBucketLocation(bucket, options));
+    return this.#call((client, options) => client.getBucketLocation(options));
   }
 
   createBucket(): Promise<void> {
-    return this.#call((client, bucket, options) => client.createBucket(bucket, options));
+    return this.#call((client, options) => client.createBucket(options));
   }
 
   deleteBucket(): Promise<void> {
-    return this.#call((client, bucket, options) => client.deleteBucket(bucket, options));
+    return this.#call((client, options) => client.deleteBucket(options));
   }
 
   listKeys(prefix: string): Promise<string[]> {
-    return this.#call((client, bucket, options) => client.listKeys(bucket, prefix, options));
+    return this.#call((client, options) => client.listKeys(prefix, options));
   }
 
-  putObject(key: string, body: Body): Promise<ObjectVersion> {
-    return this.#call((client, bucket, options) => client.putObject(bucket, key, body, options), key);
+  putObject(key: string, body: ObjectBody): Promise<ObjectVersion> {
+    return this.#call((client, options) => client.putObject(key, body, options), key);
   }
 
-  getObject(key: string, sink: Sink): Promise<void> {
-    return this.#call((client, bucket, options) => client.getObject(bucket, key, sink, options), key);
+  getObject(key: string, sink: Sink): Promise<ContentSource> {
+    return this.#call((client, options) => client.getObject(key, sink, options), key);
   }
 
   /** @returns undefined if the object does not exist. */
   headObject(key: string): Promise<ObjectVersion | undefined> {
-    return this.#call((client, bucket, options) => client.headObject(bucket, key, options), key);
+    return this.#call((client, options) => client.headObject(key, options), key);
   }
 
   deleteObject(key: string, version: ObjectVersion): Promise<void> {
-    return this.#call((client, bucket, options) => client.deleteObject(bucket, key, version, options), key);
+    return this.#call((client, options) => client.deleteObject(key, version, options), key);
   }
 
   async #call<T>(
-    send: (client: TargetClient, bucket: string, options: CallOptions) => Promise<Outcome<T>>,
+    send: (client: S3Client, options: CallOptions) => Promise<Outcome<T>>,
     key?: string,
   ): Promise<T> {
     const { bucket, endpoint, signal, client, startSpan, endSpan, calls } = this.#options;
     signal.throwIfAborted();
-    const targetClient = client();
+    const s3 = client();
     const span = startSpan();
     let call: CallResult | undefined;
     try {
-      const outcome = await send(targetClient, bucket, { signal, traceparent: traceparent(span) });
+      const outcome = await send(s3, { signal, traceparent: traceparent(span) });
       call = outcome.call;
       return outcome.value;
     } catch (error) {

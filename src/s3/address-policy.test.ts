@@ -10,7 +10,7 @@ import { serveHttp } from '../../test/support/http-server.ts';
 import { systemClock } from '../clock/system-clock.ts';
 import { addressPolicy, type Resolve } from './address-policy.ts';
 import { S3Error } from './s3-error.ts';
-import { TargetClient, type TargetClientDeps } from './target-client.ts';
+import { S3Client, type S3ClientDeps } from './s3-client.ts';
 import { TargetKeyring } from './target-keys.ts';
 
 const POLICY = addressPolicy({ allowed: [] });
@@ -207,15 +207,15 @@ describe('a client with an address policy', () => {
         return resolvingTo(addresses.shift() ?? METADATA)(hostname, lookupOptions);
       },
     });
-    const { call: first } = await client.headBucket('bucket', options());
-    const { call: second } = await client.headBucket('bucket', options());
+    const { call: first } = await client.headBucket(options());
+    const { call: second } = await client.headBucket(options());
     expect(lookups).toEqual(['my-minio']);
     expect(first.remoteAddress).toBe('127.0.0.1');
     expect(Object.keys(first.phases)).toEqual(['dnsMs', 'connectMs', 'sendMs', 'firstByteMs', 'bodyMs']);
     expect(second.reusedConnection).toBe(true);
 
     client.close();
-    await expect(client.headBucket('bucket', options())).rejects.toMatchObject({
+    await expect(client.headBucket(options())).rejects.toMatchObject({
       reason: 'AddressNotAllowed',
     });
     expect(lookups).toHaveLength(2);
@@ -233,7 +233,7 @@ describe('a client with an address policy', () => {
       addressPolicy: LOCAL,
       resolve: resolvingTo('127.0.0.1'),
     });
-    const { call } = await client.headBucket('bucket', options());
+    const { call } = await client.headBucket(options());
     expect(Object.keys(call.phases)).toEqual([
       'dnsMs',
       'connectMs',
@@ -251,7 +251,7 @@ describe('a client with an address policy', () => {
       addressPolicy: addressPolicy({ allowed: ['127.0.0.0/8'] }),
       resolve: resolvingTo('127.0.0.2', '127.0.0.1'),
     });
-    const { call } = await client.headBucket('bucket', options());
+    const { call } = await client.headBucket(options());
     expect(call.remoteAddress).toBe('127.0.0.1');
   });
 
@@ -267,7 +267,7 @@ describe('a client with an address policy', () => {
       addressPolicy: LOCAL,
       resolve: resolvingTo('127.0.0.1'),
     });
-    const { call } = await client.headBucket('bucket', options());
+    const { call } = await client.headBucket(options());
     expect(call.status).toBe(200);
   });
 
@@ -299,7 +299,7 @@ describe('a client with an address policy', () => {
         return resolving.promise;
       },
     });
-    await expect(client.headBucket('bucket', { signal: stop.signal })).rejects.toMatchObject({
+    await expect(client.headBucket({ signal: stop.signal })).rejects.toMatchObject({
       reason: 'Cancelled',
     });
     resolving.resolve([{ address: '127.0.0.1', family: 4 }]);
@@ -326,13 +326,13 @@ describe('a client with an address policy', () => {
   );
 });
 
-interface Setting extends Pick<TargetClientDeps, 'addressPolicy' | 'resolve'> {
+interface Setting extends Pick<S3ClientDeps, 'addressPolicy' | 'resolve'> {
   readonly endpoint: string;
   readonly ca?: string;
 }
 
-function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): TargetClient {
-  const client = new TargetClient(
+function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): S3Client {
+  const client = new S3Client(
     {
       name: 'my-minio',
       endpoint,
@@ -340,6 +340,7 @@ function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): Ta
       credentials: { accessKey: 'access', secretKey: 'secret' },
       ...(ca !== undefined && { tls: { ca } }),
     },
+    'bucket',
     {
       clock: systemClock,
       keyring: new TargetKeyring(),
@@ -357,7 +358,7 @@ function clientOf({ endpoint, ca, addressPolicy: policy, resolve }: Setting): Ta
 
 async function failureOf(setting: Setting): Promise<S3Error> {
   const error = await clientOf(setting)
-    .headBucket('bucket', options())
+    .headBucket(options())
     .catch((failure: unknown) => failure);
   if (!(error instanceof S3Error)) throw new Error('the call did not fail with an S3Error', { cause: error });
   return error;

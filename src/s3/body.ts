@@ -6,6 +6,12 @@ export interface Body {
   chunks(): Iterable<Uint8Array>;
 }
 
+/** The content of an object. */
+export interface ObjectBody extends Body {
+  /** Base64 MD5 of all bytes, as in the `Content-MD5` header. */
+  readonly md5: string;
+}
+
 /** Receives the body of a response chunk by chunk. A sink that keeps bytes must limit how many. */
 export interface Sink {
   /** @returns false to stop reading and close the connection. */
@@ -29,5 +35,27 @@ export class TextSink implements Sink {
 
   text(): string {
     return Buffer.concat(this.#chunks).toString('utf8');
+  }
+}
+
+/** Passes a body to one sink and the first bytes of it to another. */
+export class Tee implements Sink {
+  readonly #sink: Sink;
+  readonly #excerpt: Sink;
+  #excerptBytes: number;
+
+  constructor(sink: Sink, excerpt: Sink, excerptBytes: number) {
+    this.#sink = sink;
+    this.#excerpt = excerpt;
+    this.#excerptBytes = excerptBytes;
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#excerptBytes > 0) {
+      const start = chunk.subarray(0, this.#excerptBytes);
+      this.#excerptBytes -= start.length;
+      this.#excerpt.write(start);
+    }
+    return this.#sink.write(chunk);
   }
 }

@@ -15,11 +15,13 @@ export interface UnsignedRequest {
   readonly query: string;
   /** Hex SHA-256 of the body, or `UNSIGNED-PAYLOAD`. */
   readonly payloadSha256: string;
+  /** Further `x-amz-` headers of the request. All of them must be signed. */
+  readonly amzHeaders?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
  * Signs S3 requests with AWS Signature Version 4 in the `Authorization` header. The signing key is derived once a day
- * rather than per request. Only `host` and the `x-amz-*` headers added here are signed. Proxies can change other
+ * rather than per request. Only `host` and the `x-amz-*` headers are signed. Proxies can change other
  * headers, and `traceparent` can be added, without breaking the signature.
  *
  * Source: Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header".
@@ -47,11 +49,12 @@ export class Signer {
     const scope = `${day}/${this.#region}/s3/aws4_request`;
     const { accessKey, sessionToken } = this.#credentials;
 
-    const signed: Record<string, string> = {
+    let signed: Record<string, string> = {
       'x-amz-content-sha256': request.payloadSha256,
       'x-amz-date': timestamp,
     };
     if (sessionToken !== undefined) signed['x-amz-security-token'] = sessionToken;
+    if (request.amzHeaders !== undefined) signed = sorted({ ...signed, ...request.amzHeaders });
 
     let headerLines = `host:${request.host}\n`;
     let headerNames = 'host';
@@ -86,6 +89,10 @@ export class Signer {
     this.#day = day;
     return key;
   }
+}
+
+function sorted(headers: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function canonicalQuery(query: string): string {

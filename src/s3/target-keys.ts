@@ -3,11 +3,13 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 
 import { ReasonedError } from '../api/reasons.ts';
 import type { RunTarget } from '../api/run.ts';
+import { Redactor, secretsOf } from './redactor.ts';
 import { Signer } from './signer.ts';
 
 /** The signer and TLS context of a target, created from its credentials and CA bundle. */
 export interface TargetKeys {
   readonly signer: Signer;
+  readonly redactor: Redactor;
   /** Absent if the system's certificate authorities are trusted. */
   readonly secureContext: SecureContext | undefined;
 }
@@ -22,6 +24,7 @@ export class TargetKeyring {
     if (cached !== undefined) return cached;
     const keys = {
       signer: new Signer(target.credentials, target.region),
+      redactor: new Redactor(secretsOf(target)),
       secureContext: target.tls?.ca === undefined ? undefined : secureContextFor(target.tls.ca),
     };
     this.#keys.set(target, keys);

@@ -9,6 +9,7 @@ import type { CallResult, Phases } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import { type AddressPolicy, blockedHostError, checkedLookup, type Resolve } from './address-policy.ts';
 import type { Body, Sink } from './body.ts';
+import { type InterimResponses, withoutInterimResponses } from './interim-responses.ts';
 
 export interface HttpRequest {
   readonly method: string;
@@ -31,6 +32,8 @@ export interface Exchange
   endMs: number;
   phases: Phases;
   headers: http.IncomingHttpHeaders;
+  /** Present if the server asked for a client certificate in the TLS handshake. */
+  clientCertificateRequested?: true;
 }
 
 /** An HTTP exchange failed in `phase` because of `cause`. */
@@ -102,6 +105,7 @@ export class Transport {
   readonly #resolve: Resolve | undefined;
   #client: Client | undefined;
   #socket: net.Socket | undefined;
+  #interimResponses: InterimResponses | undefined;
   /** The exchange in progress. It is notified when a connection opens. */
   #current: ExchangeHandler | undefined;
 
@@ -151,6 +155,7 @@ export class Transport {
 
   #dispatch({ method, path, headers, body }: HttpRequest, handler: ExchangeHandler): void {
     this.#current = handler;
+    this.#interimResponses?.expectResponse();
     this.#client ??= this.#makeClient();
     const options: Dispatcher.DispatchOptions = {
       method,
@@ -202,6 +207,7 @@ export class Transport {
     const socket = secure ? tls.connect({ ...options, ...this.#tlsOptions(host) }) : net.connect(options);
     this.#socket = socket;
     const onError = (error: Error): void => {
+      if (socket instanceof tls.TLSSocket) handler?.tlsProgressed(socket);
       done(error, null);
     };
     socket.once('error', onError);
@@ -214,6 +220,7 @@ export class Transport {
     socket.once(secure ? 'secureConnect' : 'connect', () => {
       socket.off('error', onError);
       if (socket instanceof tls.TLSSocket) handler?.tlsEstablished(socket);
+      this.#interimResponses = withoutInterimResponses(socket);
       done(null, socket);
     });
   }
@@ -221,7 +228,8 @@ export class Transport {
   #tlsOptions(host: string): tls.ConnectionOptions {
     return {
       ALPNProtocols: ['http/1.1'],
-      ...(net.isIP(host) === 0 && { servername: host }),
+      // The trailing dot of a host name is for DNS only.
+      ...(net.isIP(host) === 0 && { servername: host.replace(/\.$/, '') }),
       ...(this.#secureContext !== undefined && { secureContext: this.#secureContext }),
     };
   }
@@ -282,7 +290,14 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#startPhase(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
   }
 
+  /** Called when the handshake has finished or failed. */
+  tlsProgressed(socket: tls.TLSSocket): void {
+    // OpenSSL knows the server's signature algorithms only if the server asked for a certificate.
+    if ((socket.getSharedSigalgs() ?? []).length > 0) this.#exchange.clientCertificateRequested = true;
+  }
+
   tlsEstablished(socket: tls.TLSSocket): void {
+    this.tlsProgressed(socket);
     this.#exchange.tlsProtocol = socket.getProtocol() ?? '';
     const certificate = socket.getPeerX509Certificate();
     if (certificate !== undefined) {

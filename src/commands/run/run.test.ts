@@ -36,10 +36,10 @@ describe('exit code', () => {
   });
 
   it('is 1 if a run failed, even if others are Passed or Unknown', async () => {
-    // The first run passes with 8 calls, the second fails on its first call, and the third is stopped.
+    // The first run passes with 8 calls, the second fails on HEAD and the GET that explains it, and the third is stopped.
     const stop = new AbortController();
     const store = await FakeS3.start({
-      faultAt: (call) => (call < 8 ? undefined : call < 9 ? 'slowsDown' : 'hangsBefore'),
+      faultAt: (call) => (call < 8 ? undefined : call < 10 ? 'slowsDown' : 'hangsBefore'),
       onHang: () => {
         stop.abort();
       },

@@ -1,0 +1,165 @@
+/**
+ * Error codes of each store.
+ *
+ * Sources: Amazon S3 API Reference, "Error responses"; MinIO 7aac2a2c5b7c `cmd/api-errors.go`; Ceph `rgw_common.cc`
+ * (`rgw_http_s3_errors`); Garage `src/api`; VersityGW v1.7.0 `s3err`.
+ */
+export const STORE_ERROR_CODES: Readonly<Record<string, readonly string[]>> = {
+  'AWS S3': codes(`
+    AccessControlListNotSupported AccessDenied AccessPointAlreadyOwnedByYou AccountProblem
+    AllAccessDisabled AmbiguousGrantByEmailAddress AuthorizationHeaderMalformed
+    AuthorizationQueryParametersError BadDigest BucketAlreadyExists BucketAlreadyOwnedByYou
+    BucketHasAccessPointsAttached BucketNotEmpty Busy ClientTokenConflict ConditionalRequestConflict
+    ConnectionClosedByRequester CredentialsNotSupported CrossLocationLoggingProhibited
+    DeviceNotActiveError EndpointNotFound EntityTooLarge EntityTooSmall ExpiredToken
+    IllegalLocationConstraintException IllegalVersioningConfigurationException IncompleteBody
+    IncorrectEndpoint IncorrectNumberOfFilesInPostRequest InlineDataTooLarge InternalError
+    InvalidAccessKeyId InvalidAccessPoint InvalidAccessPointAliasError InvalidAddressingHeader
+    InvalidArgument InvalidBucketAclWithObjectOwnership InvalidBucketName InvalidBucketOwnerAWSAccountID
+    InvalidBucketState InvalidDigest InvalidEncryptionAlgorithmError InvalidHostHeader InvalidHttpMethod
+    InvalidLocationConstraint InvalidObjectState InvalidPart InvalidPartOrder InvalidPayer
+    InvalidPolicyDocument InvalidRange InvalidRegion InvalidRequest InvalidSOAPRequest InvalidSecurity
+    InvalidSessionException InvalidSignature InvalidStorageClass InvalidTag InvalidTargetBucketForLogging
+    InvalidToken InvalidURI KMS.DisabledException KMS.InvalidKeyUsageException
+    KMS.KMSInvalidStateException KMS.NotFoundException KeyTooLongError MalformedACLError
+    MalformedPOSTRequest MalformedPolicy MalformedXML MaxMessageLengthExceeded
+    MaxPostPreDataLengthExceededError MetadataTooLarge MethodNotAllowed MissingAttachment
+    MissingAuthenticationToken MissingContentLength MissingRequestBodyError MissingSecurityElement
+    MissingSecurityHeader NoLoggingStatusForKey NoSuchAccessPoint NoSuchAsyncRequest NoSuchBucket
+    NoSuchBucketPolicy NoSuchCORSConfiguration NoSuchConfiguration NoSuchKey NoSuchLifecycleConfiguration
+    NoSuchMultiRegionAccessPoint NoSuchObjectLockConfiguration NoSuchPublicAccessBlockConfiguration
+    NoSuchTagSet NoSuchUpload NoSuchVersion NoSuchWebsiteConfiguration NoTransformationDefined
+    NotDeviceOwnerError NotImplemented NotModified NotSignedUp ObjectLockConfigurationNotFoundError
+    OperationAborted OwnershipControlsNotFoundError PermanentRedirect PermanentRedirectControlError
+    PreconditionFailed Redirect ReplicationConfigurationNotFoundError RequestExpired
+    RequestHeaderSectionTooLarge RequestIsNotMultiPartContent RequestLimitExceeded RequestTimeTooSkewed
+    RequestTimeout RequestTorrentOfBucketError ResponseInterrupted RestoreAlreadyInProgress
+    ServerSideEncryptionConfigurationNotFoundError ServiceUnavailable SignatureDoesNotMatch SlowDown
+    TagPolicyException TemporaryRedirect Throttling ThrottlingException TokenCodeInvalidError
+    TokenRefreshRequired TooManyAccessPoints TooManyBuckets TooManyMultiRegionAccessPointregionsError
+    TooManyMultiRegionAccessPoints UnauthorizedAccess UnauthorizedAccessError UnexpectedContent
+    UnexpectedIPError UnresolvableGrantByEmailAddress UnsupportedArgument UnsupportedSignature
+    UserKeyMustBeSpecified XAmzContentChecksumMismatch XAmzContentSHA256Mismatch
+  `),
+  MinIO: codes(`
+    AccessDenied AllAccessDisabled AuthorizationHeaderMalformed AuthorizationParametersError
+    AuthorizationQueryParametersError BadDigest BadRequest BucketAlreadyExists BucketAlreadyOwnedByYou
+    BucketNotEmpty CastFailed ClientDisconnected EmptyRequestBody EntityTooLarge EntityTooSmall
+    ErrEvaluatorBindingDoesNotExist EvaluatorInvalidArguments EvaluatorInvalidTimestampFormatPattern
+    EvaluatorInvalidTimestampFormatPatternSymbol EvaluatorInvalidTimestampFormatPatternSymbolForParsing
+    EvaluatorInvalidTimestampFormatPatternToken EvaluatorTimestampFormatPatternDuplicateFields
+    EvaluatorUnterminatedTimestampFormatPatternToken ExcessData ExpressionTooLong
+    IllegalSqlFunctionArgument IllegalVersioningConfigurationException IncompleteBody
+    IncorrectSqlFunctionArgumentType IntegerOverflow InternalError InvalidAccessKeyId InvalidArgument
+    InvalidBucketName InvalidBucketState InvalidCast InvalidColumnIndex InvalidCompressionFormat
+    InvalidDataSource InvalidDataType InvalidDigest InvalidDuration InvalidExpressionType
+    InvalidFileHeaderInfo InvalidJsonType InvalidKeyPath InvalidLifecycleWithObjectLock
+    InvalidObjectState InvalidPart InvalidPartNumber InvalidPartOrder InvalidPolicyDocument
+    InvalidPrefixMarker InvalidQuoteFields InvalidRange InvalidRegion InvalidRequest
+    InvalidRequestParameter InvalidStorageClass InvalidTableAlias InvalidTextEncoding InvalidTokenId
+    KMS.DefaultKeyAlreadyConfiguredException KMS.NotFoundException KeyTooLongError LambdaARNInvalid
+    LambdaARNNotFound LexerInvalidChar LexerInvalidIONLiteral LexerInvalidLiteral LexerInvalidOperator
+    LikeInvalidInputs MalformedDate MalformedPOSTRequest MalformedPolicy MalformedXML MaxVersionsExceeded
+    MetadataTooLarge MethodNotAllowed MissingContentLength MissingContentMD5 MissingFields MissingHeaders
+    MissingRequestBodyError MissingRequiredParameter MissingSecurityHeader NoSuchBucket
+    NoSuchBucketLifecycle NoSuchBucketPolicy NoSuchCORSConfiguration NoSuchKey
+    NoSuchLifecycleConfiguration NoSuchObjectLockConfiguration NoSuchTagSet NoSuchUpload NoSuchVersion
+    NoSuchWebsiteConfiguration NotImplemented ObjectLockConfigurationNotFoundError
+    ObjectSerializationConflict OpenIDNotEnabled ParseAsteriskIsNotAloneInSelectList
+    ParseCannotMixSqbAndWildcardInSelectList ParseCastArity ParseEmptySelect ParseExpected2TokenTypes
+    ParseExpectedArgumentDelimiter ParseExpectedDatePart ParseExpectedExpression
+    ParseExpectedIdentForAlias ParseExpectedIdentForAt ParseExpectedIdentForGroupName
+    ParseExpectedKeyword ParseExpectedLeftParenAfterCast ParseExpectedLeftParenBuiltinFunctionCall
+    ParseExpectedLeftParenValueConstructor ParseExpectedMember ParseExpectedNumber
+    ParseExpectedRightParenBuiltinFunctionCall ParseExpectedTokenType ParseExpectedTypeName
+    ParseExpectedWhenClause ParseInvalidContextForWildcardInSelectList ParseInvalidTypeParam
+    ParseMalformedJoin ParseMissingIdentAfterAt ParseNonUnaryAggregateFunctionCall ParseSelectMissingFrom
+    ParseUnexpectedKeyword ParseUnexpectedOperator ParseUnexpectedTerm ParseUnexpectedToken
+    ParseUnknownOperator ParseUnsupportedAlias ParseUnsupportedCallWithStar ParseUnsupportedCase
+    ParseUnsupportedCaseClause ParseUnsupportedLiteralsGroupBy ParseUnsupportedSelect
+    ParseUnsupportedSyntax ParseUnsupportedToken PolicyInvalidName PolicyTooLarge
+    PostPolicyInvalidKeyName PreconditionFailed RemoteDestinationNotFoundError
+    RemoteTargetNotVersionedError ReplicationConfigurationNotFoundError
+    ReplicationDestinationMissingLockError ReplicationPermissionCheck ReplicationSourceNotVersionedError
+    RequestTimeTooSkewed RequestTimeout RestoreAlreadyInProgress ServerBusy
+    ServerSideEncryptionConfigurationNotFoundError SignatureDoesNotMatch SlowDownRead SlowDownWrite
+    TooManyRequests TransitionStorageClassNotFoundError UnauthorizedAccess UnsupportedFunction
+    UnsupportedNotification UnsupportedRangeHeader UnsupportedSqlOperation UnsupportedSqlStructure
+    UnsupportedSyntax ValueParseFailure XAmzContentChecksumMismatch XAmzContentSHA256Mismatch
+    XGCSInternalError XMinioAdminBucketQuotaExceeded XMinioAdminBucketRemoteAlreadyExists
+    XMinioAdminBucketRemoteLabelInUse XMinioAdminConfigBadJSON XMinioAdminConfigDuplicateKeys
+    XMinioAdminConfigEnvOverridden XMinioAdminConfigIDPCfgNameAlreadyExists
+    XMinioAdminConfigIDPCfgNameDoesNotExist XMinioAdminConfigInvalidIDPType
+    XMinioAdminConfigLDAPNonDefaultConfigName XMinioAdminConfigLDAPValidation XMinioAdminConfigNoQuorum
+    XMinioAdminConfigTooLarge XMinioAdminGroupDisabled XMinioAdminGroupNotEmpty
+    XMinioAdminInvalidAccessKey XMinioAdminInvalidArgument XMinioAdminInvalidSecretKey
+    XMinioAdminNoAccessKey XMinioAdminNoSecretKey XMinioAdminNoSuchAccessKey
+    XMinioAdminNoSuchConfigTarget XMinioAdminNoSuchGroup XMinioAdminNoSuchJob XMinioAdminNoSuchPolicy
+    XMinioAdminNoSuchQuotaConfiguration XMinioAdminNoSuchUser XMinioAdminNotificationTargetsTestFailed
+    XMinioAdminPolicyChangeAlreadyApplied XMinioAdminProfilerNotEnabled
+    XMinioAdminRebalanceAlreadyStarted XMinioAdminRebalanceNotStarted XMinioAdminRemoteARNTypeInvalid
+    XMinioAdminRemoteArnInvalid XMinioAdminRemoteIdenticalToSource XMinioAdminRemoteRemoveDisallowed
+    XMinioAdminRemoteTargetDenyAdd XMinioAdminRemoteTargetNotFoundError
+    XMinioAdminReplicationBandwidthLimitError XMinioAdminReplicationRemoteConnectionError
+    XMinioBackendDown XMinioBucketMetadataNotInitialized XMinioEncryptionError XMinioHealAlreadyRunning
+    XMinioHealInvalidClientToken XMinioHealMissingBucket XMinioHealNoSuchProcess XMinioHealNotImplemented
+    XMinioHealOverlappingPaths XMinioIAMNotInitialized XMinioInsecureClientRequest
+    XMinioInvalidDecompressedSize XMinioInvalidGroupName XMinioInvalidIAMCredentials
+    XMinioInvalidLifecycleParameter XMinioInvalidObjectName XMinioInvalidResource
+    XMinioInvalidResourceName XMinioInvalidUTF XMinioLDAPExpectedLoginName XMinioLDAPNotEnabled
+    XMinioMalformedJSON XMinioObjectExistsAsDirectory XMinioObjectTampered XMinioPolicyAlreadyAttached
+    XMinioPolicyNotAttached XMinioReplicationDenyEdit XMinioReplicationNoExistingObjects
+    XMinioRequestBodyParse XMinioServerNotInitialized XMinioSiteReplicationBackendIssue
+    XMinioSiteReplicationBucketConfigError XMinioSiteReplicationBucketMetaError
+    XMinioSiteReplicationConfigMissingError XMinioSiteReplicationIAMConfigMismatch
+    XMinioSiteReplicationIAMError XMinioSiteReplicationInvalidRequest XMinioSiteReplicationPeerResp
+    XMinioSiteReplicationServiceAccountError XMinioStorageFull
+  `),
+  'Ceph RGW': codes(`
+    AccessDenied BadDigest BucketAlreadyExists BucketNotEmpty ConcurrentModification DeleteConflict
+    EmailExists EntityAlreadyExists EntityTooLarge EntityTooSmall InternalError InvalidAccessKeyId
+    InvalidArgument InvalidBucketName InvalidBucketState InvalidCapability InvalidDigest
+    InvalidEncryptionAlgorithmError InvalidKeyType InvalidLocationConstraint InvalidObjectName
+    InvalidObjectState InvalidPart InvalidPartOrder InvalidRange InvalidRequest InvalidRetentionPeriod
+    InvalidSecretKey InvalidTag InvalidTenantName KeyExists LimitExceeded Locked MalformedACLError
+    MalformedJSON MalformedPolicyDocument MalformedXML MethodNotAllowed MissingContentLength NoSuchBucket
+    NoSuchBucketPolicy NoSuchCORSConfiguration NoSuchEntity NoSuchKey NoSuchLifecycleConfiguration
+    NoSuchPublicAccessBlockConfiguration NoSuchRole NoSuchSubUser NoSuchTagSet NoSuchTagSetError
+    NoSuchUpload NoSuchUser NoSuchVersion NoSuchWebsiteConfiguration NotImplemented NotModified
+    ObjectLockConfigurationNotFoundError ObjectNotAppendable OperationAborted
+    OwnershipControlsNotFoundError PositionNotEqualToLength PreconditionFailed QuotaExceeded
+    ReplicationConfigurationNotFoundError RequestTimeTooSkewed RequestTimeout RestoreAlreadyInProgress
+    ServerSideEncryptionConfigurationNotFoundError ServiceUnavailable SignatureDoesNotMatch SlowDown
+    TooManyBuckets UnknownError UnprocessableEntity UnresolvableGrantByEmailAddress UserAlreadyExists
+    UserSuspended XAmzContentSHA256Mismatch ZonegroupDefaultPlacementMisconfiguration
+  `),
+  Garage: codes(`
+    AccessDenied AuthorizationHeaderMalformed BucketAlreadyExists BucketNotEmpty EntityTooSmall
+    InternalError InvalidBucketName InvalidDigest InvalidEncryptionAlgorithmError InvalidHeaderValue
+    InvalidPart InvalidPartOrder InvalidRange InvalidRequest MalformedXML NoSuchBucket NoSuchKey
+    NoSuchUpload NotImplemented PreconditionFailed ServiceUnavailable
+  `),
+  VersityGW: codes(`
+    400 AccessControlListNotSupported AccessDenied AccessForbidden AuthorizationHeaderMalformed
+    AuthorizationQueryParametersError BadDigest BadRequest BucketAlreadyExists BucketAlreadyOwnedByYou
+    BucketNotEmpty DirectoryObjectContainsData EntityTooLarge EntityTooSmall ErrDirectoryNotEmpty
+    ExistingObjectIsDirectory IncompleteBody InsufficientStorage InternalError InvalidAccessKeyId
+    InvalidArgument InvalidBucketAclWithObjectOwnership InvalidBucketName InvalidBucketState
+    InvalidChunkSizeError InvalidDigest InvalidLocationConstraint InvalidObjectState InvalidPart
+    InvalidPartNumber InvalidPartOrder InvalidPolicyDocument InvalidRange InvalidRedirectLocation
+    InvalidRequest InvalidTag InvalidURI KeyTooLongError MalformedACLError MalformedPOSTRequest
+    MalformedTrailerError MalformedXML MaxMessageLengthExceeded MetadataTooLarge MethodNotAllowed
+    MissingContentLength MissingRequestBodyError MissingSecurityHeader NoSuchBucket NoSuchBucketPolicy
+    NoSuchCORSConfiguration NoSuchKey NoSuchObjectLockConfiguration NoSuchTagSet NoSuchUpload
+    NoSuchVersion NoSuchWebsiteConfiguration NotImplemented NotModified
+    ObjectLockConfigurationNotFoundError ObjectParentIsFile OwnershipControlsNotFoundError
+    PreconditionFailed QuotaExceeded RequestHeaderSectionTooLarge RequestTimeTooSkewed
+    SignatureDoesNotMatch SlowDown UnexpectedContent VersioningNotConfigured WebsiteRedirect
+    XAdminAccessDenied XAdminInvalidArgument XAdminInvalidRequest XAdminMethodNotSupported
+    XAdminUserExists XAdminUserNotFound XAmzContentSHA256Mismatch
+  `),
+};
+
+function codes(text: string): string[] {
+  return text.trim().split(/\s+/);
+}
