@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { LOG_LEVELS } from '../src/telemetry/logs.ts';
-import { OTLP_PROTOCOLS } from '../src/telemetry/otel-env.ts';
+import { OTLP_PROTOCOLS } from '../src/telemetry/otlp-settings.ts';
 
 /** A duration that Go and Prometheus both accept. Prometheus requires this order of units. */
 const Duration = z

@@ -20,7 +20,7 @@ import { withObstacle, withRun } from './target-record.ts';
 export interface ProbeRunnerDeps {
   readonly entries: ProbeEntries;
   readonly secrets: SecretReader;
-  readonly tracerFor: (target: string) => Tracer;
+  readonly tracerFor: (target: { readonly namespace: string; readonly name: string }) => Tracer;
   /** Dependencies shared by all runs. */
   readonly probe: Omit<ProbeDeps, 'tracer' | 'onProgress'>;
   readonly recordRun: (result: RunResult) => void;
@@ -54,7 +54,8 @@ export class ProbeRunner {
     const request = { ...runTemplate(plan, resolved), owner: entry.uid, runId: randomUUID() };
     const needsSweep = !target.isClean && plan.bucket.mode === 'Existing';
     target.isClean = false;
-    const result = await runProbe(request, { ...probe, tracer: tracerFor(resolved.name) }, signal);
+    const tracer = tracerFor({ namespace: entry.namespace, name: resolved.name });
+    const result = await runProbe(request, { ...probe, tracer }, signal);
     target.isClean = result.leftBehind.length === 0 && !needsSweep;
     logRun(log, result);
     if (needsSweep && result.verdict === 'Passed') await this.#sweep(request, target, signal);

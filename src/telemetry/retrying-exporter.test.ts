@@ -1,14 +1,15 @@
 import { type ExportResult, ExportResultCode } from '@opentelemetry/core';
-import type { ReadableSpan, SpanExporter } from '@opentelemetry/sdk-trace';
+import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { describe, expect, it } from 'vitest';
 
 import { ManualClock } from '../clock/manual-clock.ts';
+import type { Delivery, OtlpTransport } from './otlp-transport.ts';
 import { RetryingExporter, type RetryingExporterOptions } from './retrying-exporter.ts';
 
 /** How the receiver replies to one attempt. */
-type Reply = 'accepts' | 'hangs' | Error;
+type Reply = 'accepts' | 'hangs' | Delivery;
 
-/** A receiver that gives the listed replies, then accepts everything. It records every exporter that is created. */
+/** A receiver that gives the listed replies, then accepts everything. It records every transport that is created. */
 class Receiver {
   readonly replies: Reply[];
   /** Span names of each attempt. */
@@ -24,23 +25,20 @@ class Receiver {
     this.replies = replies;
   }
 
-  create(): SpanExporter {
+  create(): OtlpTransport {
     this.created += 1;
     return {
-      export: (spans: ReadableSpan[], done: (result: ExportResult) => void) => {
+      send: async (spans) => {
         const names = spans.map(({ name }) => name);
         this.attempts.push(names);
         this.attemptTimesMs.push(this.#clock.monotonicMs());
         const reply = this.replies.shift() ?? 'accepts';
-        if (reply === 'hangs') return;
-        if (reply === 'accepts') this.accepted.push(...names);
-        // Real exporters also call back asynchronously.
-        queueMicrotask(() => {
-          if (reply === 'accepts') done({ code: ExportResultCode.SUCCESS });
-          else done({ code: ExportResultCode.FAILED, error: reply });
-        });
+        if (reply === 'hangs') return new Promise<Delivery>(() => undefined);
+        if (reply !== 'accepts') return reply;
+        this.accepted.push(...names);
+        return { outcome: 'accepted', rejectedSpans: 0 };
       },
-      shutdown: async () => {
+      close: () => {
         this.closed += 1;
       },
     };
@@ -72,20 +70,9 @@ function setUp({ replies = [], ...options }: SetUpOptions = {}): {
   return { clock, receiver, exporter, results, send };
 }
 
-function errorWithCode(code: number | string, rest: object = {}): Error {
-  return Object.assign(new Error(`it failed with ${code}`), { code, ...rest });
-}
-
-const UNAVAILABLE = errorWithCode(14);
+const UNAVAILABLE: Delivery = { outcome: 'failed', message: 'unavailable', isRetryable: true };
+const DENIED: Delivery = { outcome: 'failed', message: 'denied', isRetryable: false };
 const always = (reply: Reply): Reply[] => Array.from({ length: 1_000 }, () => reply);
-
-/** The error of `@grpc/grpc-js`, whose details are a serialised `google.rpc.Status`. */
-function resourceExhausted(detailTypes: readonly string[]): Error {
-  const details = detailTypes.map((type) => Buffer.from(`\u0008\u0012type.googleapis.com/${type}\u0001`));
-  return errorWithCode(8, {
-    metadata: { get: (key: string) => (key === 'grpc-status-details-bin' ? details : []) },
-  });
-}
 
 /** Delays between the attempts in the first 30 s. */
 async function retryDelaysMs(random: () => number): Promise<number[]> {
@@ -125,7 +112,7 @@ describe('delivery', () => {
     await exporter.forceFlush();
     expect(receiver.attempts).toEqual([['a'], ['a'], ['a'], ['b']]);
     expect(receiver.accepted).toEqual(['a', 'b']);
-    expect(exporter.counts).toEqual({ delivered: 2, dropped: 0, lastError: UNAVAILABLE.message });
+    expect(exporter.counts).toEqual({ delivered: 2, dropped: 0, lastError: 'unavailable' });
   });
 
   it('replaces the exporter after a failure and closes the old one', async () => {
@@ -137,7 +124,7 @@ describe('delivery', () => {
   });
 
   it('also replaces the exporter after a permanent failure', async () => {
-    const { exporter, receiver, send } = setUp({ replies: [errorWithCode(12)] });
+    const { exporter, receiver, send } = setUp({ replies: [DENIED] });
     send('a');
     await exporter.forceFlush();
     send('b');
@@ -148,13 +135,13 @@ describe('delivery', () => {
   it('reports a failure and a recovery once each', async () => {
     const changes: (string | undefined)[] = [];
     const { clock, exporter, send } = setUp({
-      replies: [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'accepts', 'accepts', errorWithCode(7)],
+      replies: [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'accepts', 'accepts', DENIED],
       onDeliveryChange: (error) => changes.push(error),
     });
     for (const name of ['a', 'b', 'c']) send(name);
     await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(changes).toEqual(['it failed with 14', undefined, 'it failed with 7']);
+    expect(changes).toEqual(['unavailable', undefined, 'denied']);
   });
 
   it('backs off up to a limit, with jitter', async () => {
@@ -167,62 +154,16 @@ describe('delivery', () => {
 });
 
 describe('retrying', () => {
-  it.each([
-    { name: 'gRPC CANCELLED', error: errorWithCode(1), retries: true },
-    { name: 'gRPC UNKNOWN', error: errorWithCode(2), retries: false },
-    { name: 'gRPC INVALID_ARGUMENT', error: errorWithCode(3), retries: false },
-    { name: 'gRPC DEADLINE_EXCEEDED', error: errorWithCode(4), retries: true },
-    { name: 'gRPC NOT_FOUND', error: errorWithCode(5), retries: false },
-    { name: 'gRPC PERMISSION_DENIED', error: errorWithCode(7), retries: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED', error: errorWithCode(8), retries: false },
-    { name: 'gRPC RESOURCE_EXHAUSTED without details', error: resourceExhausted([]), retries: false },
-    {
-      name: 'gRPC RESOURCE_EXHAUSTED with QuotaFailure',
-      error: resourceExhausted(['google.rpc.QuotaFailure']),
-      retries: false,
-    },
-    {
-      name: 'gRPC RESOURCE_EXHAUSTED with RetryInfo',
-      error: resourceExhausted(['google.rpc.RetryInfo']),
-      retries: true,
-    },
-    { name: 'gRPC ABORTED', error: errorWithCode(10), retries: true },
-    { name: 'gRPC OUT_OF_RANGE', error: errorWithCode(11), retries: true },
-    { name: 'gRPC UNIMPLEMENTED', error: errorWithCode(12), retries: false },
-    { name: 'gRPC INTERNAL', error: errorWithCode(13), retries: false },
-    { name: 'gRPC UNAVAILABLE', error: errorWithCode(14), retries: true },
-    { name: 'gRPC DATA_LOSS', error: errorWithCode(15), retries: true },
-    { name: 'gRPC UNAUTHENTICATED', error: errorWithCode(16), retries: false },
-    { name: 'HTTP 400', error: errorWithCode(400), retries: false },
-    { name: 'HTTP 401', error: errorWithCode(401), retries: false },
-    { name: 'HTTP 404', error: errorWithCode(404), retries: false },
-    { name: 'HTTP 429', error: errorWithCode(429), retries: true },
-    { name: 'HTTP 500', error: errorWithCode(500), retries: false },
-    { name: 'HTTP 502', error: errorWithCode(502), retries: true },
-    { name: 'HTTP 503', error: errorWithCode(503), retries: true },
-    { name: 'HTTP 504', error: errorWithCode(504), retries: true },
-    {
-      name: "the HTTP exporter's retryable error",
-      error: new Error('Export failed with retryable status'),
-      retries: true,
-    },
-    { name: 'a refused connection', error: errorWithCode('ECONNREFUSED'), retries: true },
-    { name: 'a reset connection', error: errorWithCode('ECONNRESET'), retries: true },
-    { name: 'an unknown error', error: new Error('Nothing to send'), retries: false },
-  ])('after $name: $retries', async ({ error, retries }) => {
-    const { clock, exporter, receiver, send } = setUp({ replies: [error] });
+  it('is skipped after a permanent failure', async () => {
+    const { exporter, receiver, send } = setUp({ replies: [DENIED] });
     send('a', 'b');
-    await clock.advance(10_000);
+    send('c');
     await exporter.forceFlush();
-    expect(receiver.attempts).toHaveLength(retries ? 2 : 1);
-    expect(exporter.counts).toEqual({
-      delivered: retries ? 2 : 0,
-      dropped: retries ? 0 : 2,
-      lastError: error.message,
-    });
+    expect(receiver.attempts).toEqual([['a', 'b'], ['c']]);
+    expect(exporter.counts).toEqual({ delivered: 1, dropped: 2, lastError: 'denied' });
   });
 
-  it('is skipped when the exporter cannot be created', async () => {
+  it('is skipped when the transport cannot be created', async () => {
     const { exporter, send } = setUp({
       create: () => {
         throw new TypeError('Invalid URL');
@@ -230,21 +171,95 @@ describe('retrying', () => {
     });
     send('a');
     await exporter.forceFlush();
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: 'Invalid URL' });
+    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: 'TypeError: Invalid URL' });
   });
 
-  it('is skipped when export throws', async () => {
-    const broken = {
-      export: () => {
-        throw new Error('broken');
-      },
-      shutdown: async () => undefined,
-    };
-    const { exporter, send } = setUp({ create: () => broken });
+  it('follows a receiver that hangs, with a new connection', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: ['hangs', 'hangs'], timeoutMs: 3_000 });
     send('a');
-    send('b');
+    await clock.advance(10_000);
     await exporter.forceFlush();
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 2, lastError: 'broken' });
+    expect(receiver.attemptTimesMs).toEqual([0, 3_100, 6_300]);
+    expect(receiver.created).toBe(3);
+    expect(exporter.counts).toEqual({ delivered: 1, dropped: 0, lastError: 'no response within 3 s' });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('waits as long as the receiver asks for', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: [{ ...UNAVAILABLE, retryAfterMs: 7_000 }] });
+    send('a');
+    await clock.advance(10_000);
+    await exporter.forceFlush();
+    expect(receiver.attemptTimesMs).toEqual([0, 7_000]);
+  });
+
+  it('backs off if the receiver asks for less', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: [{ ...UNAVAILABLE, retryAfterMs: 1 }] });
+    send('a');
+    await clock.advance(10_000);
+    await exporter.forceFlush();
+    expect(receiver.attemptTimesMs).toEqual([0, 100]);
+  });
+
+  it('drops what would expire in the pause, and sends nothing before its end', async () => {
+    const { clock, exporter, receiver, send } = setUp({
+      replies: [UNAVAILABLE, { ...UNAVAILABLE, retryAfterMs: 9_950 }],
+      maxRetryMs: 10_000,
+    });
+    send('a');
+    await clock.advance(5_000);
+    send('b');
+    await clock.advance(10_000);
+    await exporter.forceFlush();
+    expect(receiver.attemptTimesMs).toEqual([0, 100, 10_050]);
+    expect(receiver.accepted).toEqual(['b']);
+    expect(exporter.counts).toMatchObject({ delivered: 1, dropped: 1 });
+  });
+
+  it('pauses for at most the time limit of a batch', async () => {
+    const { clock, exporter, receiver, send } = setUp({
+      replies: [{ ...UNAVAILABLE, retryAfterMs: Number.MAX_VALUE }],
+      maxRetryMs: 10_000,
+    });
+    send('a');
+    await clock.advance(1);
+    send('b');
+    await clock.advance(10_000);
+    await exporter.forceFlush();
+    expect(receiver.accepted).toEqual(['a', 'b']);
+  });
+});
+
+describe('a partial success', () => {
+  it('counts the rejected spans as dropped and reports why', async () => {
+    const changes: (string | undefined)[] = [];
+    const { exporter, send } = setUp({
+      replies: [{ outcome: 'accepted', rejectedSpans: 2, message: 'too many attributes' }],
+      onDeliveryChange: (error) => changes.push(error),
+    });
+    send('a', 'b', 'c');
+    await exporter.forceFlush();
+    const lastError = 'the receiver rejected 2 of 3 spans: too many attributes';
+    expect(exporter.counts).toEqual({ delivered: 1, dropped: 2, lastError });
+    send('d');
+    await exporter.forceFlush();
+    expect(changes).toEqual([lastError, undefined]);
+  });
+
+  it('never counts more spans than were sent', async () => {
+    const { exporter, send } = setUp({ replies: [{ outcome: 'accepted', rejectedSpans: 9 }] });
+    send('a');
+    await exporter.forceFlush();
+    expect(exporter.counts).toMatchObject({ delivered: 0, dropped: 1 });
+  });
+
+  it('counts nothing as dropped if it is only a warning', async () => {
+    const { exporter, send } = setUp({
+      replies: [{ outcome: 'accepted', rejectedSpans: 0, message: 'deprecated' }],
+    });
+    send('a');
+    await exporter.forceFlush();
+    expect(exporter.counts).toEqual({ delivered: 1, dropped: 0, lastError: undefined });
   });
 });
 
@@ -272,7 +287,7 @@ describe('limits', () => {
     await clock.advance(9_000);
     send('b');
     await clock.advance(2_000);
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: UNAVAILABLE.message });
+    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: 'unavailable' });
     receiver.replies.length = 0;
     await clock.advance(5_000);
     await exporter.forceFlush();
@@ -281,7 +296,9 @@ describe('limits', () => {
   });
 
   it('shortens an error to one line', async () => {
-    const { exporter, send } = setUp({ replies: [new Error(`one\n  two\t${'x'.repeat(1_000)}`)] });
+    const { exporter, send } = setUp({
+      replies: [{ ...DENIED, message: `one\n  two\t${'x'.repeat(1_000)}` }],
+    });
     send('a');
     await exporter.forceFlush();
     expect(exporter.counts.lastError).toMatch(/^one two x{100,192}…$/);
@@ -289,26 +306,14 @@ describe('limits', () => {
 });
 
 describe('shutdown', () => {
-  it('drops and counts undelivered spans without waiting for a hanging receiver', async () => {
-    const { exporter, receiver, send } = setUp({ replies: ['hangs'] });
-    send('a', 'b');
-    send('c');
-    await exporter.shutdown();
-    expect(exporter.counts).toEqual({
-      delivered: 0,
-      dropped: 3,
-      lastError: 'flush timed out while waiting for a response',
-    });
-    expect(receiver.closed).toBe(1);
-  });
-
-  it('interrupts the backoff and keeps the last error', async () => {
-    const { clock, exporter, send } = setUp({ replies: always(UNAVAILABLE) });
+  it('delivers what is queued, then closes the connection', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: [UNAVAILABLE] });
     send('a');
-    await clock.advance(50);
-    await exporter.shutdown();
-    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: UNAVAILABLE.message });
-    expect(clock.pendingTimers).toBe(0);
+    const shuttingDown = exporter.shutdown();
+    await clock.advance(100);
+    await shuttingDown;
+    expect(receiver).toMatchObject({ accepted: ['a'], created: 2, closed: 2 });
+    expect(exporter.counts).toMatchObject({ delivered: 1, dropped: 0 });
   });
 
   it('drops spans that are exported afterwards', async () => {
@@ -319,28 +324,31 @@ describe('shutdown', () => {
     expect(receiver.created).toBe(0);
     expect(exporter.counts.dropped).toBe(1);
   });
+});
 
-  it('drops nothing after a flush', async () => {
-    const { exporter, receiver, send } = setUp();
-    send('a');
-    await exporter.forceFlush();
+describe('abort', () => {
+  it('drops and counts undelivered spans without waiting for a hanging receiver', async () => {
+    const { clock, exporter, receiver, send } = setUp({ replies: ['hangs'] });
+    send('a', 'b');
+    send('c');
+    exporter.abort();
     await exporter.shutdown();
-    expect(receiver.accepted).toEqual(['a']);
-    expect(exporter.counts).toMatchObject({ delivered: 1, dropped: 0 });
+    expect(exporter.counts).toEqual({
+      delivered: 0,
+      dropped: 3,
+      lastError: 'flush timed out while waiting for a response',
+    });
+    expect(receiver.closed).toBe(1);
+    expect(clock.pendingTimers).toBe(0);
   });
 
-  it('does not wait for a channel that hangs while closing', async () => {
-    const { exporter, send } = setUp({
-      create: () => ({
-        export: (_spans, done) => {
-          done({ code: ExportResultCode.SUCCESS });
-        },
-        shutdown: () => new Promise(() => undefined),
-      }),
-    });
+  it('interrupts the backoff and keeps the last error', async () => {
+    const { clock, exporter, send } = setUp({ replies: always(UNAVAILABLE) });
     send('a');
-    await exporter.forceFlush();
+    await clock.advance(50);
+    exporter.abort();
     await exporter.shutdown();
-    expect(exporter.counts.delivered).toBe(1);
+    expect(exporter.counts).toEqual({ delivered: 0, dropped: 1, lastError: 'unavailable' });
+    expect(clock.pendingTimers).toBe(0);
   });
 });

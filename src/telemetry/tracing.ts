@@ -1,47 +1,120 @@
-import type { Tracer } from '@opentelemetry/api';
-import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
-import {
-  BatchSpanProcessor,
-  type SpanExporter,
-  type SpanProcessor,
-  TracerProvider,
-} from '@opentelemetry/sdk-trace';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import type { OtelSettings } from './otel-env.ts';
+import { context, diag, logs, type ProxyTracerProvider, trace, type Tracer } from '@opentelemetry/api';
+import { diagLogLevelFromString, getStringFromEnv } from '@opentelemetry/core';
+import {
+  defaultResource,
+  envDetector,
+  resourceAttributesEnvDetector,
+  resourceFromAttributes,
+  serviceInstanceIdDetector,
+} from '@opentelemetry/resources';
+import { TracerProvider } from '@opentelemetry/sdk-trace';
+import { ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
+
+import { captureDiagnostics, type WriteDiagnostic } from './diagnostics.ts';
+import type { AbortableExporter } from './span-exporters.ts';
+import {
+  type SpanTargets,
+  type TracedTarget,
+  TargetResourceExporter,
+  TargetTracer,
+} from './target-tracer.ts';
+
+const SCOPE = 'storage-probe';
 
 export interface TracingOptions {
   /** If absent, no spans are exported, but runs still get trace IDs. */
-  readonly exporter?: SpanExporter;
-  readonly settings: OtelSettings;
+  readonly exporter?: AbortableExporter | undefined;
   readonly version: string;
+  /** Receives OpenTelemetry's own messages. */
+  readonly onDiagnostic: WriteDiagnostic;
 }
 
-/** One tracer per target, because `service.name` is the target's name. All tracers share one batch processor. */
-export class Tracing {
-  readonly #exporter: SpanExporter | undefined;
-  readonly #processor: SpanProcessor | undefined;
-  readonly #settings: OtelSettings;
-  readonly #version: string;
-  readonly #tracers = new Map<string, Tracer>();
+/**
+ * Starts OpenTelemetry's `NodeSDK`, which reads sampler, limits, batching and resource from the `OTEL_*` variables of
+ * the process. It is loaded only if spans are exported. A process can have only one at a time.
+ */
+export async function startTracing({ exporter, version, onDiagnostic }: TracingOptions): Promise<Tracing> {
+  if (exporter === undefined) {
+    const provider = new TracerProvider();
+    return new Tracing({ provider, version, stop: () => provider.shutdown() });
+  }
+  const { NodeSDK } = await import('@opentelemetry/sdk-node');
+  const targets: SpanTargets = new WeakMap();
+  // The API keeps the first registration. Also, with OTEL_LOG_LEVEL, the constructor sets a logger of its own.
+  unregister();
+  const sdk = new NodeSDK({
+    traceExporter: new TargetResourceExporter(exporter, targets),
+    resource: defaultResource().merge(resourceFromAttributes({ [ATTR_SERVICE_VERSION]: version })),
+    // Without the process detector, because a command line can contain credentials.
+    resourceDetectors: [serviceInstanceIdDetector, envDetector],
+    textMapPropagator: null,
+    metricReaders: [],
+    logRecordProcessors: [],
+    instrumentations: [],
+  });
+  captureDiagnostics(onDiagnostic, diagLogLevelFromString(getStringFromEnv('OTEL_LOG_LEVEL')));
+  warnAboutResourceAttributes();
+  sdk.start();
+  const provider = (trace.getTracerProvider() as ProxyTracerProvider).getDelegate() as TracerProvider;
+  return new Tracing({ provider, version, targets, exporter, stop: () => stopSdk(sdk) });
+}
 
-  constructor({ exporter, settings, version }: TracingOptions) {
-    this.#exporter = exporter;
-    if (exporter !== undefined) this.#processor = new BatchSpanProcessor({ exporter, ...settings.batch });
-    this.#settings = settings;
-    this.#version = version;
+/** The SDK ignores the whole variable if one pair is malformed, and reports that only at debug level. */
+function warnAboutResourceAttributes(): void {
+  const name = 'OTEL_RESOURCE_ATTRIBUTES';
+  if (getStringFromEnv(name) === undefined) return;
+  if (Object.keys(resourceAttributesEnvDetector.detect().attributes ?? {}).length > 0) return;
+  diag.warn(
+    `${name} is ignored because a pair is malformed; accepted: key=value,key=value, with "%", "," and "=" percent-encoded`,
+  );
+}
+
+async function stopSdk(sdk: { shutdown(): Promise<void> }): Promise<void> {
+  await sdk.shutdown();
+  unregister();
+}
+
+/** Removes what the SDK has registered with OpenTelemetry's API, which is global. */
+function unregister(): void {
+  for (const api of [trace, context, logs, diag]) api.disable();
+}
+
+interface TracingParts {
+  readonly provider: TracerProvider;
+  readonly version: string;
+  readonly targets?: SpanTargets;
+  readonly exporter?: AbortableExporter;
+  /** Flushes and shuts down provider and exporter. */
+  readonly stop: () => Promise<void>;
+}
+
+/** One tracer for all targets. Each target's spans get its name as `service.name` when they are exported. */
+export class Tracing {
+  readonly #parts: TracingParts;
+  readonly #tracer: Tracer;
+  readonly #targets: SpanTargets;
+  readonly #tracers = new Map<string, TargetTracer>();
+
+  constructor(parts: TracingParts) {
+    this.#parts = parts;
+    this.#tracer = parts.provider.getTracer(SCOPE, parts.version);
+    this.#targets = parts.targets ?? new WeakMap();
   }
 
-  tracerFor(target: string): Tracer {
-    const cached = this.#tracers.get(target);
+  tracerFor(target: TracedTarget): Tracer {
+    const key = keyOf(target);
+    const cached = this.#tracers.get(key);
     if (cached !== undefined) return cached;
-    const tracer = this.#createTracer(target);
-    this.#tracers.set(target, tracer);
+    const tracer = new TargetTracer(this.#tracer, target, this.#targets);
+    this.#tracers.set(key, tracer);
     return tracer;
   }
 
-  /** Drops the cached tracer of a removed target. Its open spans are still exported when they end. */
-  forget(target: string): void {
-    this.#tracers.delete(target);
+  /** Frees what is kept for a removed target. Its open spans are still exported when they end. */
+  forget(target: TracedTarget): void {
+    this.#tracers.delete(keyOf(target));
   }
 
   /** Resolves when all ended spans are delivered or dropped, or when `deadline` aborts. */
@@ -49,32 +122,23 @@ export class Tracing {
     await Promise.race([this.#forceFlush(), untilAborted(deadline)]);
   }
 
-  /** Flushes, then shuts down the exporter. Spans not delivered when `deadline` aborts are dropped. */
+  /** Flushes, then shuts down. Spans not delivered when `deadline` aborts are dropped. */
   async shutdown(deadline: AbortSignal): Promise<void> {
-    try {
-      await this.flush(deadline);
-    } finally {
-      await this.#exporter?.shutdown();
-    }
+    const stopped = this.#parts.stop();
+    await Promise.race([stopped, untilAborted(deadline)]);
+    this.#parts.exporter?.abort?.();
+    // After an abort, the exporter only counts what it drops.
+    await Promise.race([stopped, nextTurn()]);
   }
 
   async #forceFlush(): Promise<void> {
-    await this.#processor?.forceFlush();
-    await this.#exporter?.forceFlush?.();
+    await this.#parts.provider.forceFlush();
+    await this.#parts.exporter?.forceFlush?.();
   }
+}
 
-  #createTracer(target: string): Tracer {
-    const resource = defaultResource()
-      .merge(resourceFromAttributes(this.#settings.resourceAttributes))
-      .merge(resourceFromAttributes({ 'service.name': target }));
-    const provider = new TracerProvider({
-      resource,
-      sampler: this.#settings.sampler,
-      spanLimits: this.#settings.limits,
-      spanProcessors: this.#processor === undefined ? [] : [this.#processor],
-    });
-    return provider.getTracer('storage-probe', this.#version);
-  }
+function keyOf({ namespace, name }: TracedTarget): string {
+  return `${namespace}/${name}`;
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

@@ -14,11 +14,9 @@ import { LeaderElector } from '../../kube/leader-elector.ts';
 import type { Scheduler } from '../../scheduler/scheduler.ts';
 import { createLogger } from '../../telemetry/logs.ts';
 import { ProberMetrics } from '../../telemetry/metrics.ts';
-import { otelSettings } from '../../telemetry/otel-env.ts';
-import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
-import { Tracing } from '../../telemetry/tracing.ts';
+import { startTracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError } from '../context.ts';
-import { createSpanExporter } from '../span-exporter.ts';
+import { createSpanExporters } from '../span-exporter.ts';
 import type { ControllerSettings } from './flags.ts';
 import { type LeaderDeps, runAsLeader } from './run-as-leader.ts';
 import { finishesInTime, shutdownTimer } from './shutdown-timer.ts';
@@ -41,24 +39,28 @@ const SHUTDOWN_GRACE_MS = 1_000;
 export async function controller(settings: ControllerSettings, context: CommandContext): Promise<ExitCode> {
   const { clock, signal, stderr, stdout, version } = context;
   const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
-  const env = { ...BATCH_DEFAULTS, ...context.env };
   const log = createLogger(settings.logLevel, stderr);
-  const otel = otelSettings(env);
-  for (const warning of otel.warnings) log.warn({ warning }, 'telemetry setting ignored');
   const onDeliveryChange = (error?: string): void => {
     if (error === undefined) log.info({}, 'span delivery recovered');
     else log.warn({ error }, 'span delivery failed');
   };
-  const exporter = await createSpanExporter({ settings: otel, console: stdout, onDeliveryChange }, context);
+  const { exporter, otlp } = await createSpanExporters({ console: stdout, onDeliveryChange }, context);
   const metrics = new ProberMetrics({
     clock,
     version,
     nodeVersion: process.version,
-    ...(exporter instanceof RetryingExporter && { spanCounts: () => exporter.counts }),
+    ...(otlp && { spanCounts: () => otlp.exporter.counts }),
   });
-  const tracing = new Tracing({ settings: otel, version, ...(exporter !== undefined && { exporter }) });
+  setEnvDefaults(BATCH_DEFAULTS);
+  const tracing = await startTracing({
+    exporter,
+    version,
+    onDiagnostic: (level, message) => {
+      log[level]({ message }, 'OpenTelemetry reported a problem');
+    },
+  });
 
-  const config = resolveKubeConfig(settings, env);
+  const config = resolveKubeConfig(settings, context.env);
   const server = config.getCurrentCluster()?.server ?? '';
   const client = new HttpKubeClient({
     config,
@@ -152,6 +154,12 @@ export async function controller(settings: ControllerSettings, context: CommandC
   if (!(await finishesInTime(run(), limitMs, { clock, signal })))
     log.warn({}, 'shutdown timed out with work unfinished');
   return EXIT.passed;
+}
+
+/** OpenTelemetry's SDK reads its settings only from the environment of the process. */
+function setEnvDefaults(defaults: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(defaults))
+    process.env[name] = process.env[name]?.trim() || value;
 }
 
 async function serve(

@@ -129,8 +129,8 @@ export async function runAsLeader(
     },
     forgetTarget: (ref) => {
       metrics.forgetTarget(ref);
-      // If another probe has a target with this name, it gets a new tracer.
-      tracing.forget(ref.target);
+      // If another probe in the namespace has a target with this name, it gets a new tracer.
+      tracing.forget({ namespace: ref.namespace, name: ref.target });
     },
     isLeader,
     heartbeatMs: settings.statusHeartbeatMs,

@@ -43,9 +43,9 @@ export function runCommand(context: CommandContext, exit: (code: ExitCode) => vo
     )
     .addOption(
       new Option(
-        '--exporter <name>',
-        'span exporter (default: OTEL_TRACES_EXPORTER, then otlp if OTEL_EXPORTER_OTLP_ENDPOINT is set, then none)',
-      ).choices(['none', 'console', 'otlp']),
+        '--exporter <names>',
+        'span exporters: none, console, otlp, or console,otlp (default: OTEL_TRACES_EXPORTER, then otlp if OTEL_EXPORTER_OTLP_ENDPOINT is set, then none)',
+      ),
     )
     .addOption(
       new Option('--jaeger-url <url>', 'address of Jaeger; adds a link to each trace').env(

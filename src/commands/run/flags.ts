@@ -12,7 +12,7 @@ export interface RunFlags {
   readonly size?: string[];
   readonly timeout?: string;
   readonly output: 'text' | 'json' | 'yaml';
-  readonly exporter?: 'none' | 'console' | 'otlp';
+  readonly exporter?: string;
   readonly jaegerUrl?: string;
   readonly count: string;
   readonly every?: string;

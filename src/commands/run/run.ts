@@ -7,11 +7,9 @@ import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
-import { type OtelSettings, otelSettings } from '../../telemetry/otel-env.ts';
-import { RetryingExporter } from '../../telemetry/retrying-exporter.ts';
-import { Tracing } from '../../telemetry/tracing.ts';
+import { startTracing, type Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
-import { createSpanExporter } from '../span-exporter.ts';
+import { createSpanExporters, type SpanExporters } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
 import { acquireOwner } from './owner.ts';
 import { createReport, type Report } from './report.ts';
@@ -23,7 +21,7 @@ const MAX_COUNT = 100_000;
 
 /** @throws {InputError} before the first run starts. */
 export async function run(flags: RunFlags, context: CommandContext): Promise<ExitCode> {
-  const { clock, env, signal, stderr, stdout, version } = context;
+  const { clock, signal, stderr, stdout, version } = context;
   const count = countFlag(flags.count);
   const everyMs = flags.every === undefined ? 0 : durationFlag('--every', flags.every);
   const flushTimeoutMs = durationFlag('--flush-timeout', flags.flushTimeout);
@@ -43,14 +41,16 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
       return { ...template, owner: owner.name };
     }),
   );
-  const settings = otelSettings(env);
-  for (const warning of settings.warnings) stderr.write(`storage-probe: ${warning}\n`);
-  const exporter = await createSpanExporter(
-    { settings, name: flags.exporter, console: flags.output === 'text' ? stdout : stderr },
+  const { exporter, otlp } = await createSpanExporters(
+    { names: flags.exporter, console: flags.output === 'text' ? stdout : stderr },
     context,
   );
   const keyring = new TargetKeyring();
-  const tracing = new Tracing({ settings, version, ...(exporter !== undefined && { exporter }) });
+  const tracing = await startTracing({
+    exporter,
+    version,
+    onDiagnostic: (_level, message) => stderr.write(`storage-probe: OpenTelemetry: ${message}\n`),
+  });
   const report = createReport({
     format: flags.output,
     output: stdout,
@@ -74,7 +74,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
 
   using flushDeadline = clock.deadline(flushTimeoutMs);
   await tracing.shutdown(flushDeadline.signal);
-  if (exporter instanceof RetryingExporter) reportDroppedSpans(exporter, settings, stderr);
+  reportDroppedSpans(otlp, stderr);
   return exitCodeOf(verdicts);
 }
 
@@ -91,7 +91,7 @@ async function runOnce(
   { context, keyring, tracing, report, log }: RunDeps,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
-  const { name } = request.target;
+  const { probe, target } = request;
   const result = await runProbe(
     { ...request, runId: randomUUID() },
     {
@@ -99,9 +99,9 @@ async function runOnce(
       keyring,
       version,
       randomBytes,
-      tracer: tracing.tracerFor(name),
+      tracer: tracing.tracerFor({ namespace: probe.namespace, name: target.name }),
       onProgress: (progress) => {
-        report.progress(name, progress);
+        report.progress(target.name, progress);
       },
     },
     signal,
@@ -111,16 +111,12 @@ async function runOnce(
   return result.verdict;
 }
 
-function reportDroppedSpans(
-  exporter: RetryingExporter,
-  { otlpEndpoint }: OtelSettings,
-  stderr: Output,
-): void {
-  const { delivered, dropped, lastError } = exporter.counts;
+function reportDroppedSpans(otlp: SpanExporters['otlp'], stderr: Output): void {
+  if (otlp === undefined) return;
+  const { delivered, dropped, lastError } = otlp.exporter.counts;
   if (dropped === 0) return;
-  const where = otlpEndpoint === undefined ? '' : ` to ${URL.parse(otlpEndpoint)?.host ?? otlpEndpoint}`;
   stderr.write(
-    `storage-probe: ${dropped} of ${delivered + dropped} spans were not delivered${where}: ${lastError}\n`,
+    `storage-probe: ${dropped} of ${delivered + dropped} spans were not delivered to ${otlp.host}: ${lastError}\n`,
   );
 }
 

@@ -1,13 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 
 import type { RunRequest } from '../../../src/api/run.ts';
 import { systemClock } from '../../../src/clock/system-clock.ts';
 import { runProbe } from '../../../src/probe/run-probe.ts';
 import { TargetKeyring } from '../../../src/s3/target-keys.ts';
-import { otelSettings } from '../../../src/telemetry/otel-env.ts';
-import { otlpExporterFactory } from '../../../src/telemetry/otlp-exporter.ts';
+import { otlpSettings } from '../../../src/telemetry/otlp-settings.ts';
+import { otlpTransportFactory } from '../../../src/telemetry/otlp-transport.ts';
 import { RetryingExporter } from '../../../src/telemetry/retrying-exporter.ts';
-import { Tracing } from '../../../src/telemetry/tracing.ts';
+import { startTracing } from '../../../src/telemetry/tracing.ts';
 import { serve } from './serve.ts';
 import { OBJECT_BYTES, readSettings } from './settings.ts';
 
@@ -15,14 +16,18 @@ const FLUSH_TIMEOUT_MS = 10_000;
 
 const settings = readSettings();
 process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = settings.otlpEndpoint;
-const otel = otelSettings(process.env);
+const otlp = otlpSettings({ env: process.env, readFile: (path) => readFileSync(path) });
 const exporter = new RetryingExporter({
-  create: await otlpExporterFactory(otel.protocol),
+  create: await otlpTransportFactory(otlp),
   clock: systemClock,
   random: Math.random,
 });
 const keyring = new TargetKeyring();
-const tracing = new Tracing({ exporter, settings: otel, version: 'bench' });
+const tracing = await startTracing({
+  exporter,
+  version: 'bench',
+  onDiagnostic: (_level, message) => process.stderr.write(`${message}\n`),
+});
 
 const request: Omit<RunRequest, 'runId'> = {
   probe: { namespace: '', name: 'bench' },
@@ -45,7 +50,7 @@ async function run(): Promise<void> {
     clock: systemClock,
     keyring,
     randomBytes,
-    tracer: tracing.tracerFor(request.target.name),
+    tracer: tracing.tracerFor({ namespace: request.probe.namespace, name: request.target.name }),
     version: 'bench',
   };
   const result = await runProbe({ ...request, runId: randomUUID() }, deps, stopping.signal);
