@@ -51,7 +51,9 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
     [attributes.ATTR_AWS_S3_BUCKET]: bucket,
     [attributes.ATTR_SERVER_ADDRESS]: hostOf(endpoint),
     [attributes.ATTR_SERVER_PORT]: portOf(endpoint),
-    [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: 'test',
+    [attributes.ATTR_HTTP_REQUEST_METHOD]: methodOf(call.operation),
+    [attributes.ATTR_NETWORK_PROTOCOL_VERSION]: '1.1',
+    [attributes.ATTR_USER_AGENT_SYNTHETIC_TYPE]: attributes.USER_AGENT_SYNTHETIC_TYPE_VALUE_TEST,
     [attributes.ATTR_CONNECTION_REUSED]: call.reusedConnection,
   };
   setIfDefined(callAttributes, attributes.ATTR_AWS_S3_KEY, key);
@@ -60,19 +62,36 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_STATUS_CODE, call.status);
   setIfDefined(
     callAttributes,
-    attributes.ATTR_HTTP_RESPONSE_SERVER,
+    attributes.ATTR_HTTP_RESPONSE_HEADER('server'),
     call.server === undefined ? undefined : [call.server],
   );
   setIfDefined(callAttributes, attributes.ATTR_HTTP_REQUEST_BODY_SIZE, call.bytesSent || undefined);
   setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
   setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
-  setIfDefined(callAttributes, attributes.ATTR_TLS_PROTOCOL_VERSION, call.tlsProtocol);
-  setIfDefined(callAttributes, attributes.ATTR_CERTIFICATE_NOT_AFTER, call.certificateNotAfter);
+  if (call.tlsProtocol !== undefined) Object.assign(callAttributes, tlsProtocolAttributes(call.tlsProtocol));
+  setIfDefined(callAttributes, attributes.ATTR_TLS_SERVER_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {
     callAttributes[PHASE_KEYS[phase as keyof Phases]] = toMicroseconds(durationMs);
   }
   span.updateName(`S3.${call.operation}`);
   span.setAttributes(callAttributes);
+}
+
+/** @param protocol as in OpenSSL: `TLSv1.3`. The attributes hold its name and number separately. */
+function tlsProtocolAttributes(protocol: string): Attributes {
+  const [name = '', version = ''] = protocol.split('v');
+  return {
+    [attributes.ATTR_TLS_PROTOCOL_NAME]: name.toLowerCase(),
+    [attributes.ATTR_TLS_PROTOCOL_VERSION]: version,
+  };
+}
+
+/** HTTP method of an S3 operation, which starts with a verb. Source: Amazon S3 API Reference, "Actions". */
+function methodOf(operation: string): string {
+  if (operation.startsWith('Head')) return 'HEAD';
+  if (/^(?:Get|List)/.test(operation)) return 'GET';
+  if (/^(?:Create|Put|Upload)/.test(operation)) return 'PUT';
+  return /^(?:Abort|Delete)/.test(operation) ? 'DELETE' : 'POST';
 }
 
 const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {
