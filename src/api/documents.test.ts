@@ -52,7 +52,11 @@ stringData: { secretKey: hunter2, both: two }
 `;
 
 const ENDPOINT =
-  'http://host[:port] or https://host[:port] without a path, for example http://my-minio.storage.svc:9000';
+  'http://host[:port][/path] or https://host[:port][/path], for example http://my-minio.storage.svc:9000';
+
+function bytesOf(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
 
 /** Returns the formatted problems, one per line, for a single file, `my.yaml`. */
 function problemsOf(text: string): string[] {
@@ -86,6 +90,38 @@ describe('valid files', () => {
     expect(probes.map(({ metadata }) => metadata.name)).toStrictEqual(['my-minio']);
   });
 
+  it.each([
+    { name: 'merge one anchor', anchors: [''], target: '<<: *a' },
+    {
+      name: 'merge anchors of anchors and repeat others',
+      anchors: ['b: &b { region: x }', 'c: &c { <<: *b, addressing: Path }'],
+      target: '<<: [*a, *b, *c], tls: *t, credentialsSecretRef: *k',
+    },
+  ])('reads 64 targets that $name', ({ anchors, target }) => {
+    const fields = [
+      'k: &k { name: keys, keys: { accessKey: a, secretKey: b } }',
+      't: &t { caConfigMapRef: { name: ca } }',
+      'a: &a { endpoint: "https://a", credentialsSecretRef: *k, tls: *t }',
+      ...anchors,
+    ];
+    const targets = Array.from({ length: 64 }, (_, index) => `    - { name: t${index}, ${target} }\n`);
+    const text = MINIMAL.replace('metadata:\n', `metadata:\n  ${fields.join('\n  ')}\n`).replace(
+      /targets:\n.*/s,
+      `targets:\n${targets.join('')}`,
+    );
+    const { probes, problems } = readDocuments([{ name: 'my.yaml', text }]);
+    expect(formatProblems(problems)).toStrictEqual([]);
+    expect(probes[0]?.spec.targets).toHaveLength(64);
+  });
+
+  it('collects the texts and the bytes of ConfigMaps', () => {
+    const text =
+      'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ca }\ndata: { ca.crt: PEM }\nbinaryData: { b: Yg== }\n';
+    const { configMaps, problems } = readDocuments([{ name: 'my.yaml', text: `${MINIMAL}---\n${text}` }]);
+    expect(problems).toStrictEqual([]);
+    expect([...configMaps]).toStrictEqual([['default/ca', { 'ca.crt': bytesOf('PEM'), b: bytesOf('b') }]]);
+  });
+
   it('applies the defaults', () => {
     const { probes } = readDocuments([{ name: 'my.yaml', text: MINIMAL }]);
     expect(probes[0]).toMatchObject({
@@ -103,7 +139,7 @@ describe('valid files', () => {
     expect([...secrets]).toStrictEqual([
       [
         'default/my-minio-probe',
-        { accessKey: new TextEncoder().encode('minio'), both: 'two', secretKey: 'hunter2' },
+        { accessKey: bytesOf('minio'), both: bytesOf('two'), secretKey: bytesOf('hunter2') },
       ],
     ]);
   });
@@ -129,7 +165,7 @@ describe('wrong fields', () => {
     {
       name: 'a map instead of a list',
       text: MINIMAL.replace(/targets:[^]*/, 'targets: {}\n'),
-      line: 'my.yaml:6: spec.targets: is a map; accepted: a list of 1 to 64 targets, each with name, endpoint and credentialsSecretRef',
+      line: 'my.yaml:6: spec.targets: is a map; accepted: a list of 1 to 64 targets, each with name, endpoint and credentialsSecretRef or webIdentity',
     },
     {
       name: 'a missing field',
@@ -144,7 +180,7 @@ describe('wrong fields', () => {
     {
       name: 'missing credentials',
       text: MINIMAL.replace(/ +credentialsSecretRef.*\n/, ''),
-      line: 'my.yaml:7: spec.targets[0].credentialsSecretRef: is missing; accepted: a map with the name of a Secret that contains accessKey and secretKey, for example { name: my-minio-probe }',
+      line: 'my.yaml:7: spec.targets[0]: must have exactly one of credentialsSecretRef and webIdentity; accepted: credentialsSecretRef: { name: my-minio-probe }, or webIdentity: { roleArn: … }',
     },
     {
       name: 'an unknown field',
@@ -158,8 +194,8 @@ describe('wrong fields', () => {
     },
     {
       name: 'an endpoint with a path',
-      text: MINIMAL.replace('http://my-minio:9000', 'http://my-minio:9000/bucket'),
-      line: `my.yaml:8: spec.targets[0].endpoint: "http://my-minio:9000/bucket" has a path; accepted: ${ENDPOINT}`,
+      text: MINIMAL.replace('http://my-minio:9000', 'http://my-minio:9000/a/../b'),
+      line: `my.yaml:8: spec.targets[0].endpoint: "http://my-minio:9000/a/../b" has a path with characters or segments that are not accepted; accepted: ${ENDPOINT}`,
     },
     {
       name: 'credentials in an endpoint',
@@ -199,7 +235,7 @@ describe('wrong fields', () => {
     {
       name: 'a wrong field in an item of a List',
       text: `apiVersion: v1\nkind: List\nitems:\n- apiVersion: storageprobe.dev/v1alpha1\n  kind: StorageProbe\n  metadata: { name: a }\n  spec: { targets: [] }\n`,
-      line: 'my.yaml:7: items[0].spec.targets: has 0 entries; accepted: a list of 1 to 64 targets, each with name, endpoint and credentialsSecretRef',
+      line: 'my.yaml:7: items[0].spec.targets: has 0 entries; accepted: a list of 1 to 64 targets, each with name, endpoint and credentialsSecretRef or webIdentity',
     },
   ])('reports $name', ({ text, line }) => {
     expect(problemsOf(text)[0]).toBe(line);
@@ -222,7 +258,7 @@ describe('wrong fields', () => {
 });
 
 describe('wrong documents', () => {
-  const accepted = 'accepted: StorageProbe and Secret documents, in YAML or JSON';
+  const accepted = 'accepted: StorageProbe, Secret and ConfigMap documents, in YAML or JSON';
 
   it.each([
     { name: 'an empty file', text: '', line: `my.yaml: is empty; ${accepted}` },
@@ -250,17 +286,17 @@ describe('wrong documents', () => {
     {
       name: 'a misspelled kind',
       text: MINIMAL.replace('StorageProbe', 'StorageProbes'),
-      line: 'my.yaml:2: kind: "StorageProbes" is not supported (did you mean StorageProbe?); accepted: StorageProbe, Secret, or a List of them',
+      line: 'my.yaml:2: kind: "StorageProbes" is not supported (did you mean StorageProbe?); accepted: StorageProbe, Secret, ConfigMap, or a List of them',
     },
     {
       name: 'an unsupported kind',
       text: 'apiVersion: apps/v1\nkind: Deployment\n',
-      line: 'my.yaml:2: kind: "Deployment" is not supported; accepted: StorageProbe, Secret, or a List of them',
+      line: 'my.yaml:2: kind: "Deployment" is not supported; accepted: StorageProbe, Secret, ConfigMap, or a List of them',
     },
     {
       name: 'a missing kind',
       text: 'apiVersion: v1\n',
-      line: 'my.yaml:1: kind: is missing; accepted: StorageProbe, Secret, or a List of them',
+      line: 'my.yaml:1: kind: is missing; accepted: StorageProbe, Secret, ConfigMap, or a List of them',
     },
     {
       name: 'a wrong apiVersion',
@@ -275,12 +311,12 @@ describe('wrong documents', () => {
     {
       name: 'a List in a List',
       text: 'apiVersion: v1\nkind: List\nitems: [{ apiVersion: v1, kind: List }]\n',
-      line: 'my.yaml:3: items[0].kind: "List" is not supported; accepted: StorageProbe or Secret',
+      line: 'my.yaml:3: items[0].kind: "List" is not supported; accepted: StorageProbe, Secret or ConfigMap',
     },
     {
       name: 'a List without items',
       text: 'apiVersion: v1\nkind: List\n',
-      line: 'my.yaml:1: items: is missing; accepted: a list of StorageProbes and Secrets',
+      line: 'my.yaml:1: items: is missing; accepted: a list of StorageProbes, Secrets and ConfigMaps',
     },
     {
       name: 'two probes with the same name',
@@ -360,6 +396,11 @@ describe('wrong YAML', () => {
     },
     { name: 'an alias bomb', text: aliasBomb(), line: 'my.yaml:1:1: expands too many aliases (*)' },
     {
+      name: 'too many aliases of a word',
+      text: `a: &a x\nb: [${'*a, '.repeat(100_000)}]\n`,
+      line: 'my.yaml:1:1: expands too many aliases (*)',
+    },
+    {
       name: 'very deep nesting',
       text: '['.repeat(100_000),
       line: expect.stringMatching(/^my\.yaml:1:\d+: is not valid YAML: it is nested too deeply$/),
@@ -371,7 +412,7 @@ describe('wrong YAML', () => {
   it('reports a syntax error together with earlier problems', () => {
     const text = `apiVersion: v1\nkind: Pod\n---\na: "x" y\n---\nkind: Pod\n`;
     expect(problemsOf(text)).toStrictEqual([
-      'my.yaml:2: kind: "Pod" is not supported; accepted: StorageProbe, Secret, or a List of them',
+      'my.yaml:2: kind: "Pod" is not supported; accepted: StorageProbe, Secret, ConfigMap, or a List of them',
       'my.yaml:4:8: is not valid YAML: unexpected content',
     ]);
   });

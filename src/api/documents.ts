@@ -1,6 +1,7 @@
 import { check, type Checked } from './check.ts';
 import { formatLocation, type Location, type Path, type Problem, showText } from './problem.ts';
-import { Secret, secretValues } from './secret.ts';
+import type { ObjectData } from './object-data.ts';
+import { ConfigMap, objectData, Secret } from './secret.ts';
 import { API_VERSION, KIND, StorageProbe } from './storage-probe.ts';
 import { didYouMean, nearest } from './suggest.ts';
 import { parseYaml, type YamlDocument } from './yaml-text.ts';
@@ -17,21 +18,22 @@ export interface Source {
 
 export interface Documents {
   readonly probes: readonly StorageProbe[];
-  /** Values of the Secrets by {@link resourceId}. */
-  readonly secrets: ReadonlyMap<string, SecretValues>;
-  /** In file order. If there are problems, `probes` and `secrets` are incomplete and must not be used. */
+  /** Data of the Secrets by {@link resourceId}. */
+  readonly secrets: ReadonlyMap<string, ObjectData>;
+  /** Data of the ConfigMaps by {@link resourceId}. */
+  readonly configMaps: ReadonlyMap<string, ObjectData>;
+  /** In file order. If there are problems, the rest is incomplete and must not be used. */
   readonly problems: readonly Problem[];
 }
 
-export type SecretValues = Readonly<Record<string, string | Uint8Array>>;
-
 const NAME_PATH = ['metadata', 'name'];
-const ACCEPTED = 'StorageProbe and Secret documents, in YAML or JSON';
+const ACCEPTED = 'StorageProbe, Secret and ConfigMap documents, in YAML or JSON';
 
 /** The `apiVersion` of each kind. */
 const ITEM_VERSIONS: ReadonlyMap<string, string> = new Map([
   [KIND, API_VERSION],
   ['Secret', 'v1'],
+  ['ConfigMap', 'v1'],
 ]);
 const VERSIONS: ReadonlyMap<string, string> = new Map([
   ...ITEM_VERSIONS,
@@ -56,6 +58,7 @@ interface Entry<T> {
 interface Found {
   readonly probes: Map<string, Entry<StorageProbe>>;
   readonly secrets: Map<string, Entry<Secret>>;
+  readonly configMaps: Map<string, Entry<ConfigMap>>;
 }
 
 /** Key of a namespaced resource: `namespace/name`. */
@@ -63,18 +66,30 @@ export function resourceId({ namespace, name }: { namespace: string; name: strin
   return `${namespace}/${name}`;
 }
 
-/** Reads StorageProbes, Secrets and Lists of them, and collects all problems. */
-export function readDocuments(sources: readonly Source[]): Documents {
-  const found: Found = { probes: new Map(), secrets: new Map() };
+/**
+ * Reads StorageProbes, Secrets, ConfigMaps and Lists of them, and collects all problems.
+ *
+ * @param options.needsProbe if true, sources without a StorageProbe are a problem. Default true.
+ */
+export function readDocuments(
+  sources: readonly Source[],
+  { needsProbe = true }: { readonly needsProbe?: boolean } = {},
+): Documents {
+  const found: Found = { probes: new Map(), secrets: new Map(), configMaps: new Map() };
   const problems = sources.flatMap((source) => readSource(source, found).toSorted(byLine));
-  if (found.probes.size === 0 && problems.length === 0) {
+  if (needsProbe && found.probes.size === 0 && problems.length === 0) {
     problems.push({ path: [], message: `no ${KIND} found`, accepted: `at least one ${KIND}` });
   }
   return {
     probes: [...found.probes.values()].map(({ resource }) => resource),
-    secrets: new Map([...found.secrets].map(([id, { resource }]) => [id, secretValues(resource)])),
+    secrets: dataById(found.secrets),
+    configMaps: dataById(found.configMaps),
     problems,
   };
+}
+
+function dataById(found: ReadonlyMap<string, Entry<Secret | ConfigMap>>): Map<string, ObjectData> {
+  return new Map(Array.from(found, ([id, { resource }]) => [id, objectData(resource)]));
 }
 
 function readSource({ name: file, text }: Source, found: Found): Problem[] {
@@ -107,13 +122,15 @@ function readItem(item: Item, found: Found): Problem[] {
       return add(KIND, check(StorageProbe, value), item, found.probes);
     case 'Secret':
       return add('Secret', check(Secret, value, { hideValues: true }), item, found.secrets);
+    case 'ConfigMap':
+      return add('ConfigMap', check(ConfigMap, value, { hideValues: true }), item, found.configMaps);
     default:
       return readList(item, value['items'], found);
   }
 }
 
 /** Adds a valid resource to `found`, or returns its problems. */
-function add<T extends StorageProbe | Secret>(
+function add<T extends StorageProbe | Secret | ConfigMap>(
   kind: string,
   checked: Checked<T>,
   item: Item,
@@ -135,7 +152,7 @@ function add<T extends StorageProbe | Secret>(
 
 function readList(item: Item, items: unknown, found: Found): Problem[] {
   if (!Array.isArray(items)) {
-    const accepted = `a list of ${KIND}s and Secrets`;
+    const accepted = `a list of ${KIND}s, Secrets and ConfigMaps`;
     return [problemIn(item, { path: ['items'], message: missingOr('is not a list', items), accepted })];
   }
   return items.flatMap((value: unknown, index) =>
@@ -146,7 +163,7 @@ function readList(item: Item, items: unknown, found: Found): Problem[] {
 /** The problem with `apiVersion` or `kind`, if any. */
 function typeProblem({ apiVersion, kind }: Record<string, unknown>, isInList: boolean): Problem | undefined {
   const versions = isInList ? ITEM_VERSIONS : VERSIONS;
-  const kinds = isInList ? `${KIND} or Secret` : `${KIND}, Secret, or a List of them`;
+  const kinds = isInList ? `${KIND}, Secret or ConfigMap` : `${KIND}, Secret, ConfigMap, or a List of them`;
   if (typeof kind !== 'string') {
     return { path: ['kind'], message: missingOr('is not text', kind), accepted: kinds };
   }

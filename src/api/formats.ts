@@ -17,8 +17,15 @@ const IPV6 = ipv6();
 /** The last label is not a number, because URL parsers would read the host as an IPv4 address. See {@link HEX_HOST}. */
 const HOST_NAME = String.raw`([A-Za-z0-9_-]+\.)*[0-9]*[A-Za-z_-][A-Za-z0-9_-]*`;
 const PORT = '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
-const ENDPOINT = new RegExp(String.raw`^https?://(${IPV4}|\[${IPV6}\]|${HOST_NAME})(:${PORT})?/?$`);
-const HEX_HOST = new RegExp(String.raw`[/.]0[xX][0-9A-Fa-f]*(:[0-9]+)?/?$`);
+/** A dot at the end of a host name skips the search list of the resolver. */
+const AUTHORITY = String.raw`https?://(${IPV4}|\[${IPV6}\]|${HOST_NAME}\.?)(:${PORT})?`;
+/** No segment consists of dots only, because URL parsers would remove it. */
+const URL_PATH = '(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*';
+const ENDPOINT = new RegExp(`^${AUTHORITY}${URL_PATH}/?$`);
+const ORIGIN = new RegExp(`^${AUTHORITY}/?$`);
+const HEX_HOST = new RegExp(String.raw`^https?://([^/]*\.)?0[xX][0-9A-Fa-f]*\.?(:[0-9]+)?(/|$)`);
+/** An endpoint whose host is an address. */
+export const ADDRESS_ENDPOINT = new RegExp(String.raw`^https?://(${IPV4}|\[.*\])(:[0-9]+)?(/|$)`);
 const IP_LIKE = /^[0-9]+(\.[0-9]+){3}$/;
 
 /** Pattern of an IPv6 address (RFC 4291, section 2.2), except for the form that ends in an IPv4 address. */
@@ -51,6 +58,16 @@ export function secretName({ description }: Description): z.ZodString {
     description,
     is: 'a valid Secret name',
     accepted: 'at most 253 lower-case letters, digits, hyphens and dots, for example my-minio-probe',
+    maxLength: 253,
+    pattern: SUBDOMAIN,
+  });
+}
+
+export function configMapName({ description }: Description): z.ZodString {
+  return text({
+    description,
+    is: 'a valid ConfigMap name',
+    accepted: 'at most 253 lower-case letters, digits, hyphens and dots, for example my-ca',
     maxLength: 253,
     pattern: SUBDOMAIN,
   });
@@ -118,30 +135,93 @@ export function endpoint({ description }: Description): z.ZodString {
     description,
     is: 'an endpoint',
     accepted:
-      'http://host[:port] or https://host[:port] without a path, for example http://my-minio.storage.svc:9000',
+      'http://host[:port][/path] or https://host[:port][/path], for example http://my-minio.storage.svc:9000',
     maxLength: 300,
     pattern: ENDPOINT,
-    fault: endpointFault,
+    fault: (value) => urlFault(value, ENDPOINT, 'credentialsSecretRef'),
     cel: `!${matches(HEX_HOST)}`,
-    isSensitive: (value) => /[@?#]/.test(value),
+    isSensitive: mayContainCredentials,
   });
 }
 
-function endpointFault(value: string): string | undefined {
-  if (value.includes('@'))
-    return 'contains credentials, which belong in the Secret that credentialsSecretRef names';
+/** An endpoint without a path. */
+export function origin({
+  description,
+  example,
+  secretRef,
+}: Description & { readonly example: string; readonly secretRef: string }): z.ZodString {
+  return text({
+    description,
+    is: 'a URL without a path',
+    accepted: `http://host[:port] or https://host[:port], for example ${example}`,
+    maxLength: 300,
+    pattern: ORIGIN,
+    fault: (value) => {
+      const fault = urlFault(value, ORIGIN, secretRef);
+      return fault ?? (ORIGIN.test(value) || !ENDPOINT.test(value) ? undefined : 'has a path');
+    },
+    cel: `!${matches(HEX_HOST)}`,
+    isSensitive: mayContainCredentials,
+  });
+}
+
+function mayContainCredentials(value: string): boolean {
+  return /[@?#]/.test(value);
+}
+
+/** @param secretRef the field for credentials, which must not be in the URL. */
+function urlFault(value: string, pattern: RegExp, secretRef: string): string | undefined {
+  if (value.includes('@')) return `contains credentials, which belong in the Secret that ${secretRef} names`;
   const scheme = /^([^:/?#]*):\/\//.exec(value)?.[1];
   if (scheme === undefined) {
     const suggestion = `http://${value}`;
-    return `has no scheme${didYouMean(ENDPOINT.test(suggestion) ? suggestion : undefined)}`;
+    return `has no scheme${didYouMean(pattern.test(suggestion) ? suggestion : undefined)}`;
   }
   if (scheme !== 'http' && scheme !== 'https') return 'does not start with http:// or https://';
 
   const rest = value.slice(scheme.length + '://'.length);
   if (/[?#]/.test(rest)) return 'has a query or fragment';
-  if (/\/./.test(rest)) return 'has a path';
-  if (/:[0-9]+\/?$/.test(rest) && !new RegExp(`:${PORT}/?$`).test(rest)) return 'has an invalid port';
-  return HEX_HOST.test(value) ? 'has a host that URL parsers read as a number' : undefined;
+  const [authority = '', path = ''] = /^([^/]*)(.*)$/s.exec(rest)?.slice(1) ?? [];
+  if (/:[0-9]+$/.test(authority) && !new RegExp(`:${PORT}$`).test(authority)) return 'has an invalid port';
+  if (HEX_HOST.test(value)) return 'has a host that URL parsers read as a number';
+  if (!new RegExp(`^${URL_PATH}/?$`).test(path))
+    return 'has a path with characters or segments that are not accepted';
+  return undefined;
+}
+
+/** A DNS name for TLS, which cannot be an address. */
+export function hostName({ description }: Description): z.ZodString {
+  return text({
+    description,
+    is: 'a host name',
+    accepted: 'a DNS name, for example my-minio.example.com',
+    maxLength: 253,
+    pattern: new RegExp(`^${HOST_NAME}$`),
+    fault: (value) => (/(^|\.)0[xX][0-9A-Fa-f]*$/.test(value) ? 'reads as a number' : undefined),
+    cel: `!${matches(/(^|\.)0[xX][0-9A-Fa-f]*$/)}`,
+  });
+}
+
+/** A role in the notation of AWS. MinIO uses it too. */
+export function roleArn({ description }: Description): z.ZodString {
+  return text({
+    description,
+    is: 'a role ARN',
+    accepted:
+      'the ARN of a role, for example arn:aws:iam::111122223333:role/probe or arn:minio:iam:::role/probe',
+    maxLength: 2_048,
+    pattern: /^arn:[A-Za-z0-9-]+:[a-z0-9-]+:[A-Za-z0-9-]*:[0-9]*:role\/[A-Za-z0-9+=,.@_/-]+$/,
+  });
+}
+
+export function kmsKeyId({ description }: Description): z.ZodString {
+  return text({
+    description,
+    is: 'a key ID',
+    accepted: 'the name, ID, alias or ARN of a key, without spaces',
+    maxLength: 2_048,
+    pattern: /^[A-Za-z0-9:/_.@+=,-]+$/,
+  });
 }
 
 export function region({ description }: Description): z.ZodString {

@@ -33,8 +33,9 @@ describe('planProbe', () => {
         {
           name: 'my-minio',
           endpoint: 'http://my-minio:9000',
+          addressing: 'Path',
           region: 'us-east-1',
-          credentialsSecret: 'my-minio-probe',
+          credentials: { secret: 'my-minio-probe' },
         },
       ],
       bucket: { mode: 'Ephemeral' },
@@ -47,16 +48,31 @@ describe('planProbe', () => {
   it('parses every unit and resolves every reference', () => {
     const target = {
       name: 'a',
-      endpoint: 'https://a.example/',
+      endpoint: 'https://a.example/s3/',
+      addressing: 'VirtualHost',
       region: 'eu-west-1',
-      credentialsSecretRef: { name: 'a-keys' },
-      tls: { caSecretRef: { name: 'a-ca' } },
+      credentialsSecretRef: { name: 'a-keys', keys: { accessKey: 'id', secretKey: 'secret' } },
+      tls: {
+        caSecretRef: { name: 'a-ca' },
+        clientCertificateSecretRef: { name: 'a-client' },
+        serverName: 'a.internal',
+      },
+      proxy: { url: 'http://proxy:3128/', credentialsSecretRef: { name: 'a-proxy' } },
+      encryption: { algorithm: 'aws:kms', kmsKeyId: 'my-key' },
+    };
+    const other = {
+      name: 'b',
+      endpoint: 'https://b.example.',
+      webIdentity: { roleArn: 'arn:aws:iam::111122223333:role/probe', stsEndpoint: 'https://sts/' },
+      tls: { caConfigMapRef: { name: 'b-ca' } },
+      proxy: { url: 'https://proxy' },
+      encryption: { algorithm: 'AES256' },
     };
     expect(
       plan({
         schedule: { cron: '*/5 * * * *', timeZone: 'Europe/Berlin', startingDeadline: '5m' },
         timeout: '1m30s',
-        targets: [target],
+        targets: [target, other],
         bucket: { mode: 'Existing', name: 'canary' },
         objects: [{ size: '0' }, { size: '64Mi' }],
         failureThreshold: 5,
@@ -71,10 +87,29 @@ describe('planProbe', () => {
       targets: [
         {
           name: 'a',
-          endpoint: 'https://a.example',
+          endpoint: 'https://a.example/s3',
+          addressing: 'VirtualHost',
           region: 'eu-west-1',
-          credentialsSecret: 'a-keys',
-          caSecret: { name: 'a-ca', key: 'ca.crt' },
+          credentials: { secret: 'a-keys', keys: { accessKey: 'id', secretKey: 'secret' } },
+          tls: {
+            ca: { kind: 'Secret', name: 'a-ca', key: 'ca.crt' },
+            clientCertificateSecret: 'a-client',
+            serverName: 'a.internal',
+          },
+          proxy: { url: 'http://proxy:3128', credentialsSecret: 'a-proxy' },
+          encryption: { algorithm: 'aws:kms', kmsKeyId: 'my-key' },
+        },
+        {
+          name: 'b',
+          endpoint: 'https://b.example.',
+          addressing: 'Path',
+          region: 'us-east-1',
+          credentials: {
+            webIdentity: { roleArn: 'arn:aws:iam::111122223333:role/probe', stsEndpoint: 'https://sts' },
+          },
+          tls: { ca: { kind: 'ConfigMap', name: 'b-ca', key: 'ca.crt' } },
+          proxy: { url: 'https://proxy' },
+          encryption: { algorithm: 'AES256' },
         },
       ],
       bucket: { mode: 'Existing', name: 'canary' },

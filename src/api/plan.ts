@@ -1,22 +1,46 @@
+import type { CredentialKeys } from './credentials.ts';
 import { parseDurationMs } from './duration.ts';
 import { parseBytes } from './quantity.ts';
-import type { BucketPlan } from './run.ts';
+import type { BucketPlan, Encryption, RunTarget } from './run.ts';
 import type { StorageProbe } from './storage-probe.ts';
 
-/** A key of a Secret in the probe's namespace. */
-export interface SecretKeyRef {
+/** A key of a Secret or ConfigMap in the probe's namespace. */
+export interface KeyRef {
+  readonly kind: 'Secret' | 'ConfigMap';
   readonly name: string;
   readonly key: string;
 }
 
-export interface TargetPlan {
-  readonly name: string;
-  /** `http://host[:port]` or `https://host[:port]`, without a path. */
+/** Where the credentials of a target come from. */
+export type CredentialsPlan =
+  | { readonly secret: string; readonly keys?: CredentialKeys }
+  | { readonly webIdentity: WebIdentityPlan };
+
+export interface WebIdentityPlan {
+  readonly roleArn?: string;
+  /** `http://host[:port]` or `https://host[:port]`. Absent: derived from the endpoint. */
+  readonly stsEndpoint?: string;
+}
+
+export interface TlsPlan {
+  readonly ca?: KeyRef;
+  /** Name of a Secret with `tls.crt` and `tls.key`. */
+  readonly clientCertificateSecret?: string;
+  readonly serverName?: string;
+}
+
+export interface ProxyPlan {
+  readonly url: string;
+  /** Name of a Secret with `username` and `password`. */
+  readonly credentialsSecret?: string;
+}
+
+export interface TargetPlan extends Pick<RunTarget, 'name' | 'region' | 'addressing' | 'encryption'> {
+  /** `http://host[:port][/path]` or `https://host[:port][/path]`, without a trailing slash. */
   readonly endpoint: string;
-  readonly region: string;
-  /** Name of the Secret with `accessKey`, `secretKey` and, optionally, `sessionToken`. */
-  readonly credentialsSecret: string;
-  readonly caSecret?: SecretKeyRef;
+  readonly credentials: CredentialsPlan;
+  readonly tls?: TlsPlan;
+  readonly proxy?: ProxyPlan;
 }
 
 export type SchedulePlan =
@@ -70,15 +94,69 @@ function defaultTimeoutMs(schedule: SchedulePlan): number {
   return Math.min(DEFAULT_TIMEOUT_MS, Math.floor(schedule.intervalMs * 0.8));
 }
 
-function planTarget(target: StorageProbe['spec']['targets'][number]): TargetPlan {
-  const ca = target.tls?.caSecretRef;
+type TargetSpec = StorageProbe['spec']['targets'][number];
+
+function planTarget({ tls, proxy, ...target }: TargetSpec): TargetPlan {
+  const { name, region, addressing = 'Path', encryption } = target;
   return {
-    name: target.name,
-    endpoint: target.endpoint.replace(/\/$/, ''),
-    region: target.region,
-    credentialsSecret: target.credentialsSecretRef.name,
-    ...(ca === undefined ? {} : { caSecret: ca }),
+    name,
+    endpoint: withoutSlash(target.endpoint),
+    addressing,
+    region,
+    credentials: planCredentials(target),
+    ...(tls !== undefined && { tls: planTls(tls) }),
+    ...(proxy !== undefined && { proxy: planProxy(proxy) }),
+    ...(encryption !== undefined && { encryption: planEncryption(encryption) }),
   };
+}
+
+function planCredentials({ credentialsSecretRef, webIdentity }: TargetSpec): CredentialsPlan {
+  if (credentialsSecretRef !== undefined) {
+    const { name: secret, keys } = credentialsSecretRef;
+    return keys === undefined ? { secret } : { secret, keys };
+  }
+  if (webIdentity === undefined) throw new Error('unvalidated target: it has no credentials');
+  const { roleArn, stsEndpoint } = webIdentity;
+  return {
+    webIdentity: {
+      ...(roleArn !== undefined && { roleArn }),
+      ...(stsEndpoint !== undefined && { stsEndpoint: withoutSlash(stsEndpoint) }),
+    },
+  };
+}
+
+function planTls({
+  caSecretRef,
+  caConfigMapRef,
+  clientCertificateSecretRef,
+  serverName,
+}: NonNullable<TargetSpec['tls']>): TlsPlan {
+  return {
+    ...(caSecretRef !== undefined && { ca: { kind: 'Secret', ...caSecretRef } }),
+    ...(caConfigMapRef !== undefined && {
+      ca: { kind: 'ConfigMap', name: caConfigMapRef.name, key: caConfigMapRef.key ?? 'ca.crt' },
+    }),
+    ...(clientCertificateSecretRef !== undefined && {
+      clientCertificateSecret: clientCertificateSecretRef.name,
+    }),
+    ...(serverName !== undefined && { serverName }),
+  };
+}
+
+function planProxy({ url, credentialsSecretRef }: NonNullable<TargetSpec['proxy']>): ProxyPlan {
+  return {
+    url: withoutSlash(url),
+    ...(credentialsSecretRef !== undefined && { credentialsSecret: credentialsSecretRef.name }),
+  };
+}
+
+function planEncryption({ algorithm, kmsKeyId }: NonNullable<TargetSpec['encryption']>): Encryption {
+  if (algorithm === 'AES256') return { algorithm };
+  return kmsKeyId === undefined ? { algorithm } : { algorithm, kmsKeyId };
+}
+
+function withoutSlash(url: string): string {
+  return url.replace(/\/$/, '');
 }
 
 function planBucket({ mode, name }: StorageProbe['spec']['bucket']): BucketPlan {

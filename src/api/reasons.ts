@@ -280,6 +280,17 @@ export const REASONS = {
     means: 'The prober itself failed, for example because it ran out of memory or file descriptors.',
     fix: "Check the message and the prober's log; report the error if it recurs.",
   },
+  WebIdentityRejected: {
+    verdict: 'Failed',
+    means: "The store's STS service refused to exchange the web identity token for credentials.",
+    fix: "Check that the store trusts the token's issuer and audience, and that the role, or the policy in the token's claim, exists.",
+  },
+  WebIdentityUnavailable: {
+    verdict: 'Unknown',
+    means:
+      'The prober has no web identity token, or could not exchange it at an STS service other than the store.',
+    fix: 'Follow the message: enable web identity in the operator, allow the STS endpoint, or use `credentialsSecretRef`.',
+  },
 } as const satisfies Record<string, ReasonInfo>;
 
 /** Why a run did not pass: a key of {@link REASONS}. */

@@ -1,4 +1,4 @@
-import type { Reason, Verdict } from './reasons.ts';
+import type { Reason, ReasonedError, Verdict } from './reasons.ts';
 
 /** Credentials of one target. Never log them, export them or put them into an error. */
 export interface Credentials {
@@ -24,6 +24,11 @@ export interface RunTarget {
   readonly addressing?: Addressing;
   readonly region: string;
   readonly credentials: Credentials;
+  /**
+   * Why there are no credentials, if the store's own STS service did not grant any. Every call then fails with this reason,
+   * so that the run reports it.
+   */
+  readonly credentialsFault?: ReasonedError;
   readonly tls?: TargetTls;
   /** Absent: connect directly. The environment is never consulted. */
   readonly proxy?: TargetProxy;

@@ -57,6 +57,11 @@ describe('valid probes', () => {
     'http://3scale-minio:9000',
     'http://10.0.0.1:9000',
     'http://[::1]:9000',
+    'http://my-minio.storage.svc.cluster.local.:9000',
+    'https://project.example.com/storage/v1/s3',
+    'https://project.example.com./storage/v1/s3/',
+    'http://_minio:9000',
+    'http://a/.well_known/~b-c...d',
   ])('accepts endpoint %s', (endpoint) => {
     expect(faults(probe({ targets: [{ ...TARGET, endpoint }] }))).toStrictEqual([]);
   });
@@ -68,7 +73,13 @@ describe('invalid probes', () => {
     ['10.0.0.1:9000', '"10.0.0.1:9000" has no scheme (did you mean http://10.0.0.1:9000?)'],
     ['my minio', '"my minio" has no scheme'],
     ['ftp://my-minio', '"ftp://my-minio" does not start with http:// or https://'],
-    ['http://my-minio/bucket', '"http://my-minio/bucket" has a path'],
+    ...['http://a/b/../c', 'http://a//b', 'http://a/b%20c', 'http://a/./b', 'http://a/b;c'].map((url) => [
+      url,
+      `"${url}" has a path with characters or segments that are not accepted`,
+    ]),
+    ['http://0x7f./s3', '"http://0x7f./s3" has a host that URL parsers read as a number'],
+    ['http://1.2.3.4.', '"http://1.2.3.4." is not an endpoint'],
+    ['http://my-minio:99999/s3', '"http://my-minio:99999/s3" has an invalid port'],
     ['http://my-minio:9000?token=x', 'the value (not shown) has a query or fragment'],
     ['http://', '"http://" is not an endpoint'],
     ['http://256.0.0.1', '"http://256.0.0.1" is not an endpoint'],
@@ -212,6 +223,82 @@ describe('invalid probes', () => {
     },
   ])('rejects $name', ({ spec, fault }) => {
     expect(faults(probe(spec))).toStrictEqual([`spec.${fault}`]);
+  });
+
+  it.each([
+    {
+      name: 'no credentials',
+      target: { credentialsSecretRef: undefined },
+      fault: ': must have exactly one of credentialsSecretRef and webIdentity',
+    },
+    {
+      name: 'two kinds of credentials',
+      target: { webIdentity: {} },
+      fault: ': must have exactly one of credentialsSecretRef and webIdentity',
+    },
+    {
+      name: 'half a pair of keys',
+      target: { credentialsSecretRef: { name: 'a', keys: { accessKey: 'a' } } },
+      fault: '.credentialsSecretRef.keys.secretKey: is missing',
+    },
+    {
+      name: 'two CA bundles',
+      target: { tls: { caSecretRef: { name: 'a' }, caConfigMapRef: { name: 'b' } } },
+      fault: '.tls.caConfigMapRef: cannot be used with caSecretRef',
+    },
+    {
+      name: 'a client certificate without TLS',
+      target: { tls: { clientCertificateSecretRef: { name: 'a' } } },
+      fault: '.tls: has clientCertificateSecretRef or serverName, but endpoint does not start with https://',
+    },
+    {
+      name: 'an address as the server name',
+      target: { endpoint: 'https://a', tls: { serverName: '10.0.0.1' } },
+      fault: '.tls.serverName: "10.0.0.1" is not a host name',
+    },
+    {
+      name: 'virtual-hosted addressing of an IPv4 address',
+      target: { endpoint: 'http://10.0.0.1:9000', addressing: 'VirtualHost' },
+      fault: '.addressing: "VirtualHost" cannot be used with an IP address in endpoint',
+    },
+    {
+      name: 'virtual-hosted addressing of an IPv6 address',
+      target: { endpoint: 'http://[::1]/s3', addressing: 'VirtualHost' },
+      fault: '.addressing: "VirtualHost" cannot be used with an IP address in endpoint',
+    },
+    {
+      name: 'addressing in lower case',
+      target: { addressing: 'virtualhost' },
+      fault: '.addressing: "virtualhost" is not supported (did you mean VirtualHost?)',
+    },
+    {
+      name: 'a SOCKS proxy',
+      target: { proxy: { url: 'socks5://proxy:1080' } },
+      fault: '.proxy.url: "socks5://proxy:1080" does not start with http:// or https://',
+    },
+    {
+      name: 'a proxy with credentials',
+      target: { proxy: { url: 'http://me:hunter2@proxy:3128' } },
+      fault:
+        '.proxy.url: the value (not shown) contains credentials, which belong in the Secret that proxy.credentialsSecretRef names',
+    },
+    {
+      name: 'a proxy with a path',
+      target: { proxy: { url: 'http://proxy:3128/pac' } },
+      fault: '.proxy.url: "http://proxy:3128/pac" has a path',
+    },
+    {
+      name: 'a KMS key without KMS',
+      target: { encryption: { algorithm: 'AES256', kmsKeyId: 'a' } },
+      fault: '.encryption.kmsKeyId: "a" cannot be used with algorithm AES256',
+    },
+    {
+      name: 'a role that is not an ARN',
+      target: { credentialsSecretRef: undefined, webIdentity: { roleArn: 'probe' } },
+      fault: '.webIdentity.roleArn: "probe" is not a role ARN',
+    },
+  ])('rejects $name', ({ target, fault }) => {
+    expect(faults(probe({ targets: [{ ...TARGET, ...target }] }))).toStrictEqual([`spec.targets[0]${fault}`]);
   });
 
   it('reports a broken rule even if another field is wrong', () => {

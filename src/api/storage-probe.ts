@@ -63,41 +63,215 @@ const Schedule = withRules(
 );
 
 const CredentialsSecretRef = z
-  .strictObject({ name: format.secretName({ description: 'Name of the Secret.' }) })
+  .strictObject({
+    name: format.secretName({ description: 'Name of the Secret.' }),
+    keys: z
+      .strictObject({
+        accessKey: format.secretKey({ description: 'Key that contains the access key.' }),
+        secretKey: format.secretKey({ description: 'Key that contains the secret key.' }),
+        sessionToken: format
+          .secretKey({ description: 'Key that contains the session token of temporary credentials.' })
+          .optional(),
+      })
+      .register(FIELD_INFO, {
+        accepted:
+          'a map with accessKey, secretKey and, optionally, sessionToken, for example { accessKey: id, secretKey: secret }',
+      })
+      .meta({
+        description:
+          'Keys of the Secret. If absent, the usual names are recognised, such as `accessKey` and `secretKey`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `rootUser` and `rootPassword`.',
+      })
+      .optional(),
+  })
   .register(FIELD_INFO, {
     accepted:
       'a map with the name of a Secret that contains accessKey and secretKey, for example { name: my-minio-probe }',
   });
 
-const Tls = z.strictObject({
-  caSecretRef: z
-    .strictObject({
-      name: format.secretName({ description: 'Name of the Secret.' }),
-      key: format
-        .secretKey({ description: 'Key in the Secret whose value is the CA bundle in PEM format.' })
-        .default('ca.crt'),
+const WebIdentity = z
+  .strictObject({
+    roleArn: format
+      .roleArn({
+        description:
+          'Role to assume. If absent, MinIO takes the policy from a claim of the token. `run` uses `AWS_ROLE_ARN` if this is absent.',
+      })
+      .optional(),
+    stsEndpoint: format
+      .origin({
+        description:
+          'URL of the STS service. If absent, the regional STS endpoint for a store of AWS, otherwise the endpoint itself, as MinIO needs.',
+        example: 'https://sts.eu-central-1.amazonaws.com',
+        secretRef: 'credentialsSecretRef',
+      })
+      .optional(),
+  })
+  .register(FIELD_INFO, {
+    accepted:
+      'a map with roleArn and stsEndpoint, both optional; {} for a MinIO whose policies come from claims',
+  });
+
+const CA_KEY_DESCRIPTION = 'Key whose value is the CA bundle in PEM format.';
+
+const Tls = withRules(
+  z.strictObject({
+    caSecretRef: z
+      .strictObject({
+        name: format.secretName({ description: 'Name of the Secret.' }),
+        key: format
+          .secretKey({ description: 'Key in the Secret whose value is the CA bundle in PEM format.' })
+          .default('ca.crt'),
+      })
+      .meta({
+        description:
+          "Secret with the CA certificates to trust instead of the system's. Must be in the probe's namespace.",
+      })
+      .optional(),
+    caConfigMapRef: z
+      .strictObject({
+        name: format.configMapName({ description: 'Name of the ConfigMap.' }),
+        key: format.secretKey({ description: `${CA_KEY_DESCRIPTION} If absent, \`ca.crt\`.` }).optional(),
+      })
+      .meta({
+        description:
+          "ConfigMap with the CA certificates to trust instead of the system's, as trust-manager and OpenShift write it. Must be in the probe's namespace.",
+      })
+      .optional(),
+    clientCertificateSecretRef: z
+      .strictObject({ name: format.secretName({ description: 'Name of the Secret.' }) })
+      .meta({
+        description:
+          "Secret of type `kubernetes.io/tls` with the client certificate (`tls.crt`) and its key (`tls.key`). It is read for each run, so a renewed certificate needs no restart. Must be in the probe's namespace.",
+      })
+      .optional(),
+    serverName: format
+      .hostName({
+        description:
+          "Name to send to the server (SNI) and to expect in its certificate. If absent, the endpoint's host.",
+      })
+      .optional(),
+  }),
+  [
+    {
+      id: 'ca-in-secret-or-config-map',
+      path: ['caConfigMapRef'],
+      reads: ['caSecretRef', 'caConfigMapRef'],
+      message: 'cannot be used with caSecretRef',
+      accepted: 'one of caSecretRef and caConfigMapRef',
+      cel: '!has(self.caSecretRef) || !has(self.caConfigMapRef)',
+      holds: ({ caSecretRef, caConfigMapRef }) => caSecretRef === undefined || caConfigMapRef === undefined,
+    },
+  ],
+);
+
+const Proxy = z.strictObject({
+  url: format.origin({
+    description: 'URL of the proxy, without credentials.',
+    example: 'http://proxy.example.com:3128',
+    secretRef: 'proxy.credentialsSecretRef',
+  }),
+  credentialsSecretRef: z
+    .strictObject({ name: format.secretName({ description: 'Name of the Secret.' }) })
+    .register(FIELD_INFO, {
+      accepted: 'a map with the name of a Secret that contains username and password',
     })
     .meta({
       description:
-        "Secret with the CA certificates to trust instead of the system's. Must be in the probe's namespace.",
+        "Secret of type `kubernetes.io/basic-auth` with `username` and `password` for the proxy. Must be in the probe's namespace.",
     })
     .optional(),
 });
 
-const Target = z.strictObject({
-  name: format.label({
-    is: 'a valid target name',
-    description:
-      'Name of the target, unique in the probe. Traces of the target use this name as `service.name`.',
+const Encryption = withRules(
+  z.strictObject({
+    algorithm: z
+      .enum(['AES256', 'aws:kms'])
+      .meta({ description: 'AES256: keys of the store (SSE-S3). aws:kms: keys of a KMS (SSE-KMS).' }),
+    kmsKeyId: format
+      .kmsKeyId({ description: "Key in the KMS. If absent, the store's default key. Only with aws:kms." })
+      .optional(),
   }),
-  endpoint: format.endpoint({ description: "URL of the store's S3 API." }),
-  region: format.region({ description: 'S3 region used to sign requests.' }).default('us-east-1'),
-  credentialsSecretRef: CredentialsSecretRef.meta({
-    description:
-      "Secret with the keys `accessKey`, `secretKey` and, for temporary credentials, `sessionToken`. Must be in the probe's namespace.",
+  [
+    {
+      id: 'key-id-with-kms',
+      path: ['kmsKeyId'],
+      reads: ['algorithm', 'kmsKeyId'],
+      message: 'cannot be used with algorithm AES256',
+      accepted: 'no kmsKeyId, or algorithm: aws:kms',
+      cel: "!has(self.algorithm) || self.algorithm != 'AES256' || !has(self.kmsKeyId)",
+      holds: ({ algorithm, kmsKeyId }) => algorithm !== 'AES256' || kmsKeyId === undefined,
+    },
+  ],
+);
+
+// Optional fields of a target have no default in the schema. Tools such as Argo CD compare what they applied with what the
+// API server stores, and would see a difference in each item of the list. `planProbe` applies the defaults.
+const Target = withRules(
+  z.strictObject({
+    name: format.label({
+      is: 'a valid target name',
+      description:
+        'Name of the target, unique in the probe. Traces of the target use this name as `service.name`.',
+    }),
+    endpoint: format.endpoint({ description: "URL of the store's S3 API." }),
+    addressing: z
+      .enum(['Path', 'VirtualHost'])
+      .meta({
+        description:
+          'Position of the bucket name. Path: `host/bucket`. VirtualHost: `bucket.host`, for stores that require it. If absent, Path.',
+      })
+      .optional(),
+    region: format.region({ description: 'S3 region used to sign requests.' }).default('us-east-1'),
+    credentialsSecretRef: CredentialsSecretRef.meta({
+      description:
+        "Secret with the access key, the secret key and, for temporary credentials, the session token. Must be in the probe's namespace.",
+    }).optional(),
+    webIdentity: WebIdentity.meta({
+      description:
+        "Temporary credentials for the prober's own web identity token (STS `AssumeRoleWithWebIdentity`), instead of `credentialsSecretRef`. The operator's administrator must enable it.",
+    }).optional(),
+    tls: Tls.meta({ description: 'TLS settings of an https endpoint.' }).optional(),
+    proxy: Proxy.meta({
+      description:
+        'HTTP proxy to connect through. If absent, the operator connects directly, and `run` uses the proxy of its environment.',
+    }).optional(),
+    encryption: Encryption.meta({
+      description: "Server-side encryption to request for the objects. If absent, the bucket's default.",
+    }).optional(),
   }),
-  tls: Tls.meta({ description: 'TLS settings of an https endpoint.' }).optional(),
-});
+  [
+    {
+      id: 'secret-or-web-identity',
+      path: [],
+      reads: ['credentialsSecretRef', 'webIdentity'],
+      message: 'must have exactly one of credentialsSecretRef and webIdentity',
+      accepted: 'credentialsSecretRef: { name: my-minio-probe }, or webIdentity: { roleArn: … }',
+      cel: 'has(self.credentialsSecretRef) != has(self.webIdentity)',
+      holds: ({ credentialsSecretRef, webIdentity }) =>
+        (credentialsSecretRef === undefined) !== (webIdentity === undefined),
+    },
+    {
+      id: 'virtual-host-with-name',
+      path: ['addressing'],
+      reads: ['addressing', 'endpoint'],
+      message: 'cannot be used with an IP address in endpoint',
+      accepted: 'addressing: Path, or an endpoint with a host name',
+      cel: `!has(self.addressing) || self.addressing != 'VirtualHost' || !has(self.endpoint) || !${matches(format.ADDRESS_ENDPOINT, 'self.endpoint')}`,
+      holds: ({ addressing, endpoint }) =>
+        addressing !== 'VirtualHost' || !format.ADDRESS_ENDPOINT.test(endpoint),
+    },
+    {
+      id: 'client-tls-with-https',
+      path: ['tls'],
+      reads: ['endpoint', 'tls'],
+      message: 'has clientCertificateSecretRef or serverName, but endpoint does not start with https://',
+      accepted: 'an https endpoint',
+      cel: "!has(self.tls) || !(has(self.tls.clientCertificateSecretRef) || has(self.tls.serverName)) || !has(self.endpoint) || !self.endpoint.startsWith('http://')",
+      holds: ({ endpoint, tls }) =>
+        !endpoint.startsWith('http://') ||
+        (tls?.clientCertificateSecretRef === undefined && tls?.serverName === undefined),
+    },
+  ],
+);
 
 const Bucket = withRules(
   z.strictObject({
@@ -173,7 +347,7 @@ const StorageProbeSpec = withRules(
       description: 'Stores to probe. Each target has separate runs, and each run has its own trace.',
       min: 1,
       max: MAX_TARGETS,
-      of: 'targets, each with name, endpoint and credentialsSecretRef',
+      of: 'targets, each with name, endpoint and credentialsSecretRef or webIdentity',
     }),
     bucket: Bucket.meta({ description: 'Bucket that the runs use.' }).default({ mode: 'Ephemeral' }),
     objects: list(TestObject, {

@@ -27,9 +27,12 @@ export interface YamlText {
 }
 
 /**
- * Maximum number of alias expansions in one document: far more than real files need, far fewer than a YAML bomb needs.
+ * Limits on aliases in one document: far more than 64 targets need that share all their fields, far fewer than a YAML bomb
+ * needs. The number of aliases is limited because the library's time to resolve them is quadratic.
  */
-const MAX_ALIASES = 100;
+const MAX_ALIASES = 5_000;
+/** Nodes that all aliases together stand for, with nested aliases expanded. */
+const MAX_ALIASED_NODES = 100_000;
 
 /** Messages by error code. They replace the library's messages, which can quote the text and with it a secret. */
 const SYNTAX_FAULTS: Partial<Record<YAMLError['code'], string>> = {
@@ -83,9 +86,9 @@ export function parseYaml(file: string, text: string): YamlText {
     for (const { node, message } of faults) report(startOf(node), message);
     if (faults.length > 0) continue;
 
-    const value = valueOf(document);
-    if (value === undefined) report(startOf(document.contents), 'expands too many aliases (*)');
+    if (hasTooManyAliases(document)) report(startOf(document.contents), 'expands too many aliases (*)');
     else {
+      const value: unknown = document.toJS({ maxAliasCount: -1 }); // checked above
       const locationOf = (path: Path): Location => {
         const { line } = lines.linePos(startOf(nodeAt(document, fields, path)));
         return { file, line };
@@ -96,14 +99,29 @@ export function parseYaml(file: string, text: string): YamlText {
   return { documents, problems };
 }
 
-/** Returns undefined if too many aliases are expanded, and null for an empty document. */
-function valueOf(document: Document): unknown {
-  try {
-    return document.toJS({ maxAliasCount: MAX_ALIASES });
-  } catch (error) {
-    if (error instanceof ReferenceError) return undefined;
-    throw error;
-  }
+/**
+ * The library's own limit multiplies the uses of an anchor by the aliases in it, which rejects files in which each target
+ * merges a few anchors.
+ */
+function hasTooManyAliases(document: Document): boolean {
+  const sizes = new Map<string, number>();
+  let aliases = 0;
+  let aliasedNodes = 0;
+  const sizeOf = (node: unknown): number => {
+    if (isAlias(node)) {
+      const size = sizes.get(node.source) ?? 1;
+      aliases += 1;
+      aliasedNodes += size;
+      return size;
+    }
+    let size = 1;
+    if (isMap(node)) for (const { key, value } of node.items) size += sizeOf(key) + sizeOf(value);
+    if (isSeq(node)) for (const item of node.items) size += sizeOf(item);
+    if (isNode(node) && node.anchor !== undefined) sizes.set(node.anchor, size);
+    return size;
+  };
+  sizeOf(document.contents);
+  return aliases > MAX_ALIASES || aliasedNodes > MAX_ALIASED_NODES;
 }
 
 interface Fault {

@@ -5,20 +5,20 @@ import { describe, expect, it } from 'vitest';
 
 import { temporaryFolder } from '../../test/support/command-context.ts';
 import { InputError } from './context.ts';
-import { credentialsFromEnv, readSecretFlags, secretLookup } from './secrets.ts';
+import { objectLookup, readObjectFlags } from './secrets.ts';
 
 const VALUE = 'hunter2';
 const CA = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
 
-/** Reads the keys of `--secret my-secret=SOURCE`. */
-async function keysFrom(source: string, keys = ['accessKey', 'secretKey', 'sessionToken']): Promise<object> {
-  const secret = (await readSecretFlags([`my-secret=${source}`])).get('my-secret');
-  return Object.fromEntries(
-    keys.map((key) => [key, secret?.(key)]).filter(([, value]) => value !== undefined),
-  );
+/** Reads `--secret my-secret=SOURCE` as a target that needs these keys does. */
+async function keysFrom(source: string, keys: readonly string[] = []): Promise<object> {
+  const given = { Secret: await readObjectFlags('Secret', [`my-secret=${source}`]), ConfigMap: new Map() };
+  const lookup = objectLookup(given, { secrets: new Map(), configMaps: new Map() });
+  const data = lookup('Secret', { namespace: 'storage', name: 'my-secret' }, keys) ?? {};
+  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString()]));
 }
 
-async function fileWith(text: string): Promise<string> {
+async function fileWith(text: string | Buffer): Promise<string> {
   const file = join(await temporaryFolder(), 'secret.env');
   await writeFile(file, text);
   return file;
@@ -46,7 +46,29 @@ describe('a Secret given as a file', () => {
     { name: 'Windows line endings and a byte order mark', text: '\uFEFFaccessKey=a\r\nsecretKey=s\r\n' },
     {
       name: 'comments, blank lines and surrounding spaces',
-      text: '# keys\n\n  accessKey=a  \n \nsecretKey=s',
+      text: '# keys\n\n  accessKey=a\n \nsecretKey=s',
+    },
+    { name: 'export before each line', text: 'export accessKey=a\nexport secretKey=s\n' },
+    {
+      name: 'UTF-16, as PowerShell writes it',
+      text: Buffer.from('\uFEFFaccessKey=a\r\nsecretKey=s\r\n', 'utf16le'),
+    },
+    {
+      name: 'a Secret manifest',
+      text: 'apiVersion: v1\nkind: Secret\nmetadata: { name: any }\nstringData: { accessKey: a, secretKey: s }\n',
+    },
+    {
+      name: 'a Secret manifest as JSON on one line, among others',
+      text: JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'List',
+        items: ['other', 'my-secret'].map((name) => ({
+          kind: 'Secret',
+          apiVersion: 'v1',
+          metadata: { name },
+          data: name === 'other' ? {} : { accessKey: btoa('a'), secretKey: btoa('s') },
+        })),
+      }),
     },
   ])('can have $name', async ({ text }) => {
     expect(await keysFrom(await fileWith(text))).toEqual({ accessKey: 'a', secretKey: 's' });
@@ -69,7 +91,7 @@ describe('a Secret given as a directory', () => {
     await writeFile(join(data, 'secretKey'), ' s s \n');
     await symlink('..2026_11_22', join(folder, '..data'));
     for (const key of ['accessKey', 'secretKey']) await symlink(`..data/${key}`, join(folder, key));
-    expect(await keysFrom(folder)).toEqual({ accessKey: 'a', secretKey: 's s' });
+    expect(await keysFrom(folder)).toEqual({ accessKey: 'a\n', secretKey: ' s s \n' });
   });
 });
 
@@ -81,7 +103,7 @@ describe('an invalid Secret', () => {
     { name: 'a value instead of a source', argument: `my-secret=${VALUE}` },
     { name: 'an unknown key', argument: `my-secret=key=${VALUE}` },
   ])('is reported without its value: $name', async ({ argument }) => {
-    const error: unknown = await readSecretFlags([argument]).catch((thrown: unknown) => thrown);
+    const error: unknown = await readObjectFlags('Secret', [argument]).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(InputError);
     expect((error as InputError).lines).toHaveLength(1);
     expect((error as InputError).message).toMatch(/^--secret.*accepted: NAME=FILE/);
@@ -106,103 +128,53 @@ describe('an invalid Secret', () => {
   });
 });
 
-describe('secretLookup', () => {
-  const documents = new Map([
-    [
-      'storage/my-secret',
-      { accessKey: 'doc', secretKey: new TextEncoder().encode('dÖc'), sessionToken: 'doc', empty: '' },
-    ],
+describe('objectLookup', () => {
+  const secrets = new Map([
+    ['storage/my-secret', { accessKey: Buffer.from('doc'), sessionToken: Buffer.from('doc') }],
   ]);
+  const documents = { secrets, configMaps: new Map([['storage/my-ca', { 'ca.crt': Buffer.from('doc') }]]) };
+  const none = { Secret: new Map(), ConfigMap: new Map() };
 
-  it('finds Secrets from files in their namespace', () => {
-    const lookup = secretLookup(new Map(), documents);
-    expect(lookup('storage', 'my-secret', 'accessKey')).toBe('doc');
-    expect(lookup('storage', 'my-secret', 'secretKey')).toBe('dÖc');
-    expect(lookup('storage', 'my-secret', 'other')).toBeUndefined();
-    expect(lookup('default', 'my-secret', 'accessKey')).toBeUndefined();
+  it('finds Secrets and ConfigMaps from files in their namespace', () => {
+    const lookup = objectLookup(none, documents);
+    expect(lookup('Secret', { namespace: 'storage', name: 'my-secret' }, [])).toBe(
+      secrets.get('storage/my-secret'),
+    );
+    expect(lookup('ConfigMap', { namespace: 'storage', name: 'my-ca' }, [])).toHaveProperty(['ca.crt']);
+    expect(lookup('ConfigMap', { namespace: 'storage', name: 'my-secret' }, [])).toBeUndefined();
+    expect(lookup('Secret', { namespace: 'default', name: 'my-secret' }, [])).toBeUndefined();
   });
 
   it('replaces a whole Secret from the files by one from the command line', async () => {
-    const given = await readSecretFlags(['my-secret=accessKey=given,secretKey=given']);
-    const lookup = secretLookup(given, documents);
-    expect(lookup('storage', 'my-secret', 'accessKey')).toBe('given');
-    expect(lookup('storage', 'my-secret', 'sessionToken')).toBeUndefined();
-    expect(lookup('any', 'my-secret', 'secretKey')).toBe('given');
-  });
-
-  it('treats an empty value as missing', async () => {
-    const lookup = secretLookup(await readSecretFlags(['given=accessKey=,secretKey=s']), documents);
-    expect(lookup('storage', 'given', 'accessKey')).toBeUndefined();
-    expect(lookup('storage', 'my-secret', 'empty')).toBeUndefined();
+    const given = await readObjectFlags('Secret', ['my-secret=accessKey=given,secretKey=given']);
+    const lookup = objectLookup({ ...none, Secret: given }, documents);
+    expect(lookup('Secret', { namespace: 'any', name: 'my-secret' }, [])).toEqual({
+      accessKey: Buffer.from('given'),
+      secretKey: Buffer.from('given'),
+    });
   });
 });
 
-describe('credentials from the environment', () => {
-  const AWS = { AWS_ACCESS_KEY_ID: 'aws', AWS_SECRET_ACCESS_KEY: 'aws-secret' };
-  const MINIO = { MINIO_ACCESS_KEY: 'minio', MINIO_SECRET_KEY: 'minio-secret' };
-  const ROOT = { MINIO_ROOT_USER: 'root', MINIO_ROOT_PASSWORD: 'root-secret' };
-  const TOKEN = { AWS_SESSION_TOKEN: 'token' };
-
+describe('a ConfigMap', () => {
   it.each([
-    { name: 'none without variables', env: {}, want: undefined },
-    { name: 'AWS keys', env: AWS, want: { accessKey: 'aws', secretKey: 'aws-secret' } },
+    { name: 'a CA bundle', text: CA },
     {
-      name: 'AWS keys with a session token',
-      env: { ...AWS, ...TOKEN },
-      want: { accessKey: 'aws', secretKey: 'aws-secret', sessionToken: 'token' },
+      name: 'a manifest',
+      text: `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: my-ca }\ndata:\n  ca.crt: |\n    ${CA.trim().replaceAll('\n', '\n    ')}\n`,
     },
-    { name: 'MinIO keys', env: MINIO, want: { accessKey: 'minio', secretKey: 'minio-secret' } },
-    { name: 'MinIO root user', env: ROOT, want: { accessKey: 'root', secretKey: 'root-secret' } },
-    {
-      name: 'AWS keys before MinIO keys',
-      env: { ...ROOT, ...MINIO, ...AWS },
-      want: { accessKey: 'aws', secretKey: 'aws-secret' },
-    },
-    {
-      name: 'MinIO keys without the AWS token',
-      env: { ...MINIO, ...TOKEN },
-      want: { accessKey: 'minio', secretKey: 'minio-secret' },
-    },
-    {
-      name: 'the first complete pair',
-      env: { AWS_ACCESS_KEY_ID: 'aws', ...MINIO },
-      want: { accessKey: 'minio', secretKey: 'minio-secret' },
-    },
-    {
-      name: 'none from incomplete pairs',
-      env: { AWS_ACCESS_KEY_ID: 'aws', MINIO_SECRET_KEY: 'minio' },
-      want: undefined,
-    },
-    { name: 'none with an empty secret key', env: { ...AWS, AWS_SECRET_ACCESS_KEY: '' }, want: undefined },
-    {
-      name: 'AWS keys without an empty session token',
-      env: { ...AWS, AWS_SESSION_TOKEN: '' },
-      want: { accessKey: 'aws', secretKey: 'aws-secret' },
-    },
-  ])('$name', ({ env, want }) => {
-    expect(credentialsFromEnv(env)).toEqual(want);
+  ])('can be $name', async ({ text }) => {
+    const given = await readObjectFlags('ConfigMap', [`my-ca=${await fileWith(text)}`]);
+    const lookup = objectLookup(
+      { Secret: new Map(), ConfigMap: given },
+      { secrets: new Map(), configMaps: new Map() },
+    );
+    const data = lookup('ConfigMap', { namespace: 'storage', name: 'my-ca' }, ['ca.crt']);
+    expect(Buffer.from(data?.['ca.crt'] ?? []).toString()).toBe(CA);
   });
 
-  it.each([
-    {
-      name: 'the secret key if only the access key is given',
-      given: { accessKey: 'given' },
-      env: { ...TOKEN, AWS_SECRET_ACCESS_KEY: 'aws-secret' },
-      want: { accessKey: 'given', secretKey: 'aws-secret' },
-    },
-    {
-      name: 'the access key if only the secret key is given',
-      given: { secretKey: 'given' },
-      env: MINIO,
-      want: { accessKey: 'minio', secretKey: 'given' },
-    },
-    {
-      name: 'nothing if both keys are given',
-      given: { accessKey: 'given', secretKey: 'given' },
-      env: { ...AWS, ...TOKEN },
-      want: { accessKey: 'given', secretKey: 'given' },
-    },
-  ])('provide $name', ({ given, env, want }) => {
-    expect(credentialsFromEnv(env, given)).toEqual(want);
+  it('is reported with what is accepted', async () => {
+    await expect(readObjectFlags('ConfigMap', ['my-ca=/missing'])).rejects.toThrow(
+      '--config-map my-ca: no such file; accepted: NAME=FILE (a CA bundle',
+    );
   });
 });

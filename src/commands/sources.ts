@@ -20,7 +20,7 @@ export async function readProbeFiles(
 ): Promise<Documents> {
   const sources: Source[] = [];
   for (const name of names) {
-    if (name === '-') sources.push({ name: 'stdin', text: await readBounded(stdin) });
+    if (name === '-') sources.push({ name: 'stdin', text: utf8(await readBounded(stdin)) });
     else
       for (const file of await listProbeFiles(name)) sources.push({ name: file, text: await readFile(file) });
   }
@@ -40,13 +40,18 @@ async function listProbeFiles(name: string): Promise<string[]> {
 
 /** @throws {InputError} if the file cannot be read or is too large. */
 export async function readFile(name: string): Promise<string> {
-  const text = await readBounded(createReadStream(name)).catch(asInputError(name));
-  if (Buffer.byteLength(text) <= MAX_FILE_BYTES) return text;
+  return utf8(await readBytes(name));
+}
+
+/** @throws {InputError} if the file cannot be read or is too large. */
+export async function readBytes(name: string): Promise<Buffer> {
+  const bytes = await readBounded(createReadStream(name)).catch(asInputError(name));
+  if (bytes.length <= MAX_FILE_BYTES) return bytes;
   throw new InputError(`${name}: is too large; accepted: at most 1 MiB`);
 }
 
 /** Stops after the size limit, so a huge or endless stream is rejected without reading it all. */
-async function readBounded(stream: Readable): Promise<string> {
+async function readBounded(stream: Readable): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of stream) {
@@ -55,9 +60,11 @@ async function readBounded(stream: Readable): Promise<string> {
     bytes += buffer.length;
     if (bytes > MAX_FILE_BYTES) break;
   }
-  return Buffer.concat(chunks)
-    .toString('utf8')
-    .replace(/^\uFEFF/, '');
+  return Buffer.concat(chunks);
+}
+
+function utf8(bytes: Buffer): string {
+  return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
 const ERROR_TEXTS: Readonly<Record<string, string>> = {

@@ -13,13 +13,11 @@ import type { DueRun } from '../scheduler/types.ts';
 import { logRun } from '../telemetry/logs.ts';
 import type { Obstacle } from './health.ts';
 import type { ProbeEntries, ProbeEntry, TargetEntry } from './probe-entries.ts';
-import { resolveTarget } from './resolve-target.ts';
-import type { SecretReader } from './secret-reader.ts';
+import { resolveTarget, type ResolveDeps } from './resolve-target.ts';
 import { withObstacle, withRun } from './target-record.ts';
 
-export interface ProbeRunnerDeps {
+export interface ProbeRunnerDeps extends ResolveDeps {
   readonly entries: ProbeEntries;
-  readonly secrets: SecretReader;
   readonly tracerFor: (target: { readonly namespace: string; readonly name: string }) => Tracer;
   /** Dependencies shared by all runs. */
   readonly probe: Omit<ProbeDeps, 'tracer' | 'onProgress'>;
@@ -74,13 +72,7 @@ export class ProbeRunner {
     signal: AbortSignal,
   ): Promise<RunTarget | undefined> {
     try {
-      target.resolved = await resolveTarget(
-        target.plan,
-        namespace,
-        this.#deps.secrets,
-        target.resolved,
-        signal,
-      );
+      target.resolved = await resolveTarget(target.plan, namespace, this.#deps, target.resolved, signal);
       delete target.obstacle;
       return target.resolved;
     } catch (error) {

@@ -57,7 +57,8 @@ export function encodeSegment(text: string): string {
   );
 }
 
-function hostHeaderOf({ hostname, host }: URL): string {
+/** The `Host` header for a URL: no trailing dot, brackets around IPv6, and no default port. */
+export function hostHeaderOf({ hostname, host }: URL): string {
   return `${hostname.replace(/\.$/, '')}${host.slice(hostname.length)}`;
 }
 

@@ -18,8 +18,12 @@ export interface TargetKeys {
 export class TargetKeyring {
   readonly #keys = new WeakMap<RunTarget, TargetKeys>();
 
-  /** @throws {ReasonedError} `SecretInvalid` if `target.tls.ca` contains no certificate or one that cannot be parsed. */
+  /**
+   * @throws {ReasonedError} `target.credentialsFault`, or `SecretInvalid` if `target.tls.ca` contains no certificate or one that cannot
+   *   be parsed.
+   */
   keysOf(target: RunTarget): TargetKeys {
+    if (target.credentialsFault !== undefined) throw target.credentialsFault;
     const cached = this.#keys.get(target);
     if (cached !== undefined) return cached;
     const keys = {

@@ -30,7 +30,7 @@ it.each<Case>([
       '{"name":"my-minio"}',
       `{"name":"my-minio","endpoint":"${ENDPOINT}"}`,
     ),
-    line: /^storage-probe: stdin:1: spec\.targets\[0\]\.credentialsSecretRef: is missing; accepted: /,
+    line: /^storage-probe: stdin:1: spec\.targets\[0\]: must have exactly one of credentialsSecretRef and webIdentity; /,
   },
   {
     name: 'an unknown field',
@@ -104,7 +104,7 @@ it('names the Secret and three ways to provide it when credentials are missing',
   expect(exit).toMatchObject({ code: 2, stdout: '' });
   expect(exit.stderr).toBe(
     'storage-probe: storage/my-minio, target my-minio: Secret my-minio-probe not found; accepted: ' +
-      '--secret my-minio-probe=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a Secret document in the file\n',
+      '--secret my-minio-probe=FILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a Secret document in the file\n',
   );
 });
 

@@ -36,6 +36,9 @@ const BOUNDARY_TEXTS: Readonly<Record<string, readonly string[]>> = {
       http://a.1 http://a.1b http://a..b http://.a http://a. http://_a http://- http://a_b.c-d:1 http://%61
       http://[::1] http://[::]:9 http://[1:2:3:4:5:6:7:8]/ http://[1:2:3:4:5:6:7::] http://[1::8] http://[::1
       http://[1:2:3:4:5:6:7:8:9] http://[1:2:3:4:5:6:7:8::] http://[::1::] http://[12345::] http://[g::] http://[]
+      http://a./ http://a.:9 http://a./b http://a.. http://1.2.3.4. http://[::1]. http://0x7f. http://0x7f/b http://a/b/
+      http://a/b/c http://a//b http://a/./b http://a/../b http://a/... http://a/.b http://a/b. http://a/~_-.b http://a/b%20c
+      http://a/b;c http://a/b@c http://a/ä http://a:9/b http://a:0/b http://a:9b/c http://a.0x1/0x1 http://a/0x1
       http://[::ffff:1.2.3.4] http://[fe80::1%25eth0] http://::1 http://xn--mller-kva.de http://xn--a`.split(
       /\s+/,
     ),
@@ -44,6 +47,38 @@ const BOUNDARY_TEXTS: Readonly<Record<string, readonly string[]>> = {
     `http://${'a'.repeat(293)}`,
     `http://${'a'.repeat(294)}`,
   ],
+  serverName: [
+    ...`a a.b A_b.c-d 10.0.0.1 1.2.3 a.1 a.0x1 0x1 0xg a.0xg ::1 [::1] a: a/ a. .a a..b -a _ xn--a *.a ä`.split(
+      /\s+/,
+    ),
+    'a b',
+    'a\n',
+    'a'.repeat(253),
+    'a'.repeat(254),
+  ],
+  roleArn: [
+    ...`arn:aws:iam::111122223333:role/probe arn:minio:iam:::role/idmp-a_b arn:aws-cn:iam::1:role/a/b arn:aws:iam::1:role/
+      arn:aws:iam::1:user/a arn:aws:iam::a:role/a arn::iam::1:role/a role/a arn:aws:iam::1:role/a:b`.split(
+      /\s+/,
+    ),
+    'arn:aws:iam::1:role/a b',
+    'arn:aws:iam::1:role/a\n',
+    `arn:aws:iam::1:role/${'a'.repeat(2_028)}`,
+    `arn:aws:iam::1:role/${'a'.repeat(2_029)}`,
+  ],
+  kmsKeyId: [
+    'a',
+    'arn:aws:kms:us-east-1:1:key/1-2',
+    'alias/a',
+    'a b',
+    'a\n',
+    'ä',
+    '',
+    'k'.repeat(2_048),
+    'k'.repeat(2_049),
+  ],
+  algorithm: ['AES256', 'aws:kms', 'aws:kms:dsse', 'aes256', ''],
+  addressing: ['Path', 'VirtualHost', 'path', 'Virtual', ''],
   timeZone: [
     ...`UTC Etc/UTC Europe/Berlin Europe/Kyiv Asia/Calcutta America/Argentina/Buenos_Aires Etc/GMT+5 GMT+0
       EST5EDT W-SU NZ-CHAT Local Factory posixrules localtime posix/UTC Z +02:00 utc europe/berlin Europe/Berln Europe
@@ -84,6 +119,11 @@ const FIELD_TYPES: Readonly<Record<string, string>> = {
   interval: 'duration',
   startingDeadline: 'duration',
   timeout: 'duration',
+  url: 'endpoint',
+  stsEndpoint: 'endpoint',
+  accessKey: 'key',
+  secretKey: 'key',
+  sessionToken: 'key',
 };
 
 /** Random texts that are almost valid. */
@@ -105,57 +145,150 @@ const ARBITRARY_VALUES: readonly Json[] = [
 const FIELDS_IN: Readonly<Record<string, readonly string[]>> = {
   spec: ['schedule', 'timeout', 'targets', 'bucket', 'objects', 'failureThreshold', 'suspend'],
   schedule: ['interval', 'cron', 'timeZone', 'startingDeadline'],
-  targets: ['name', 'endpoint', 'region', 'credentialsSecretRef', 'tls'],
-  tls: ['caSecretRef'],
+  targets: [
+    'name',
+    'endpoint',
+    'addressing',
+    'region',
+    'credentialsSecretRef',
+    'webIdentity',
+    'tls',
+    'proxy',
+    'encryption',
+  ],
+  credentialsSecretRef: ['name', 'keys'],
+  keys: ['accessKey', 'secretKey', 'sessionToken'],
+  webIdentity: ['roleArn', 'stsEndpoint'],
+  tls: ['caSecretRef', 'caConfigMapRef', 'clientCertificateSecretRef', 'serverName'],
   caSecretRef: ['name', 'key'],
+  caConfigMapRef: ['name', 'key'],
+  clientCertificateSecretRef: ['name'],
+  proxy: ['url', 'credentialsSecretRef'],
+  encryption: ['algorithm', 'kmsKeyId'],
   bucket: ['mode', 'name'],
 };
 const FIELDS = [...Object.values(FIELDS_IN).flat(), 'size', 'unknown', 'Suspend', 'time-zone', 'constructor'];
 
 const TARGET = {
   name: 'a',
-  endpoint: 'http://a',
+  endpoint: 'https://a',
   region: 'x',
-  credentialsSecretRef: { name: 'a' },
-  tls: { caSecretRef: { name: 'a', key: 'a' } },
+  credentialsSecretRef: { name: 'a', keys: { accessKey: 'a', secretKey: 'a', sessionToken: 'a' } },
+  tls: {
+    caSecretRef: { name: 'a', key: 'a' },
+    clientCertificateSecretRef: { name: 'a' },
+    serverName: 'a',
+  },
+  proxy: { url: 'http://a', credentialsSecretRef: { name: 'a' } },
+  encryption: { algorithm: 'aws:kms', kmsKeyId: 'a' },
+};
+
+const WEB_IDENTITY_TARGET = {
+  name: 'a',
+  endpoint: 'http://a',
+  addressing: 'VirtualHost',
+  region: 'x',
+  webIdentity: { roleArn: 'arn:aws:iam::1:role/a', stsEndpoint: 'http://a' },
+  tls: { caConfigMapRef: { name: 'a', key: 'a' } },
 };
 
 const label = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 const subdomain = fc.array(label, { minLength: 1, maxLength: 3 }).map((labels) => labels.join('.'));
 const optional = { requiredKeys: [] };
 
-const target = fc.record(
-  {
-    name: label,
-    endpoint: fc
-      .tuple(
-        fc.constantFrom('http', 'https'),
-        fc.oneof(
-          subdomain.filter(endsInLetter),
-          fc.ipV4(),
-          fc
-            .ipV6()
-            .filter(hasNoIpv4Suffix)
-            .map((ip) => `[${ip}]`),
-        ),
-        fc.option(fc.integer({ min: 1, max: 65_535 })),
-        fc.constantFrom('', '/'),
-      )
-      .map(([scheme, host, port, end]) => `${scheme}://${host}${port === null ? '' : `:${port}`}${end}`),
-    region: fc.constantFrom('us-east-1', 'eu_central-1', 'X'),
-    credentialsSecretRef: fc.record({ name: subdomain }),
-    tls: fc.record(
+const secretKey = fc.constantFrom('ca.crt', 'CA_1', '.');
+const secretRef = fc.record({ name: subdomain });
+const origin = fc
+  .tuple(
+    fc.constantFrom('http', 'https'),
+    subdomain.filter(endsInLetter),
+    fc.constantFrom('', '.', ':1', '/'),
+  )
+  .map(([scheme, host, end]) => `${scheme}://${host}${end}`);
+
+const endpoint = fc
+  .tuple(
+    fc.constantFrom('http', 'https'),
+    fc.oneof(
+      subdomain.filter(endsInLetter),
+      subdomain.filter(endsInLetter).map((name) => `${name}.`),
+      fc.ipV4(),
+      fc
+        .ipV6()
+        .filter(hasNoIpv4Suffix)
+        .map((ip) => `[${ip}]`),
+    ),
+    fc.option(fc.integer({ min: 1, max: 65_535 })),
+    fc.constantFrom('', '', '/', '/storage/v1/s3', '/a/.b.c/'),
+  )
+  .map(([scheme, host, port, end]) => `${scheme}://${host}${port === null ? '' : `:${port}`}${end}`);
+
+const ca = fc.oneof(
+  fc.record(
+    { caSecretRef: fc.record({ name: subdomain, key: secretKey }, { requiredKeys: ['name'] }) },
+    optional,
+  ),
+  fc.record({ caConfigMapRef: fc.record({ name: subdomain, key: secretKey }, { requiredKeys: ['name'] }) }),
+);
+const clientTls = fc.record(
+  { clientCertificateSecretRef: secretRef, serverName: subdomain.filter(endsInLetter) },
+  optional,
+);
+
+const credentials = fc.oneof(
+  fc.record({
+    credentialsSecretRef: fc.record(
       {
-        caSecretRef: fc.record(
-          { name: subdomain, key: fc.constantFrom('ca.crt', 'CA_1') },
-          { requiredKeys: ['name'] },
+        name: subdomain,
+        keys: fc.record(
+          { accessKey: secretKey, secretKey, sessionToken: secretKey },
+          { requiredKeys: ['accessKey', 'secretKey'] },
         ),
       },
+      { requiredKeys: ['name'] },
+    ),
+  }),
+  fc.record({
+    webIdentity: fc.record(
+      { roleArn: fc.constantFrom('arn:aws:iam::1:role/a', 'arn:minio:iam:::role/a-b'), stsEndpoint: origin },
       optional,
     ),
-  },
-  { requiredKeys: ['name', 'endpoint', 'credentialsSecretRef'] },
+  }),
 );
+
+const target = fc
+  .tuple(
+    fc.record(
+      {
+        name: label,
+        endpoint,
+        addressing: fc.constantFrom('Path', 'VirtualHost'),
+        region: fc.constantFrom('us-east-1', 'eu_central-1', 'X'),
+        proxy: fc.record({ url: origin, credentialsSecretRef: secretRef }, { requiredKeys: ['url'] }),
+        encryption: fc.oneof(
+          fc.constant({ algorithm: 'AES256' }),
+          fc.record(
+            { algorithm: fc.constant('aws:kms'), kmsKeyId: fc.constantFrom('a', 'alias/b') },
+            { requiredKeys: ['algorithm'] },
+          ),
+        ),
+      },
+      { requiredKeys: ['name', 'endpoint'] },
+    ),
+    credentials,
+    fc.option(fc.tuple(ca, clientTls)),
+  )
+  .map(([fields, from, tls]) => {
+    const { addressing, ...rest } = fields;
+    const isAddress = /\/\/(\[|[0-9.]+(:|\/|$))/.test(rest.endpoint);
+    const usesTls = rest.endpoint.startsWith('https');
+    return {
+      ...rest,
+      ...from,
+      ...(addressing !== undefined && { addressing: isAddress ? 'Path' : addressing }),
+      ...(tls !== null && { tls: { ...tls[0], ...(usesTls ? tls[1] : {}) } }),
+    };
+  });
 
 const schedule = fc.oneof(
   fc.record(
@@ -240,7 +373,7 @@ export const probeInputs: fc.Arbitrary<ProbeInput> = fc.oneof(
 export function* boundaryInputs(): Generator<ProbeInput> {
   for (const spec of BOUNDARY_SPECS) yield probeWith(spec);
   const byInterval = { schedule: { interval: '1h', startingDeadline: '1m' } };
-  const byCron = { schedule: { cron: '* * * * *', timeZone: 'UTC' } };
+  const byCron = { schedule: { cron: '* * * * *', timeZone: 'UTC' }, targets: [WEB_IDENTITY_TARGET] };
   for (const probe of [probeWith(byInterval), probeWith(byCron)]) {
     for (const [index, { key }] of [...placesIn(probe)].entries()) {
       for (const text of BOUNDARY_TEXTS[FIELD_TYPES[key] ?? key] ?? []) {
@@ -270,11 +403,41 @@ const BOUNDARY_SPECS: readonly { [key: string]: Json }[] = [
   ...[0, 1, 64, 65].map((length) => ({
     targets: Array.from({ length }, (_, index) => ({ ...TARGET, name: `a${index}` })),
   })),
-  { targets: [TARGET, { ...TARGET, endpoint: 'http://b' }] },
+  { targets: [TARGET, { ...TARGET, endpoint: 'https://b' }] },
+  ...variantsOf('credentialsSecretRef', [undefined, null, { name: 'a' }]).flatMap((variant) =>
+    [undefined, null, {}, { roleArn: null }].map((webIdentity) => ({
+      targets: [{ ...variant, ...(webIdentity !== undefined && { webIdentity }) }],
+    })),
+  ),
+  ...variantsOf('endpoint', [
+    'http://a',
+    'https://a',
+    'http://1.2.3.4',
+    'https://[::1]:9/b',
+    'http://1.2.3.4a',
+  ]).flatMap((variant) => [
+    { targets: [{ ...variant, addressing: 'VirtualHost' }] },
+    { targets: [{ ...variant, tls: { serverName: 'a' } }] },
+    { targets: [{ ...variant, tls: { clientCertificateSecretRef: { name: 'a' } } }] },
+    { targets: [{ ...variant, tls: { caSecretRef: { name: 'a' } } }] },
+    { targets: [{ ...variant, tls: { caConfigMapRef: { name: 'a' }, caSecretRef: { name: 'a' } } }] },
+    { targets: [{ ...variant, tls: null, addressing: null }] },
+  ]),
+  ...['AES256', 'aws:kms', null].flatMap((algorithm) => [
+    { targets: [{ ...TARGET, encryption: { algorithm } }] },
+    { targets: [{ ...TARGET, encryption: { algorithm, kmsKeyId: 'a' } }] },
+    { targets: [{ ...TARGET, encryption: { algorithm, kmsKeyId: null } }] },
+  ]),
   ...[0, 1, 8, 9].map((length) => ({ objects: Array.from({ length }, () => ({ size: '1' })) })),
   ...[0, 1, 100, 101, 1.5, 2 ** 31, 2 ** 63].map((failureThreshold) => ({ failureThreshold })),
   ...['59.999s', '1m', '61s'].flatMap((timeout) => [{ timeout }, { timeout, schedule: { interval: '1m' } }]),
 ];
+
+/** Targets with each of the values of a field. Undefined: without the field. */
+function variantsOf(field: string, values: readonly (Json | undefined)[]): { [key: string]: Json }[] {
+  const { [field]: _, ...rest } = TARGET as { [key: string]: Json };
+  return values.map((value) => ({ ...rest, ...(value !== undefined && { [field]: value }) }));
+}
 
 function probeWith(spec: { [key: string]: Json }): { metadata: Json; spec: Json } {
   const bucket = { mode: 'Existing', name: 'abc' };

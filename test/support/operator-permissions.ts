@@ -7,6 +7,7 @@ export const RUN_PERMISSIONS: readonly Permission[] = [
   'watch storageprobes@storageprobe.dev',
   'patch storageprobes/status@storageprobe.dev',
   'get secrets',
+  'get configmaps',
   'create events@events.k8s.io',
   'patch events',
 ];
@@ -30,7 +31,9 @@ export const FORBIDDEN_PERMISSIONS: readonly Permission[] = [
   'create secrets',
   'update secrets',
   'delete secrets',
-  'get configmaps',
+  'list configmaps',
+  'watch configmaps',
+  'update configmaps',
   'get pods',
   'create pods',
   'create pods/exec',

@@ -114,7 +114,7 @@ labels:
   verbs: [patch]
 # Only by the names that probes reference, without the right to list them.
 - apiGroups: [""]
-  resources: [secrets]
+  resources: [secrets, configmaps]
   verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -42,6 +42,8 @@ it('uses the defaults without flags', () => {
     statusHeartbeatMs: 60_000,
     maxRuns: 50,
     allowAddresses: [],
+    webIdentityTokenFile: undefined,
+    webIdentityStsEndpoints: [],
     leaderElect: true,
     leaderElectionNamespace: undefined,
     leaderElectionId: 'storage-probe',
@@ -57,6 +59,7 @@ it('reads every setting from its flag', () => {
   const args =
     '--kubeconfig /a/b --context kind --watch-namespaces storage,other --workers 1 --status-heartbeat 1m30s ' +
     '--max-runs 7 --allow-addresses 127.0.0.1,fe80::/10 --leader-elect=false --leader-election-namespace ops ' +
+    '--web-identity-token-file /token --web-identity-sts-endpoints https://sts:443/,http://minio:9000 ' +
     '--leader-election-id a.b --identity me --drain-timeout 0s --shutdown-timeout 5s ' +
     '--listen-address [::1]:0 --log-level debug';
   expect(settingsOf(args.split(' '))).toStrictEqual({
@@ -67,6 +70,8 @@ it('reads every setting from its flag', () => {
     statusHeartbeatMs: 90_000,
     maxRuns: 7,
     allowAddresses: ['127.0.0.1', 'fe80::/10'],
+    webIdentityTokenFile: '/token',
+    webIdentityStsEndpoints: ['https://sts', 'http://minio:9000'],
     leaderElect: false,
     leaderElectionNamespace: 'ops',
     leaderElectionId: 'a.b',

@@ -30,6 +30,10 @@ export interface ControllerSettings {
   readonly maxRuns: number;
   /** Addresses and CIDRs. */
   readonly allowAddresses: readonly string[];
+  /** File with the prober's web identity token. Undefined if targets cannot use it. */
+  readonly webIdentityTokenFile: string | undefined;
+  /** Origins of the STS services that may receive the token. */
+  readonly webIdentityStsEndpoints: readonly string[];
   readonly leaderElect: boolean;
   /** Default: the namespace of the pod or kubeconfig context. */
   readonly leaderElectionNamespace: string | undefined;
@@ -125,6 +129,23 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     defaultText: 'none',
     help: 'loopback, link-local or cloud metadata addresses that targets may use despite the default block',
     ...list('a comma-separated list of addresses and CIDRs, for example 127.0.0.1,fe80::/64', addressOrCidr),
+  },
+  webIdentityTokenFile: {
+    group: PROBING,
+    flag: '--web-identity-token-file <file>',
+    env: 'STORAGE_PROBE_WEB_IDENTITY_TOKEN_FILE',
+    defaultText: 'none: targets cannot use webIdentity',
+    help: 'file with a web identity token, which any target may then exchange for credentials',
+    ...text('a file path'),
+  },
+  webIdentityStsEndpoints: {
+    group: PROBING,
+    flag: '--web-identity-sts-endpoints <urls>',
+    env: 'STORAGE_PROBE_WEB_IDENTITY_STS_ENDPOINTS',
+    default: '',
+    defaultText: 'none',
+    help: 'STS endpoints that may receive the web identity token',
+    ...list('a comma-separated list of http://host[:port] and https://host[:port]', originOf),
   },
   leaderElect: {
     group: LEADER_ELECTION,
@@ -354,6 +375,14 @@ function addressOrCidr(value: string): string {
   } catch {
     throw new NotAcceptedError(`contains ${showText(value)}, which is neither an address nor a CIDR`);
   }
+}
+
+function originOf(value: string): string {
+  const url = URL.parse(value);
+  if (url !== null && /^https?:\/\/[^/@?#]+\/?$/.test(value)) return url.origin;
+  throw new NotAcceptedError(
+    value.includes('@') ? 'contains credentials' : `contains ${showText(value)}, which is not such a URL`,
+  );
 }
 
 function listenAddress(value: string): ListenAddress | undefined {

@@ -9,17 +9,20 @@ import type { ProbeCache } from '../../controller/probe-cache.ts';
 import { ProbeEntries, probeKey } from '../../controller/probe-entries.ts';
 import { ProbeReconciler } from '../../controller/probe-reconciler.ts';
 import { ProbeRunner } from '../../controller/probe-runner.ts';
-import { KubeSecretReader } from '../../controller/secret-reader.ts';
+import { KubeObjectReader } from '../../controller/object-reader.ts';
 import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
 import { errorFields } from '../../kube/error-fields.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
+import type { StsDeps } from '../../s3/sts.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
+import { WebIdentity } from '../../s3/web-identity.ts';
 import { Scheduler } from '../../scheduler/scheduler.ts';
 import type { ProberMetrics } from '../../telemetry/metrics.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
+import { readTokenFile } from '../token-file.ts';
 import type { ControllerSettings } from './flags.ts';
 import { shutdownTimer } from './shutdown-timer.ts';
 
@@ -92,7 +95,8 @@ export async function runAsLeader(
   };
   const runner = new ProbeRunner({
     entries,
-    secrets: new KubeSecretReader({ client, clock, random: Math.random }),
+    objects: new KubeObjectReader({ client, clock, random: Math.random }),
+    webIdentity: createWebIdentity(settings, probe),
     tracerFor: (target) => tracing.tracerFor(target),
     probe,
     recordRun: (result) => {
@@ -178,6 +182,19 @@ export async function runAsLeader(
   await events.close();
   const { startedUntilMs } = scheduler;
   return startedUntilMs === undefined ? undefined : new Date(startedUntilMs).toISOString();
+}
+
+/** @returns undefined if the administrator has not enabled it. */
+function createWebIdentity(
+  { webIdentityTokenFile: file, webIdentityStsEndpoints }: ControllerSettings,
+  deps: StsDeps,
+): WebIdentity | undefined {
+  if (file === undefined) return undefined;
+  return new WebIdentity({
+    ...deps,
+    readToken: (signal) => readTokenFile(file, signal),
+    allowedStsEndpoints: webIdentityStsEndpoints,
+  });
 }
 
 function parseTimeMs(text: string | undefined): number | undefined {

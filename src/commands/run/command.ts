@@ -17,8 +17,9 @@ export function runCommand(context: CommandContext, exit: (code: ExitCode) => vo
     )
     .option(
       '--secret <name=source...>',
-      'Secret that the file refers to: NAME=FILE, NAME=DIRECTORY or NAME=accessKey=…,secretKey=…; targets whose Secret is not given here use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or MINIO_ACCESS_KEY and MINIO_SECRET_KEY)',
+      'Secret that the file refers to: NAME=FILE, NAME=DIRECTORY or NAME=accessKey=…,secretKey=…; targets whose Secret is not given here use AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or MINIO_ACCESS_KEY and MINIO_SECRET_KEY), a web identity, or AWS_PROFILE',
     )
+    .option('--config-map <name=source...>', 'ConfigMap that the file refers to: NAME=FILE or NAME=DIRECTORY')
     .option('--target <name...>', 'run only these targets')
     .optionsGroup('Without a file:')
     .addOption(endpointOption('--endpoint <url>', 'S3 endpoint (env: AWS_ENDPOINT_URL_S3, MINIO_ENDPOINT)'))
@@ -29,7 +30,7 @@ export function runCommand(context: CommandContext, exit: (code: ExitCode) => vo
         'secret key; visible in the process list, so prefer AWS_SECRET_ACCESS_KEY or MINIO_SECRET_KEY',
       ),
     )
-    .addOption(endpointOption('--region <region>', 'region (env: AWS_REGION)'))
+    .addOption(endpointOption('--region <region>', 'region (env: AWS_REGION, AWS_DEFAULT_REGION)'))
     .addOption(endpointOption('--ca-file <file>', 'CA bundle in PEM format (env: AWS_CA_BUNDLE)'))
     .addOption(endpointOption('--bucket <name>', 'existing bucket to use (default: a temporary bucket)'))
     .addOption(endpointOption('--size <size...>', 'object sizes, for example 4Ki 1Mi'))

@@ -2,6 +2,7 @@
 export interface RunFlags {
   readonly filename?: string[];
   readonly secret?: string[];
+  readonly configMap?: string[];
   readonly target?: string[];
   readonly endpoint?: string;
   readonly accessKey?: string;

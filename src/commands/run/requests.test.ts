@@ -7,8 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { testContext, temporaryFolder } from '../../../test/support/command-context.ts';
 import { InputError } from '../context.ts';
 import type { RunFlags } from './flags.ts';
-import type { RunTemplate } from '../../api/run-template.ts';
-import { durationFlag, readRunTemplates } from './requests.ts';
+import { durationFlag, type PlannedRun, planRuns } from './requests.ts';
 
 const FLAGS: RunFlags = { output: 'text', count: '1', flushTimeout: '5s', logLevel: 'silent' };
 const KEYS = { AWS_ACCESS_KEY_ID: 'env-access', AWS_SECRET_ACCESS_KEY: 'env-secret' };
@@ -47,8 +46,9 @@ stringData: { ca.crt: the-bundle }
 function templatesOf(
   flags: Partial<RunFlags>,
   { env = {}, file = '' }: { env?: Record<string, string>; file?: string } = {},
-): Promise<RunTemplate[]> {
-  return readRunTemplates({ ...FLAGS, ...flags }, testContext({ env, stdin: Readable.from([file]) }));
+): Promise<readonly PlannedRun[]> {
+  const context = testContext({ env, stdin: Readable.from([file]) });
+  return planRuns({ ...FLAGS, ...flags }, context).then(({ runs }) => runs);
 }
 
 async function linesOf(templates: Promise<unknown>): Promise<readonly string[]> {
@@ -57,7 +57,7 @@ async function linesOf(templates: Promise<unknown>): Promise<readonly string[]> 
   return (error as InputError).lines;
 }
 
-function templatesForTargets(target: string[]): Promise<RunTemplate[]> {
+function templatesForTargets(target: string[]): Promise<readonly PlannedRun[]> {
   return templatesOf({ filename: ['-'], target }, { env: KEYS, file: FILE + SECRETS });
 }
 
@@ -77,6 +77,7 @@ describe('a probe file', () => {
         target: {
           name: 'one',
           endpoint: 'https://one:9000',
+          addressing: 'Path',
           region: 'eu-central-1',
           credentials: { accessKey: 'doc-access', secretKey: 'doc-secret', sessionToken: 'doc-token' },
           tls: { ca: 'the-bundle' },
@@ -84,7 +85,13 @@ describe('a probe file', () => {
       },
       {
         ...common,
-        target: { name: 'two', endpoint: 'http://two:9000', region: 'us-east-1', credentials: FROM_ENV },
+        target: {
+          name: 'two',
+          endpoint: 'http://two:9000',
+          addressing: 'Path',
+          region: 'us-east-1',
+          credentials: FROM_ENV,
+        },
       },
     ]);
   });
@@ -101,8 +108,12 @@ describe('a probe file', () => {
     const secret = ['two-keys=secretKey=hunter2', 'one-keys=accessKey=hunter2,secretKey='];
     const lines = await linesOf(templatesOf({ filename: ['-'], secret }, { file: FILE }));
     expect(lines).toEqual([
-      'storage/my-probe, target one: Secret one-keys has no secretKey; required: accessKey and secretKey',
-      'storage/my-probe, target two: Secret two-keys has no accessKey; required: accessKey and secretKey',
+      expect.stringMatching(
+        /^storage\/my-probe, target one: Secret one-keys has no pair of keys that is recognised; found: accessKey; accepted: accessKey and secretKey, /,
+      ),
+      expect.stringMatching(
+        /^storage\/my-probe, target two: Secret two-keys has no pair of keys that is recognised; found: secretKey; accepted: /,
+      ),
     ]);
   });
 
@@ -112,7 +123,7 @@ describe('a probe file', () => {
       expect.stringMatching(/^storage\/my-probe, target two: Secret two-keys not found; accepted: --secret/),
     ]);
     expect(await linesOf(templatesOf({ filename: ['-'] }, { env: KEYS, file: FILE }))).toEqual([
-      expect.stringMatching(/target one: key ca\.crt of Secret one-ca not found; accepted: --secret one-ca=/),
+      expect.stringMatching(/target one: Secret one-ca not found; accepted: --secret one-ca=/),
     ]);
   });
 });
@@ -138,6 +149,7 @@ describe('a run without a file', () => {
         target: {
           name: 'my-minio',
           endpoint: 'http://my-minio.storage.svc:9000',
+          addressing: 'Path',
           region: 'us-east-1',
           credentials: FROM_ENV,
         },

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
+import type { WebIdentity } from '../../s3/web-identity.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
 import { startTracing, type Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
@@ -13,7 +14,8 @@ import { createSpanExporters, type SpanExporters } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
 import { acquireOwner } from './owner.ts';
 import { createReport, type Report } from './report.ts';
-import { durationFlag, readRunTemplates } from './requests.ts';
+import { durationFlag, type PlannedRun, planRuns } from './requests.ts';
+import { createWebIdentity, withCredentials } from './web-identity.ts';
 
 /** Maximum number of targets probed at the same time. */
 const MAX_IN_FLIGHT = 10;
@@ -28,13 +30,13 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   const jaegerUrl = urlFlag('--jaeger-url', flags.jaegerUrl);
   const log = createLogger(LOG_LEVELS.find((level) => level === flags.logLevel) ?? 'silent', stderr);
 
-  const templates = await readRunTemplates(flags, context);
+  const { runs: plannedRuns, environment } = await planRuns(flags, context);
   signal.addEventListener('abort', () => {
     stderr.write('storage-probe: stopping and cleaning up; press Ctrl+C again to exit immediately\n');
   });
   await using owners = new AsyncDisposableStack();
   const requests = await Promise.all(
-    templates.map(async (template) => {
+    plannedRuns.map(async (template) => {
       const owner = owners.use(
         await acquireOwner([template.probe.namespace, template.probe.name, template.target.name]),
       );
@@ -46,6 +48,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     context,
   );
   const keyring = new TargetKeyring();
+  const webIdentity = createWebIdentity(environment, { clock, keyring, version });
   const tracing = await startTracing({
     exporter,
     version,
@@ -64,7 +67,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     const nextStartMs = clock.monotonicMs() + everyMs;
     const runs = requests.map((request) => async () => {
       if (signal.aborted) return;
-      verdicts.add(await runOnce(request, { context, keyring, tracing, report, log }));
+      verdicts.add(await runOnce(request, { context, keyring, webIdentity, tracing, report, log }));
     });
     await new PQueue({ concurrency: MAX_IN_FLIGHT }).addAll(runs);
     const waitMs = nextStartMs - clock.monotonicMs();
@@ -81,19 +84,21 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
 interface RunDeps {
   readonly context: CommandContext;
   readonly keyring: TargetKeyring;
+  readonly webIdentity: WebIdentity | undefined;
   readonly tracing: Tracing;
   readonly report: Report;
   readonly log: Logger;
 }
 
 async function runOnce(
-  request: Omit<RunRequest, 'runId'>,
-  { context, keyring, tracing, report, log }: RunDeps,
+  { webIdentity: plan, ...request }: PlannedRun & Pick<RunRequest, 'owner'>,
+  { context, keyring, webIdentity, tracing, report, log }: RunDeps,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
-  const { probe, target } = request;
+  const { probe } = request;
+  const target = await withCredentials(request.target, plan, webIdentity, signal);
   const result = await runProbe(
-    { ...request, runId: randomUUID() },
+    { ...request, target, runId: randomUUID() },
     {
       clock,
       keyring,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { ManualClock } from '../clock/manual-clock.ts';
 import { type KubeClient, KubeError } from '../kube/kube-client.ts';
-import { KubeSecretReader } from './secret-reader.ts';
+import { KubeObjectReader } from './object-reader.ts';
 
 const signal = new AbortController().signal;
 const missing = new KubeError('secrets "keys" not found', { status: 404, reason: 'NotFound' });
@@ -14,7 +14,7 @@ const NO_RESPONSE = Symbol('no response');
 /** A reader whose API server returns `answers` in order and then repeats the last one. */
 function setUp(...answers: (string | Error | typeof NO_RESPONSE)[]): {
   clock: ManualClock;
-  read: () => Promise<string | undefined>;
+  read: () => Promise<string>;
   requestCount: () => number;
 } {
   const clock = new ManualClock();
@@ -29,22 +29,25 @@ function setUp(...answers: (string | Error | typeof NO_RESPONSE)[]): {
       }
       return answer instanceof Error
         ? Promise.reject(answer)
-        : Promise.resolve({ data: { key: answer } } as T);
+        : Promise.resolve({ data: { key: btoa(String(answer)) } } as T);
     },
     stream: () => {
       throw new Error('unexpected watch');
     },
     close: () => Promise.resolve(),
   };
-  const reader = new KubeSecretReader({ client, clock, random: () => 0.99 });
+  const reader = new KubeObjectReader({ client, clock, random: () => 0.99 });
   return {
     clock,
-    read: async () => (await reader.read('storage', 'keys', signal))['key'],
+    read: async () => {
+      const { key } = await reader.read('Secret', { namespace: 'storage', name: 'keys' }, signal);
+      return Buffer.from(key ?? []).toString();
+    },
     requestCount: () => requestCount,
   };
 }
 
-describe('KubeSecretReader', () => {
+describe('KubeObjectReader', () => {
   it('reads a Secret once for runs that start together, and again for the next run', async () => {
     const { requestCount, clock, read } = setUp('old', 'new');
     expect(await Promise.all([read(), read(), read()])).toEqual(['old', 'old', 'old']);
@@ -121,5 +124,30 @@ describe('KubeSecretReader', () => {
     const [failure] = await Promise.all([read().catch((error: unknown) => error), clock.advance(5_000)]);
     expect(failure).toMatchObject({ reason: 'ProberError' });
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('reads the texts and the bytes of a ConfigMap, which has the name of a Secret', async () => {
+    const paths: string[] = [];
+    const client: KubeClient = {
+      request: <T>({ path }: { readonly path: string }) => {
+        paths.push(path);
+        return Promise.resolve({ data: { 'ca.crt': 'é' }, binaryData: { 'ca.der': btoa('b') } } as T);
+      },
+      stream: () => {
+        throw new Error('unexpected watch');
+      },
+      close: () => Promise.resolve(),
+    };
+    const reader = new KubeObjectReader({ client, clock: new ManualClock(), random: () => 0.99 });
+    const name = { namespace: 'storage', name: 'keys' };
+    await reader.read('Secret', name, signal);
+    expect(await reader.read('ConfigMap', name, signal)).toEqual({
+      'ca.crt': Buffer.from('é'),
+      'ca.der': Buffer.from('b'),
+    });
+    expect(paths).toEqual([
+      '/api/v1/namespaces/storage/secrets/keys',
+      '/api/v1/namespaces/storage/configmaps/keys',
+    ]);
   });
 });
