@@ -83,6 +83,12 @@ export const ChartValues = z.strictObject({
     shutdownTimeout: Duration,
     logLevel: z.enum(LOG_LEVELS),
   }),
+  webIdentity: z.strictObject({
+    enabled: z.boolean(),
+    audience: z.string().max(253),
+    stsEndpoints: z.array(z.string().regex(/^https?:\/\/[^/@?#,\s]+\/?$/)),
+    expirationSeconds: z.int().min(600).max(86_400),
+  }),
   terminationGracePeriodSeconds: z.int().min(1).max(86_400),
   otlp: z.strictObject({
     endpoint: z.string().regex(/^(https?:\/\/.+)?$/),

@@ -58,7 +58,9 @@ export class LeftoverCleaner {
     const { log, probe, runner } = this.#deps;
     const { signal } = this.#cancellation;
     const labels = { probe: `${entry.namespace}/${entry.name}`, target: target.plan.name };
-    const resolved = target.resolved ?? (await runner.resolve(entry, target, signal));
+    // The credentials of a Secret may be gone with the probe, but those of a web identity may have expired.
+    const renewed = 'webIdentity' in target.plan.credentials && (await runner.resolve(entry, target, signal));
+    const resolved = renewed || (target.resolved ?? (await runner.resolve(entry, target, signal)));
     if (plan === undefined || resolved === undefined) {
       log.warn(
         { ...labels, error: target.obstacle?.message },

@@ -1,3 +1,7 @@
+const WEB_IDENTITY = {
+  webIdentity: { enabled: true, audience: 'minio', stsEndpoints: ['http://minio:9000'] },
+};
+
 /**
  * A non-default sample for each value of `charts/storage-probe`, keyed by path. `with` contains other values without
  * which the sample has no effect.
@@ -31,6 +35,16 @@ export const SAMPLES: Readonly<Record<string, { readonly value: unknown; readonl
   'controller.drainTimeout': { value: '2s' },
   'controller.shutdownTimeout': { value: '20s' },
   'controller.logLevel': { value: 'debug' },
+  'webIdentity.enabled': {
+    value: true,
+    with: { webIdentity: { audience: 'minio', stsEndpoints: ['http://minio:9000'] } },
+  },
+  'webIdentity.audience': { value: 'sts.amazonaws.com', with: WEB_IDENTITY },
+  'webIdentity.stsEndpoints': {
+    value: ['https://sts.example.com', 'http://minio:9000/'],
+    with: WEB_IDENTITY,
+  },
+  'webIdentity.expirationSeconds': { value: 7_200, with: WEB_IDENTITY },
   terminationGracePeriodSeconds: { value: 60 },
   'otlp.endpoint': { value: 'https://collector.observability.svc:4317' },
   'otlp.protocol': { value: 'http/protobuf', with: { otlp: { endpoint: 'http://collector:4318' } } },

@@ -39,6 +39,7 @@ const RELEASE: RenderOptions = { release: 'storage-probe', namespace: 'storage-p
 const EVERYTHING = {
   replicaCount: 2,
   rbac: { aggregate: true },
+  webIdentity: { enabled: true, audience: 'minio', stsEndpoints: ['http://minio:9000'] },
   networkPolicy: { enabled: true },
   serviceMonitor: { enabled: true },
   prometheusRule: { enabled: true },
@@ -381,6 +382,16 @@ describe('values', () => {
       name: 'both sources of the CA',
       values: { otlp: { ca: { bundle: '-----BEGIN CERTIFICATE-----', secretRef: { name: 'ca' } } } },
       line: 'otlp.ca: set either bundle or secretRef, not both',
+    },
+    {
+      name: 'a web identity for any STS endpoint',
+      values: { webIdentity: { enabled: true, audience: 'minio' } },
+      line: 'webIdentity.enabled requires webIdentity.audience and webIdentity.stsEndpoints',
+    },
+    {
+      name: 'an STS endpoint with a path',
+      values: { webIdentity: { stsEndpoints: ['https://sts.example.com/path'] } },
+      line: "'/webIdentity/stsEndpoints/0'",
     },
   ])('reject $name in one line', async ({ values, line }) => {
     const outcome = await render(values).then(

@@ -161,6 +161,11 @@ labels:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with .Values.webIdentity }}
+{{- if and .enabled (or (empty .audience) (empty .stsEndpoints)) }}
+{{- fail "webIdentity.enabled requires webIdentity.audience and webIdentity.stsEndpoints" }}
+{{- end }}
+{{- end }}
 {{- if and $ca.bundle $ca.secretRef.name }}
 {{- fail "otlp.ca: set either bundle or secretRef, not both" }}
 {{- end }}
