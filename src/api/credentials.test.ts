@@ -156,7 +156,17 @@ describe('rejects, without showing a value,', () => {
     {
       name: 'half a pair',
       values: { accessKey: 'hunter2', AWS_SECRET_ACCESS_KEY: 'hunter2' },
-      want: /^Secret storage\/keys has no pair of keys that is recognised; found: AWS_SECRET_ACCESS_KEY, accessKey; accepted: accessKey and secretKey, .* or the names in credentialsSecretRef\.keys$/,
+      want: /^Secret storage\/keys has accessKey but no secret key; found: AWS_SECRET_ACCESS_KEY, accessKey; accepted: accessKey and secretKey, .* or the names in credentialsSecretRef\.keys$/,
+    },
+    {
+      name: 'the other half of a pair',
+      values: { 'config.env': 'MINIO_ROOT_PASSWORD=hunter2' },
+      want: /has MINIO_ROOT_PASSWORD but no access key; found: config\.env; /,
+    },
+    {
+      name: 'other keys',
+      values: { user: 'hunter2' },
+      want: /no pair of keys that is recognised; found: user; /,
     },
     { name: 'an empty Secret', values: {}, want: /recognised; it is empty; accepted: / },
     { name: 'an empty value', values: { ...PAIR, secretKey: '' }, want: /found: accessKey; / },

@@ -66,27 +66,42 @@ export function credentialsFrom(
   if (keys !== undefined) return pick(data, keys, secret);
   const content = [data, ...documentsIn(data)];
   for (const candidate of content) {
-    const found = recognisedKeys(candidate);
+    const found = recognisedPairs(candidate).find(isComplete);
     if (found !== undefined) return pick(candidate, found, secret);
   }
   throw new ReasonedError(
     'SecretInvalid',
-    `${secret} has no pair of keys that is recognised; ${foundKeys(data)}; accepted: ${RECOGNISED_KEYS}, or the names in credentialsSecretRef.keys`,
+    `${secret} has ${findingOf(content)}; ${foundKeys(data)}; accepted: ${RECOGNISED_KEYS}, or the names in credentialsSecretRef.keys`,
   );
 }
 
-/** Returns the keys of the first complete pair. An empty value counts as missing. */
-function recognisedKeys(data: ObjectData): CredentialKeys | undefined {
+/** Says which half of a pair is missing, if there is the other. */
+function findingOf(content: readonly ObjectData[]): string {
+  const [half] = content.flatMap(recognisedPairs);
+  if (half === undefined) return 'no pair of keys that is recognised';
+  const { accessKey, secretKey } = half;
+  return accessKey === undefined ? `${secretKey} but no access key` : `${accessKey} but no secret key`;
+}
+
+/** Returns the pairs of which at least one half is there. An empty value counts as missing. */
+function recognisedPairs(data: ObjectData): Partial<CredentialKeys>[] {
   const names = Object.keys(data)
     .filter((name) => data[name]?.length !== 0)
     .toSorted();
   const find = (wanted: readonly string[]): string | undefined =>
     names.find((name) => wanted.includes(name.toLowerCase().replaceAll(/[_.-]/g, '')));
-  for (const { access, secret, token } of FAMILIES) {
+  return FAMILIES.map(({ access, secret, token }) => {
     const [accessKey, secretKey, sessionToken] = [find(access), find(secret), find(token)];
-    if (accessKey !== undefined && secretKey !== undefined) return { accessKey, secretKey, sessionToken };
-  }
-  return undefined;
+    return {
+      ...(accessKey !== undefined && { accessKey }),
+      ...(secretKey !== undefined && { secretKey }),
+      sessionToken,
+    };
+  }).filter(({ accessKey, secretKey }) => accessKey !== undefined || secretKey !== undefined);
+}
+
+function isComplete(keys: Partial<CredentialKeys>): keys is CredentialKeys {
+  return keys.accessKey !== undefined && keys.secretKey !== undefined;
 }
 
 function pick(data: ObjectData, keys: CredentialKeys, secret: string): Credentials {

@@ -256,12 +256,12 @@ export const REASONS = {
   },
   SecretMissing: {
     verdict: 'Unknown',
-    means: 'The Secret with the credentials or the CA bundle does not exist.',
-    fix: 'Create the Secret that the message names, or correct the reference to it.',
+    means: 'A Secret or ConfigMap that the target references does not exist.',
+    fix: 'Create the Secret or ConfigMap that the message names, or correct the reference to it.',
   },
   SecretInvalid: {
     verdict: 'Unknown',
-    means: 'A key of the Secret is missing or has an invalid value.',
+    means: 'A key of a Secret or ConfigMap is missing or has an invalid value.',
     fix: 'Correct the key that the message names.',
   },
   AddressNotAllowed: {

@@ -84,7 +84,7 @@ describe('resolveTarget', () => {
     {
       name: 'no accessKey',
       keys: { secretKey: 'hush' },
-      message: /^Secret storage\/keys has no pair of keys that is recognised; found: secretKey; accepted: /,
+      message: /^Secret storage\/keys has secretKey but no access key; found: secretKey; accepted: /,
     },
     {
       name: 'an access key with spaces',

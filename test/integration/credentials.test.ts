@@ -40,6 +40,31 @@ const SOURCES: readonly CredentialSource[] = [
     },
   },
   {
+    name: '--secret with a manifest',
+    provide: async (keys, dir) => {
+      const file = join(dir, 'secret.json');
+      await writeFile(file, JSON.stringify(secretDocument({ stringData: keys })));
+      return [['--secret', `probe-user=${file}`]];
+    },
+  },
+  {
+    name: '--secret with a config.env of the MinIO operator',
+    provide: async ({ accessKey, secretKey }, dir) => {
+      const text = `export MINIO_ROOT_USER="${accessKey}"\nexport MINIO_ROOT_PASSWORD="${secretKey}"\n`;
+      await writeFile(join(dir, 'config.env'), text);
+      return [['--secret', `probe-user=${join(dir, 'config.env')}`]];
+    },
+  },
+  {
+    name: 'a Secret document with the keys of Rook and line breaks',
+    provide: async ({ accessKey, secretKey }) => [
+      [],
+      secretDocument({
+        stringData: { AWS_ACCESS_KEY_ID: `${accessKey}\n`, AWS_SECRET_ACCESS_KEY: `"${secretKey}"\r\n` },
+      }),
+    ],
+  },
+  {
     name: 'a Secret document with stringData',
     provide: async (keys) => [[], secretDocument({ stringData: keys })],
   },
@@ -95,6 +120,22 @@ it('reads credentials from flags', async () => {
   const exit = await runCli(['run', '--endpoint', url, '--bucket', bucket.name, ...keys]);
   expect(exit).toMatchObject({ code: 0, stderr: '' });
   expect(exit.stdout).not.toContain(rootPassword);
+});
+
+it('reads credentials and the region from a profile', async () => {
+  await using dir = await mkdtempDisposable(join(tmpdir(), 'storage-probe-profile-'));
+  const file = join(dir.path, 'credentials');
+  await writeFile(
+    file,
+    `[lab]\naws_access_key_id = ${user.accessKey}\naws_secret_access_key = ${user.secretKey}\nregion = us-east-1\n`,
+  );
+  const name = uniqueName('profile');
+  const exit = await runCli(['run', '-f', '-', '-o', 'json'], {
+    env: { AWS_PROFILE: 'lab', AWS_SHARED_CREDENTIALS_FILE: file },
+    input: probeOf(name, sharedStore.url),
+  });
+  expect(exit).toMatchObject({ code: 0, stderr: '' });
+  expect(exit.stdout).not.toContain(user.secretKey);
 });
 
 it('accepts temporary credentials with a session token', async () => {

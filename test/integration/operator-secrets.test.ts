@@ -93,7 +93,7 @@ it('stops runs when a Secret is deleted, and resumes them when it is recreated',
 });
 
 it.each([
-  { problem: 'lacks a key', keys: { accessKey: 'a' }, message: 'has no secretKey' },
+  { problem: 'lacks a key', keys: { accessKey: 'a' }, message: 'has accessKey but no secret key' },
   {
     problem: 'contains an invalid key',
     keys: { accessKey: 'a b', secretKey: 'c' },

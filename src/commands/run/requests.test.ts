@@ -109,10 +109,10 @@ describe('a probe file', () => {
     const lines = await linesOf(templatesOf({ filename: ['-'], secret }, { file: FILE }));
     expect(lines).toEqual([
       expect.stringMatching(
-        /^storage\/my-probe, target one: Secret one-keys has no pair of keys that is recognised; found: accessKey; accepted: accessKey and secretKey, /,
+        /^storage\/my-probe, target one: Secret one-keys has accessKey but no secret key; found: accessKey; accepted: accessKey and secretKey, /,
       ),
       expect.stringMatching(
-        /^storage\/my-probe, target two: Secret two-keys has no pair of keys that is recognised; found: secretKey; accepted: /,
+        /^storage\/my-probe, target two: Secret two-keys has secretKey but no access key; found: secretKey; accepted: /,
       ),
     ]);
   });
