@@ -43,7 +43,7 @@ export async function readAwsProfile(env: CommandContext['env']): Promise<AwsPro
   const configFilepath = env['AWS_CONFIG_FILE'] || join(folder, 'config');
   await checkSize(filepath, configFilepath);
   // Loaded only here, because few runs need it.
-  const { loadSharedConfigFiles } = await import('@smithy/shared-ini-file-loader');
+  const { loadSharedConfigFiles } = await import('@smithy/core/config');
   const { credentialsFile, configFile } = await loadSharedConfigFiles({
     filepath,
     configFilepath,
