@@ -13,8 +13,10 @@ import { readDocuments } from '../src/api/documents.ts';
 import { acceptedBy, RULES, unwrap } from '../src/api/field.ts';
 import { ProbeStatus } from '../src/api/probe-status.ts';
 import { formatPath, formatProblems } from '../src/api/problem.ts';
-import { REASONS } from '../src/api/reasons.ts';
+import { type Reason, REASONS } from '../src/api/reasons.ts';
 import { API_VERSION, KIND, StorageProbe } from '../src/api/storage-probe.ts';
+import { s3CodesOf } from '../src/s3/s3-codes.ts';
+import { FAILURE_CASES, RESPONSE_CASES, RUN_CASES } from '../test/support/reason-cases.ts';
 import { chartCrd } from './chart-crd.ts';
 import { chartValuesSchema } from './chart-values.ts';
 import { controllerFlagsPage, metricsPage } from './controller-docs.ts';
@@ -197,7 +199,7 @@ function reasonsPage(): string {
 Verdict: ${verdict}. ${means}
 
 **What to do:** ${fix}
-`,
+${answersOf(reason as Reason)}`,
   );
   return `\
 ${NOTICE}
@@ -231,6 +233,22 @@ ${Object.entries(CONDITION_REASONS)
   .map(([reason, { conditions, means }]) => `| ${reason} | ${conditions.join(', ')} | ${means} |`)
   .join('\n')}
 `;
+}
+
+/** Most error codes that the page lists for one reason. */
+const MAX_CODES = 12;
+
+/** The answers that lead to a reason, from the cases of the tests. */
+function answersOf(wanted: Reason): string {
+  const cases = [...RESPONSE_CASES, ...FAILURE_CASES, ...RUN_CASES];
+  const answers = new Set(cases.filter(({ reason }) => reason === wanted).map(({ answer }) => answer));
+  const codes = s3CodesOf(wanted);
+  const more =
+    codes.length > MAX_CODES ? `, and ${codes.length - MAX_CODES} more in \`src/s3/s3-codes.ts\`` : '';
+  const listed = codes.slice(0, MAX_CODES).map((code) => `\`${code}\``);
+  const lines = [...answers];
+  if (codes.length > 0) lines.push(`error code ${listed.join(', ')}${more}`);
+  return lines.length === 0 ? '' : `\n**Answers:**\n\n${lines.map((line) => `- ${line}`).join('\n')}\n`;
 }
 
 function policy(name: string): string {

@@ -1,4 +1,11 @@
-import { codeOf, isHttpError, isProberCode, isTimeout, isTlsCode } from './network-faults.ts';
+import {
+  codeOf,
+  isClientCertificateFailure,
+  isHttpError,
+  isProberCode,
+  isTimeout,
+  isTlsCode,
+} from './network-faults.ts';
 import { isS3Document } from './s3-document.ts';
 import { type Exchange, header, type TransportError } from './transport.ts';
 
@@ -41,13 +48,14 @@ export interface EndpointHistory {
 export const NO_HISTORY: EndpointHistory = { provedS3: false, sendsRequestIds: false, hasResponded: false };
 
 /** Decides who caused an exchange to fail without a complete response. */
-export function failedBy({ cause, phase }: TransportError, history: EndpointHistory): Answerer {
+export function failedBy(error: TransportError, history: EndpointHistory): Answerer {
+  const { cause, phase } = error;
   const code = codeOf(cause);
   if (isTimeout(cause)) return 'nobody';
   if (isProberCode(cause)) return 'prober';
   if (isHttpError(cause)) return history.provedS3 ? 'proxy' : 'other service';
   if (phase === 'dnsMs') return 'resolver';
-  if (phase === 'tlsMs' || isTlsCode(code)) return 'TLS peer';
+  if (phase === 'tlsMs' || isTlsCode(code) || isClientCertificateFailure(error)) return 'TLS peer';
   return 'network';
 }
 

@@ -104,16 +104,13 @@ export function networkFault(error: TransportError, context: NetworkContext): Fa
   return { reason, message: `${activity} failed: ${causeText(cause)}`, by };
 }
 
-function reasonOf({ cause, phase, exchange }: TransportError, context: NetworkContext): Reason {
+function reasonOf(error: TransportError, context: NetworkContext): Reason {
+  const { cause, phase } = error;
   const code = codeOf(cause);
   if (isProberCode(cause)) return 'ProberError';
   if (isHttpError(cause)) return context.by === 'proxy' ? 'InvalidResponse' : 'NotS3';
-  if (CERTIFICATE_ALERT.test(code)) return clientCertificateReason(context);
+  if (isClientCertificateFailure(error)) return clientCertificateReason(context);
   const listed = REASON_OF_CODE.get(code);
-  const isClosed = listed === 'ConnectionLost' || code.includes('ALERT_HANDSHAKE_FAILURE');
-  if (isClosed && exchange.clientCertificateRequested === true && exchange.status === undefined) {
-    return clientCertificateReason(context);
-  }
   if (phase === 'tlsMs' && listed === 'ConnectionLost') return 'TLSFailed';
   if (listed !== undefined) return listed;
   return isTlsCode(code) ? 'TLSFailed' : REASON_OF_PHASE[phase];
@@ -121,6 +118,17 @@ function reasonOf({ cause, phase, exchange }: TransportError, context: NetworkCo
 
 function clientCertificateReason({ hasClientCertificate }: NetworkContext): Reason {
   return hasClientCertificate ? 'ClientCertificateRejected' : 'ClientCertificateRequired';
+}
+
+/**
+ * True if the server rejected the client's certificate or its absence. Some servers close the connection instead of
+ * sending an alert. Under TLS 1.3 this happens after the handshake.
+ */
+export function isClientCertificateFailure({ cause, exchange }: TransportError): boolean {
+  const code = codeOf(cause);
+  if (CERTIFICATE_ALERT.test(code)) return true;
+  if (exchange.clientCertificateRequested !== true || exchange.status !== undefined) return false;
+  return REASON_OF_CODE.get(code) === 'ConnectionLost' || code.includes('ALERT_HANDSHAKE_FAILURE');
 }
 
 /** True for a code of OpenSSL. */

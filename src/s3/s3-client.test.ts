@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type http from 'node:http';
 import type net from 'node:net';
 import { nextTick } from 'node:process';
+import tls from 'node:tls';
 import { promisify } from 'node:util';
 
 import fc from 'fast-check';
@@ -12,7 +13,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createAuthority } from '../../deploy/local/certificates.ts';
 import { bodyOf, closedPort, serveHttp, serveTcp } from '../../test/support/http-server.ts';
 import { ReasonedError, REASONS, type Reason } from '../api/reasons.ts';
-import type { CallResult, Credentials, Phases } from '../api/run.ts';
+import type { CallResult, Credentials, Phases, RunTarget } from '../api/run.ts';
 import { systemClock } from '../clock/system-clock.ts';
 import type { ObjectBody, Sink } from './body.ts';
 import { S3Client } from './s3-client.ts';
@@ -27,7 +28,7 @@ const NEVER = new AbortController().signal;
 /** Larger than the kernel's socket buffers. */
 const LARGE_BYTES = 32 * 1_024 * 1_024;
 
-interface ClientOptions {
+interface ClientOptions extends Pick<RunTarget, 'addressing' | 'encryption'> {
   readonly region?: string;
   readonly sessionToken?: string;
   readonly ca?: string;
@@ -35,7 +36,7 @@ interface ClientOptions {
 
 function clientOf(
   { url }: { readonly url: string },
-  { region = 'us-east-1', sessionToken, ca }: ClientOptions = {},
+  { region = 'us-east-1', sessionToken, ca, ...options }: ClientOptions = {},
 ): S3Client {
   const credentials = { ...CREDENTIALS, ...(sessionToken !== undefined && { sessionToken }) };
   const target = {
@@ -43,6 +44,7 @@ function clientOf(
     endpoint: url,
     region,
     credentials,
+    ...options,
     ...(ca !== undefined && { tls: { ca } }),
   };
   const client = new S3Client(target, 'bucket', {
@@ -255,6 +257,64 @@ describe('the client', () => {
       'user-agent': expect.stringContaining('storage-probe/1.2.3') as string,
     });
     expect(headers?.authorization).toContain('SignedHeaders=host;x-amz-content-sha256;x-amz-date,');
+  });
+
+  it('sends a checksum with each object, because buckets with default retention require one', async () => {
+    const server = await serveHttp(always({}));
+    const body = bodyOfSize(3);
+    await clientOf(server).putObject('key', body, { signal: NEVER });
+    expect(server.headers[0]).toMatchObject({
+      'content-md5': createHash('md5').update('xxx').digest('base64'),
+    });
+  });
+
+  it.each([
+    { encryption: { algorithm: 'AES256' } as const, want: { 'x-amz-server-side-encryption': 'AES256' } },
+    {
+      encryption: { algorithm: 'aws:kms', kmsKeyId: 'my-key' } as const,
+      want: {
+        'x-amz-server-side-encryption': 'aws:kms',
+        'x-amz-server-side-encryption-aws-kms-key-id': 'my-key',
+      },
+    },
+  ])('requests and signs server-side encryption: $encryption', async ({ encryption, want }) => {
+    const server = await serveHttp(always({}));
+    const client = clientOf(server, { encryption });
+    await client.putObject('key', bodyOfSize(1), { signal: NEVER });
+    await client.headObject('key', { signal: NEVER });
+    expect(server.headers[0]).toMatchObject(want);
+    const names = Object.keys(want).join(';');
+    expect(server.headers[0]?.authorization).toContain(
+      `SignedHeaders=host;x-amz-content-sha256;x-amz-date;${names},`,
+    );
+    expect(server.headers[1]).not.toHaveProperty('x-amz-server-side-encryption');
+  });
+
+  it('sends requests below the path of the endpoint', async () => {
+    const server = await serveHttp(always({}));
+    const client = clientOf({ url: `${server.url}/storage/v1/s3` });
+    await client.headBucket({ signal: NEVER });
+    await client.headObject('a/b', { signal: NEVER });
+    expect(server.requests).toEqual(['HEAD /storage/v1/s3/bucket', 'HEAD /storage/v1/s3/bucket/a/b']);
+  });
+
+  it('puts the bucket into the host if the addressing is VirtualHost', async () => {
+    const server = await serveHttp(always({}));
+    const lookup = vi.spyOn(dns, 'lookup').mockImplementation((...args: unknown[]) => {
+      const done = args.at(-1) as (error: null, addresses: dns.LookupAddress[]) => void;
+      queueMicrotask(() => {
+        done(null, [{ address: '127.0.0.1', family: 4 }]);
+      });
+    });
+    onTestFinished(() => {
+      lookup.mockRestore();
+    });
+    const client = clientOf({ url: `http://my-minio:${server.port}` }, { addressing: 'VirtualHost' });
+    await client.headBucket({ signal: NEVER });
+    await client.headObject('a/b', { signal: NEVER });
+    expect(lookup.mock.calls[0]?.[0]).toBe('bucket.my-minio');
+    expect(server.requests).toEqual(['HEAD /', 'HEAD /a/b']);
+    expect(server.headers[0]?.host).toBe(`bucket.my-minio:${server.port}`);
   });
 
   it('signs the session token', async () => {
@@ -979,6 +1039,28 @@ describe('TLS', () => {
     const error = await failureOf(client.headBucket({ signal: NEVER }));
     expect(error.reason).toBe('TLSHostnameMismatch');
     expect(error.message).toMatch(/^HeadBucket: TLS handshake with [^\p{C}]{1,300}$/u);
+  });
+
+  it.each([
+    { version: 'TLSv1.2' as const, phase: 'tlsMs' },
+    { version: 'TLSv1.3' as const, phase: 'firstByteMs' },
+  ])('is ClientCertificateRequired if the server requires one: $version', async ({ version, phase }) => {
+    const authority = await createAuthority();
+    const server = tls.createServer({
+      ...(await authority.issue()),
+      ca: authority.certificate,
+      requestCert: true,
+      minVersion: version,
+      maxVersion: version,
+    });
+    server.on('tlsClientError', () => undefined);
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as net.AddressInfo;
+    const client = clientOf({ url: `https://127.0.0.1:${port}` }, { ca: authority.certificate });
+    const error = await failureOf(client.headBucket({ signal: NEVER }));
+    expect(error).toMatchObject({ reason: 'ClientCertificateRequired', by: 'TLS peer' });
+    expect(Object.keys(error.call.phases)).toContain(phase === 'tlsMs' ? 'tlsMs' : 'sendMs');
   });
 
   it('fails if the port does not use TLS', async () => {

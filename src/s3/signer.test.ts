@@ -114,6 +114,22 @@ describe('the daily signing key', () => {
   });
 });
 
+it('signs further x-amz headers in the order that the signature requires', () => {
+  const amzHeaders = { 'x-amz-server-side-encryption': 'AES256', 'x-amz-acl': 'private' };
+  const { authorization } = new Signer(CREDENTIALS, 'us-east-1').sign({ ...REQUEST, amzHeaders }, NOON);
+  const headers = {
+    host: REQUEST.host,
+    'x-amz-content-sha256': EMPTY_SHA256,
+    'x-amz-date': '20261122T120000Z',
+    ...amzHeaders,
+  };
+  const withHeaders = { method: 'GET', path: REQUEST.path, headers };
+  const { accessKey, secretKey } = CREDENTIALS;
+  expect(authorization).toBe(
+    signV4(withHeaders as never, accessKey, secretKey, 'us-east-1', new Date(NOON), EMPTY_SHA256),
+  );
+});
+
 it('returns the headers that it signs', () => {
   const headers = new Signer({ ...CREDENTIALS, sessionToken: 'token' }, 'us-east-1').sign(REQUEST, NOON);
   const signed = /SignedHeaders=([^,]+)/.exec(headers['authorization'] ?? '')?.[1]?.split(';');
