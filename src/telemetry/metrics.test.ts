@@ -61,6 +61,19 @@ describe('target metrics', () => {
     );
   });
 
+  it('include seconds and number of every phase, except in runs without a verdict', async () => {
+    const phases = { tlsMs: 250, firstByteMs: 500 };
+    const metrics = metricsWith({ call: { phases } }, { ...CANCELLED, call: { phases } });
+    const series = (suffix: string, phase: string): string =>
+      `storage_probe_phase_duration_seconds_${suffix}{${LABELS},phase="${phase}"}`;
+    expect(await samplesOf(metrics, 'storage_probe_phase_duration_seconds')).toEqual([
+      `${series('sum', 'tls')} 1.5`,
+      `${series('count', 'tls')} 6`,
+      `${series('sum', 'first_byte')} 3`,
+      `${series('count', 'first_byte')} 6`,
+    ]);
+  });
+
   it('count runs by verdict and reason', async () => {
     const metrics = metricsWith({}, {}, FAILED, CANCELLED);
     expect(await samplesOf(metrics, 'storage_probe_runs_total')).toEqual([

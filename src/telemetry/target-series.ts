@@ -1,5 +1,5 @@
 import type { Reason, Verdict } from '../api/reasons.ts';
-import { FUNCTION_NAMES, type FunctionName, type RunResult } from '../api/run.ts';
+import { FUNCTION_NAMES, type FunctionName, type Phases, type RunResult } from '../api/run.ts';
 import { DurationHistogram } from './duration-histogram.ts';
 import {
   type Exemplar,
@@ -39,11 +39,17 @@ interface RunCount {
   exemplar: Exemplar;
 }
 
+interface PhaseTotal {
+  seconds: number;
+  count: number;
+}
+
 /** The metric values of one target. */
 export class TargetSeries {
   readonly labels: string;
   readonly runDuration = new DurationHistogram();
   readonly stepDurations = new Map<FunctionName, DurationHistogram>();
+  readonly phases = new Map<string, PhaseTotal>();
   /** Keyed by reason, or by verdict for a run without a reason. */
   readonly runs = new Map<Verdict | Reason, RunCount>();
   state: TargetState = { consecutiveFailures: 0 };
@@ -84,6 +90,17 @@ export class TargetSeries {
       if (startOffsetMs === undefined || durationMs === undefined) continue;
       this.#stepDuration(functionName).observe(exemplarOf(durationMs, startOffsetMs + durationMs));
     }
+    for (const { calls } of result.steps) for (const { phases } of calls) this.#addPhases(phases);
+  }
+
+  #addPhases(phases: Phases): void {
+    for (const [key, durationMs] of Object.entries(phases)) {
+      const name = phaseName(key);
+      const total = this.phases.get(name) ?? { seconds: 0, count: 0 };
+      total.seconds += durationMs / 1_000;
+      total.count += 1;
+      this.phases.set(name, total);
+    }
   }
 
   #count({ verdict, reason }: RunResult, exemplar: Exemplar): void {
@@ -116,6 +133,7 @@ const LABELS = ['namespace', 'probe', 'target'] as const;
 const RUNS = 'storage_probe_runs_total';
 const RUN_DURATION = 'storage_probe_run_duration_seconds';
 const STEP_DURATION = 'storage_probe_step_duration_seconds';
+const PHASE_DURATION = 'storage_probe_phase_duration_seconds';
 
 /** The metric families of a target, in the order in which they are written. */
 export const TARGET_FAMILIES: readonly TargetFamily[] = [
@@ -149,6 +167,20 @@ export const TARGET_FAMILIES: readonly TargetFamily[] = [
       for (const functionName of FUNCTION_NAMES) {
         const duration = stepDurations.get(functionName);
         lines += duration?.write(STEP_DURATION, `${labels},function_name="${functionName}"`, format) ?? '';
+      }
+      return lines;
+    },
+  },
+  {
+    name: PHASE_DURATION,
+    type: 'summary',
+    help: 'Time spent in each phase of the S3 calls (such as dns, connect, tls, first_byte), in runs that passed or failed.',
+    labels: [...LABELS, 'phase'],
+    write: ({ labels, phases }) => {
+      let lines = '';
+      for (const [phase, { seconds: sum, count }] of phases) {
+        const all = `${labels},phase="${phase}"`;
+        lines += `${PHASE_DURATION}_sum{${all}} ${sum}\n${PHASE_DURATION}_count{${all}} ${count}\n`;
       }
       return lines;
     },
@@ -209,6 +241,11 @@ function gauge(
 function certificateNotAfter({ steps }: RunResult): string | undefined {
   return steps.flatMap(({ calls }) => calls).findLast((call) => call.certificateNotAfter !== undefined)
     ?.certificateNotAfter;
+}
+
+/** `firstByteMs` → `first_byte` */
+function phaseName(key: string): string {
+  return key.replace(/Ms$/, '').replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function seconds(ms: number | undefined): number | undefined {
