@@ -454,7 +454,9 @@ describe('the operator', () => {
   });
 
   it('sends traces only if an endpoint is set', async () => {
-    expect(await operatorContainer()).not.toHaveProperty('env');
+    expect((await operatorContainer()).env?.filter(({ name }) => name.startsWith('OTEL_EXPORTER'))).toEqual(
+      [],
+    );
     const endpoint = 'https://collector:4317';
     const { env } = await operatorContainer({
       otlp: {
@@ -464,7 +466,7 @@ describe('the operator', () => {
         resourceAttributes: { 'deployment.environment.name': 'a, b' },
       },
     });
-    expect(env).toEqual([
+    expect(env?.filter(({ name }) => name.startsWith('OTEL'))).toEqual([
       { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: endpoint },
       { name: 'OTEL_EXPORTER_OTLP_PROTOCOL', value: 'grpc' },
       {
@@ -472,8 +474,46 @@ describe('the operator', () => {
         valueFrom: { secretKeyRef: { name: 'otlp', key: 'headers' } },
       },
       { name: 'OTEL_EXPORTER_OTLP_CERTIFICATE', value: '/etc/storage-probe/otlp-ca/ca.crt' },
-      { name: 'OTEL_RESOURCE_ATTRIBUTES', value: 'deployment.environment.name=a%2C%20b' },
+      {
+        name: 'OTEL_RESOURCE_ATTRIBUTES',
+        value: expect.stringMatching(/,deployment\.environment\.name=a%2C%20b$/) as string,
+      },
     ]);
+  });
+
+  it("adds the pod's place in Kubernetes to the traces, unless the values set it", async () => {
+    const names = ['K8S_NAMESPACE_NAME', 'K8S_NODE_NAME', 'K8S_POD_NAME', 'K8S_POD_UID'];
+    const { env } = await operatorContainer({
+      otlp: { resourceAttributes: { 'k8s.node.name': '$(HOME)', 'a=b': 'c' } },
+      extraEnv: [{ name: 'K8S_POD_UID', value: 'mine' }],
+    });
+    // Kubernetes replaces $(NAME) only with variables that come earlier in the list.
+    expect(env?.map(({ name }) => name)).toEqual([...names, 'OTEL_RESOURCE_ATTRIBUTES']);
+    expect(env).toEqual(
+      expect.arrayContaining([
+        { name: 'K8S_POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
+        { name: 'K8S_POD_UID', value: 'mine' },
+        {
+          name: 'OTEL_RESOURCE_ATTRIBUTES',
+          value: [
+            'k8s.container.name=operator',
+            'k8s.deployment.name=storage-probe',
+            'k8s.namespace.name=$(K8S_NAMESPACE_NAME)',
+            'k8s.pod.name=$(K8S_POD_NAME)',
+            'k8s.pod.uid=$(K8S_POD_UID)',
+            'service.instance.id=$(K8S_NAMESPACE_NAME).$(K8S_POD_NAME).operator',
+            'a%3Db=c',
+            'k8s.node.name=%24%28HOME%29',
+          ].join(','),
+        },
+      ]),
+    );
+  });
+
+  it('leaves OTEL_RESOURCE_ATTRIBUTES to extraEnv if it is there', async () => {
+    const own = { name: 'OTEL_RESOURCE_ATTRIBUTES', value: 'team=sre' };
+    const { env } = await operatorContainer({ extraEnv: [own] });
+    expect(env?.filter(({ name }) => name === own.name)).toEqual([own]);
   });
 
   it.each(['startupProbe', 'livenessProbe', 'readinessProbe'])(

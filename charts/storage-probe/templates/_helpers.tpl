@@ -74,11 +74,27 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{- /* key=value,key=value in the W3C Baggage format. */}}
+{{- /* key=value,key=value. The kubelet replaces $(NAME), so only the user's pairs are percent-encoded. */}}
 {{- define "storage-probe.resourceAttributes" -}}
+{{- $container := "operator" }}
+{{- $own := dict
+  "k8s.container.name" $container
+  "k8s.deployment.name" (include "storage-probe.fullname" .)
+  "k8s.namespace.name" "$(K8S_NAMESPACE_NAME)"
+  "k8s.node.name" "$(K8S_NODE_NAME)"
+  "k8s.pod.name" "$(K8S_POD_NAME)"
+  "k8s.pod.uid" "$(K8S_POD_UID)"
+  "service.instance.id" (printf "$(K8S_NAMESPACE_NAME).$(K8S_POD_NAME).%s" $container)
+}}
 {{- $pairs := list }}
-{{- range $key, $value := . }}
-{{- $pairs = append $pairs (printf "%s=%s" $key (urlquery $value | replace "+" "%20")) }}
+{{- $given := .Values.otlp.resourceAttributes }}
+{{- range $key, $value := $own }}
+{{- if not (hasKey $given $key) }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- end }}
+{{- range $key, $value := $given }}
+{{- $pairs = append $pairs (printf "%s=%s" (urlquery $key) (urlquery $value | replace "+" "%20")) }}
 {{- end }}
 {{- join "," $pairs }}
 {{- end }}
