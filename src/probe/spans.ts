@@ -91,7 +91,8 @@ function methodOf(operation: string): string {
   if (operation.startsWith('Head')) return 'HEAD';
   if (/^(?:Get|List)/.test(operation)) return 'GET';
   if (/^(?:Create|Put|Upload)/.test(operation)) return 'PUT';
-  return /^(?:Abort|Delete)/.test(operation) ? 'DELETE' : 'POST';
+  // DeleteObjects sends a list.
+  return /^(?:Abort|Delete(?!Objects))/.test(operation) ? 'DELETE' : 'POST';
 }
 
 const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {

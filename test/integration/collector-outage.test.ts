@@ -18,15 +18,15 @@ const MARGIN_MS = 5_000;
 
 interface RestartableCollector extends AsyncDisposable {
   readonly collector: Collector;
-  /** Starts a new Collector on the same port. */
+  /** Starts a new Collector on the same ports. */
   restart(): Promise<void>;
 }
 
 async function startRestartableCollector(): Promise<RestartableCollector> {
   await using started = new AsyncDisposableStack();
   const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-collector-')));
-  const otlpGrpcPort = await stablePort();
-  const options = { dir, backendUrl: jaegerOtlpUrl, otlpGrpcPort };
+  const [otlpGrpcPort, otlpHttpPort] = [await stablePort(), await stablePort()];
+  const options = { dir, backendUrl: jaegerOtlpUrl, otlpGrpcPort, otlpHttpPort };
   const collector = started.use(await startCollector(options));
   const resources = started.move();
   return {
@@ -68,22 +68,29 @@ it.each([
   },
 );
 
-it('delivers every span if the Collector is back before --flush-timeout', async () => {
-  await using restartable = await startRestartableCollector();
-  await restartable.collector.stop();
-  const cli = await startCli(['run', '-f', '-', '-o', 'json', '--flush-timeout', '45s'], {
-    credentials: user,
-    input: probeOf(uniqueName('collector-back'), sharedStore.url),
-    env: { OTEL_EXPORTER_OTLP_ENDPOINT: restartable.collector.otlpGrpcUrl },
-  });
-  await cli.untilPrinted('"traceId"');
-  await restartable.restart();
-  const exit = await cli.exited;
-  expect(exit).toMatchObject({ code: 0, stderr: '' });
+it.each(['grpc', 'http/protobuf'])(
+  'delivers every span over %s if the Collector is back before --flush-timeout',
+  async (protocol) => {
+    await using restartable = await startRestartableCollector();
+    const { otlpGrpcUrl, otlpHttpUrl } = restartable.collector;
+    await restartable.collector.stop();
+    const cli = await startCli(['run', '-f', '-', '-o', 'json', '--flush-timeout', '45s'], {
+      credentials: user,
+      input: probeOf(uniqueName('collector-back'), sharedStore.url),
+      env: {
+        OTEL_EXPORTER_OTLP_ENDPOINT: protocol === 'grpc' ? otlpGrpcUrl : otlpHttpUrl,
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+      },
+    });
+    await cli.untilPrinted('"traceId"');
+    await restartable.restart();
+    const exit = await cli.exited;
+    expect(exit).toMatchObject({ code: 0, stderr: '' });
 
-  const trace = await waitForTrace(jaegerUrl, resultOf(exit).traceId, {
-    signal: AbortSignal.timeout(20_000),
-    spans: SPANS,
-  });
-  expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
-});
+    const trace = await waitForTrace(jaegerUrl, resultOf(exit).traceId, {
+      signal: AbortSignal.timeout(20_000),
+      spans: SPANS,
+    });
+    expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
+  },
+);

@@ -47,7 +47,45 @@ describe('the console exporter', () => {
   });
 });
 
+it('prints and sends the spans with OTEL_TRACES_EXPORTER=otlp,console', async () => {
+  const exit = await runCli(['run', '-f', '-'], {
+    credentials: user,
+    input: probeOf(uniqueName('both'), sharedStore.url),
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: collectorGrpcUrl, OTEL_TRACES_EXPORTER: 'otlp,console' },
+  });
+  expect(exit).toMatchObject({ code: 0, stderr: '' });
+  const printed = spansFromConsole(exit.stdout);
+  expect(treeOf(printed)).toEqual(PASSED_RUN);
+  const trace = await waitForTrace(jaegerUrl, printed[0]?.traceId ?? '', {
+    signal: AbortSignal.timeout(20_000),
+    spans: countSpans(PASSED_RUN),
+  });
+  expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
+});
+
 describe('the OTLP exporter', () => {
+  it.each([
+    { protocol: 'grpc', url: collectorHttpUrl, setting: 'http/protobuf' },
+    { protocol: 'http/protobuf', url: collectorGrpcUrl, setting: 'grpc' },
+    { protocol: 'http/json', url: collectorGrpcUrl, setting: 'grpc' },
+  ])("names the right protocol if $protocol is sent to the Collector's other port", async (wrong) => {
+    const { protocol, url, setting } = wrong;
+    const exit = await runCli(['run', '-f', '-', '-o', 'json'], {
+      credentials: user,
+      input: probeOf(uniqueName('wrong-port'), sharedStore.url),
+      env: { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_PROTOCOL: protocol },
+    });
+    expect(exit.code).toBe(0);
+    expect(exit.stderr.split('\n')).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `spans were not delivered to ${new URL(url).host}: .*OTEL_EXPORTER_OTLP_PROTOCOL=${setting},`,
+        ),
+      ),
+      '',
+    ]);
+  });
+
   it.each([
     { protocol: 'grpc', url: collectorGrpcUrl },
     { protocol: 'http/protobuf', url: collectorHttpUrl },

@@ -1,5 +1,6 @@
 import { describe, expect, inject, it } from 'vitest';
 
+import packageJson from '../../package.json' with { type: 'json' };
 import { findTraces, waitForTrace } from '../../deploy/local/traces.ts';
 import { uniqueName } from '../support/unique-name.ts';
 import { resultOf, resultsOf, runCli } from './cli.ts';
@@ -64,6 +65,8 @@ describe('a run in Jaeger, sent through the Collector', () => {
       'aws.request_id': result.steps[2]?.calls[0]?.requestId,
       'http.response.status_code': 200,
       'http.request.body.size': 4_096,
+      'http.request.method': 'PUT',
+      'network.protocol.version': '1.1',
       'server.address': '127.0.0.1',
       'server.port': Number(new URL(sharedStore.url).port),
     });
@@ -74,6 +77,41 @@ describe('a run in Jaeger, sent through the Collector', () => {
     }
     const connectingCalls = calls.filter(({ attributes }) => 'storageprobe.phase.connect_ms' in attributes);
     expect(connectingCalls).toHaveLength(1);
+  });
+
+  it('says which prober it comes from', async () => {
+    const name = uniqueName('resource');
+    const exit = await runCli([...RUN], {
+      ...TO_JAEGER,
+      env: { ...TO_JAEGER.env, OTEL_RESOURCE_ATTRIBUTES: 'k8s.pod.name=prober-1,service.name=other' },
+      input: probeOf(name, sharedStore.url),
+    });
+    const { processes } = await waitForTrace(jaegerUrl, resultOf(exit).traceId, waitOptions());
+    expect(Object.values(processes)).toEqual([
+      expect.objectContaining({
+        serviceName: name,
+        tags: expect.arrayContaining([
+          { key: 'service.namespace', type: 'string', value: 'storage' },
+          { key: 'service.version', type: 'string', value: packageJson.version },
+          { key: 'k8s.pod.name', type: 'string', value: 'prober-1' },
+          expect.objectContaining({ key: 'service.instance.id' }),
+        ]) as unknown,
+      }),
+    ]);
+  });
+
+  it('keeps the targets of one process apart', async () => {
+    const names = [uniqueName('first'), uniqueName('second')];
+    const probe = probeOf(uniqueName('two-targets'), sharedStore.url, {
+      targets: names.map((name) => targetOf(name, sharedStore.url)),
+    });
+    const results = resultsOf(await runCli(RUN, { ...TO_JAEGER, input: probe }));
+    for (const { target, traceId } of results) {
+      const trace = await waitForTrace(jaegerUrl, traceId, waitOptions());
+      expect(Object.values(trace.processes)).toEqual([expect.objectContaining({ serviceName: target })]);
+      expect(treeOf(spansFromJaeger(trace))).toEqual(PASSED_RUN);
+    }
+    expect(results.map(({ target }) => target).toSorted()).toEqual(names);
   });
 
   it('is propagated to the store: each request carries the ID of its span', async () => {
