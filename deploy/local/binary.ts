@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-import { goBuild, buildInputsHash } from './go-build.ts';
+import { goBuild, buildInputsHash, explainMissingGo, hasGo } from './go-build.ts';
 import { PROGRESS_INTERVAL_MS, type Progress } from './progress.ts';
 import { withLock } from './lock.ts';
 import { SERVERS, type Server, type ServerName } from './servers.ts';
@@ -45,6 +45,15 @@ export async function getBinary(name: ServerName, options: BinaryOptions = {}): 
     if (!(await isExecutable(binary))) await goBuild({ name, server, binary, env, signal, progress });
   });
   return binary;
+}
+
+/** Why {@link getBinary} cannot return a server's program. Undefined if it can, or if only a failing build prevents it. */
+export async function whyMissing(
+  name: ServerName,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string | undefined> {
+  if ((await findBinary(name, env)) !== undefined || (await hasGo(env))) return undefined;
+  return explainMissingGo(name, SERVERS[name]);
 }
 
 /** Like {@link getBinary}, but returns undefined instead of building the program. */

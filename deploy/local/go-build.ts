@@ -135,18 +135,20 @@ async function copyModule(downloaded: string, target: string): Promise<void> {
   }
 }
 
-async function requireGo(
-  name: string,
-  { title, envVariable, image }: Server,
-  env: NodeJS.ProcessEnv,
-): Promise<void> {
-  try {
-    await promisify(execFile)('go', ['version'], { env });
-  } catch (error) {
-    throw new Error(
-      `${title} is not installed and cannot be built without Go: install Go (https://go.dev/dl), ` +
-        `put the program on PATH as ${name}, or set ${envVariable} to its path. The image ${image} also contains it.`,
-      { cause: error },
-    );
-  }
+async function requireGo(name: string, server: Server, env: NodeJS.ProcessEnv): Promise<void> {
+  if (!(await hasGo(env))) throw new Error(explainMissingGo(name, server));
+}
+
+export async function hasGo(env: NodeJS.ProcessEnv): Promise<boolean> {
+  return promisify(execFile)('go', ['version'], { env }).then(
+    () => true,
+    () => false,
+  );
+}
+
+export function explainMissingGo(name: string, { title, envVariable, image }: Server): string {
+  return (
+    `${title} is not installed and cannot be built without Go: install Go (https://go.dev/dl), ` +
+    `put the program on PATH as ${name}, or set ${envVariable} to its path. The image ${image} also contains it.`
+  );
 }

@@ -59,6 +59,22 @@ export const SERVERS = {
     buildTime: '5–10 min',
     image: 'jaegertracing/jaeger:2.13.0',
   },
+  versitygw: {
+    title: 'VersityGW 1.7.0',
+    envVariable: 'STORAGE_PROBE_VERSITYGW',
+    package: 'github.com/versity/versitygw/cmd/versitygw',
+    ldflags: '-s -w -X main.Version=v1.7.0',
+    buildTime: '1 min',
+    image: 'versity/versitygw:v1.7.0',
+  },
+  caddy: {
+    title: 'Caddy 2.11.9',
+    envVariable: 'STORAGE_PROBE_CADDY',
+    package: 'github.com/caddyserver/caddy/v2/cmd/caddy',
+    ldflags: '-s -w',
+    buildTime: '2 min',
+    image: 'caddy:2.11.9',
+  },
   etcd: {
     title: 'etcd 3.6.11',
     envVariable: 'STORAGE_PROBE_ETCD',

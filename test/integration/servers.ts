@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 
-import { getBinary } from '../../deploy/local/binary.ts';
+import { getBinary, whyMissing } from '../../deploy/local/binary.ts';
 import { OPERATOR, startControlPlane, type KubeAccess } from '../../deploy/local/control-plane.ts';
 import { startCollector, startJaeger } from '../../deploy/local/jaeger.ts';
 import { applyManifests } from '../../deploy/local/kube-apply.ts';
@@ -30,9 +30,11 @@ export interface SharedKube extends KubeAccess {
   readonly operatorKubeconfigFile: string;
 }
 
-/** A MinIO server and its root credentials. */
+/** A store and its root credentials. */
 export interface Store {
   readonly url: string;
+  /** Default: us-east-1. */
+  readonly region?: string;
   readonly rootUser: string;
   readonly rootPassword: string;
 }
@@ -51,6 +53,9 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const progress = console.error;
   for (const name of ['minio', 'mc', 'jaeger', 'etcd', 'kube-apiserver', 'helm', 'promtool'] as const)
     await getBinary(name, { progress });
+  // Tests that need one of these are skipped if this machine cannot have it.
+  for (const name of ['versitygw', 'caddy'] as const)
+    if ((await whyMissing(name)) === undefined) await getBinary(name, { progress });
 
   const { path: dir } = started.use(await mkdtempDisposable(join(tmpdir(), 'storage-probe-servers-')));
   async function register<T extends AsyncDisposable>(starting: Promise<T>): Promise<T> {

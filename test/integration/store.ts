@@ -24,7 +24,7 @@ export function targetOf(name: string, endpoint: string, more: object = {}): obj
 }
 
 /** S3 client with root credentials. */
-export function adminOf({ url, rootUser, rootPassword }: Store = sharedStore): Client {
+export function adminOf({ url, rootUser, rootPassword, region = 'us-east-1' }: Store = sharedStore): Client {
   const { hostname, port } = new URL(url);
   return new Client({
     endPoint: hostname,
@@ -32,7 +32,7 @@ export function adminOf({ url, rootUser, rootPassword }: Store = sharedStore): C
     useSSL: false,
     accessKey: rootUser,
     secretKey: rootPassword,
-    region: 'us-east-1',
+    region,
   });
 }
 
