@@ -15,6 +15,8 @@ const WITHOUT_RESPONSE: readonly Reason[] = [
   'SecretMissing',
   'SecretInvalid',
   'AddressNotAllowed',
+  'WebIdentityRejected',
+  'WebIdentityUnavailable',
   'Cancelled',
 ];
 
