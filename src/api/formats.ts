@@ -189,7 +189,7 @@ function urlFault(value: string, pattern: RegExp, secretRef: string): string | u
   return undefined;
 }
 
-/** A DNS name for TLS, which cannot be an address. */
+/** A DNS name for TLS. IP addresses are not accepted. */
 export function hostName({ description }: Description): z.ZodString {
   return text({
     description,

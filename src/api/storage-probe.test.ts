@@ -17,7 +17,7 @@ function probe(
   };
 }
 
-/** Lines of the problems, without the accepted values. */
+/** One line per problem, without the accepted values. */
 function faults(value: unknown): string[] {
   const checked = check(StorageProbe, value);
   if (!('problems' in checked)) return [];

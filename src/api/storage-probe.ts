@@ -309,8 +309,8 @@ const Bucket = withRules(
 );
 
 /**
- * Limits the load of a probe on the store. The limit can be raised: bodies are streamed, and S3 accepts 5Gi in one PUT.
- * It must not be lowered, because existing resources would become invalid.
+ * Limits the load that a probe puts on the store. The limit can be raised: bodies are streamed, and S3 accepts 5Gi in
+ * one PUT. It must not be lowered, because existing resources would become invalid.
  */
 const MAX_OBJECT_SIZE = '1Gi';
 

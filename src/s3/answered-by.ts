@@ -117,7 +117,10 @@ function isAzure({ headers }: Exchange): boolean {
   return headers['x-ms-request-id'] !== undefined;
 }
 
-/** nginx requests the certificate as optional and then responds with status 400 and a fixed page. */
+/**
+ * nginx requests the client certificate as optional. If the client sends none, nginx responds with status 400 and a
+ * fixed page.
+ */
 function isNginxClientCertificateError(text: string): boolean {
   return text.includes('No required SSL certificate was sent') || text.includes('SSL certificate error');
 }
@@ -148,8 +151,8 @@ const S3_HEADERS: ReadonlySet<string> = new Set([
 const STORE_HEADER = /^x-(minio|rgw|garage|oss|cos|obs)-/;
 
 /**
- * Statuses with which a proxy reports on the server behind it or on itself. 52x and 530 are Cloudflare's. Responses of
- * stores with these statuses have evidence of S3.
+ * Statuses with which a proxy reports on the server behind it or on itself. 52x and 530 are Cloudflare's. If a store
+ * responds with one of these statuses, the response contains evidence of S3.
  */
 const PROXY_STATUSES: ReadonlySet<number> = new Set([
   407, 408, 413, 421, 426, 429, 431, 451, 499, 502, 503, 504, 511, 520, 521, 522, 523, 524, 525, 526, 527,

@@ -16,7 +16,7 @@ export interface BucketAddress {
 /**
  * Uses exactly the endpoint's host name and path; nothing is rewritten for particular providers.
  *
- * @throws {ReasonedError} `AddressingStyle` if a virtual host is required below an IP address.
+ * @throws {ReasonedError} `AddressingStyle` if virtual-host addressing is required but the endpoint is an IP address.
  */
 export function bucketAddress(
   endpoint: string,

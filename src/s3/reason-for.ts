@@ -45,7 +45,7 @@ function reasonOfStore(response: FailedResponse): Reason {
   return known ?? reasonOfStatus(response);
 }
 
-/** Stores have no code of their own for a locked object, so their text has to tell. */
+/** Stores have no specific error code for a locked object, so the message text decides. */
 function isObjectLocked({ operation, code, text }: FailedResponse): boolean {
   if (operation !== 'DeleteObject' || (code !== 'AccessDenied' && code !== 'InvalidRequest')) return false;
   return /object lock|\bWORM\b|retention|legal hold/i.test(errorElement(text, 'Message') ?? '');

@@ -307,7 +307,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(): void {
-    // Needed because undici treats a handler without this method as one with its old interface.
+    // Needed because undici assumes that a handler without this method implements undici's old interface.
   }
 
   /** Called by undici when the last byte has been handed to the kernel or is buffered in the socket. */

@@ -147,7 +147,7 @@ export class WebIdentity {
   }
 }
 
-/** The regional STS service for a store of AWS. Other stores, like MinIO, have their own at the endpoint. */
+/** The regional STS service for an AWS store. Other stores, such as MinIO, serve STS at the store's endpoint. */
 function defaultStsEndpoint({ endpoint, region }: Connection): string {
   const { hostname } = new URL(endpoint);
   const [, domain] = /(?:^|\.)(amazonaws\.com(?:\.cn)?)\.?$/.exec(hostname) ?? [];

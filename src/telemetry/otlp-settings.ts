@@ -121,7 +121,7 @@ function endpointMistake({ name, value }: Variable, protocol: OtlpProtocol): str
   // A value with an @ may contain a password.
   const shown = value.includes('@') ? 'the value' : `"${value}"`;
   if (!/^https?:\/\//i.test(value))
-    return `${name}: ${shown} has no http:// or https:// in front; ${accepted}`;
+    return `${name}: ${shown} does not start with http:// or https://; ${accepted}`;
   const url = URL.parse(value);
   if (url === null) return `${name}: ${shown} is not a URL; ${accepted}`;
   if (url.username !== '' || url.password !== '')

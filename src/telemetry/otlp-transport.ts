@@ -16,7 +16,7 @@ export type Delivery =
       readonly message: string;
       /** True if the same batch may be accepted later. */
       readonly isRetryable: boolean;
-      /** Time that the receiver asked to wait. */
+      /** How long the receiver asked the sender to wait. */
       readonly retryAfterMs?: number;
     };
 

@@ -42,7 +42,8 @@ export async function startTracing({ exporter, version, onDiagnostic }: TracingO
   }
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
   const targets: SpanTargets = new WeakMap();
-  // The API keeps the first registration. Also, with OTEL_LOG_LEVEL, the constructor sets a logger of its own.
+  // The API ignores later registrations, so the earlier ones are removed first. If OTEL_LOG_LEVEL is set, the
+  // constructor also sets its own logger.
   unregister();
   const sdk = new NodeSDK({
     traceExporter: new TargetResourceExporter(exporter, targets),

@@ -134,7 +134,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     group: PROBING,
     flag: '--web-identity-token-file <file>',
     env: 'STORAGE_PROBE_WEB_IDENTITY_TOKEN_FILE',
-    defaultText: 'none: targets cannot use webIdentity',
+    defaultText: 'none, so targets cannot use webIdentity',
     help: 'file with a web identity token, which any target may then exchange for credentials',
     ...text('a file path'),
   },

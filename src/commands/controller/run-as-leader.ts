@@ -184,7 +184,7 @@ export async function runAsLeader(
   return startedUntilMs === undefined ? undefined : new Date(startedUntilMs).toISOString();
 }
 
-/** @returns undefined if the administrator has not enabled it. */
+/** @returns undefined if the administrator has not enabled web identities. */
 function createWebIdentity(
   { webIdentityTokenFile: file, webIdentityStsEndpoints }: ControllerSettings,
   deps: StsDeps,

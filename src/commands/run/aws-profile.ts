@@ -15,7 +15,7 @@ export interface AwsProfile {
   readonly fault?: string;
 }
 
-/** Settings with which the AWS tools get credentials in ways that `run` does not support. */
+/** Settings of the AWS tools for credential sources that `run` does not support. */
 const UNSUPPORTED = [
   'sso_session',
   'sso_start_url',

@@ -49,7 +49,7 @@ export function runCommand(context: CommandContext, exit: (code: ExitCode) => vo
       ),
     )
     .addOption(
-      new Option('--jaeger-url <url>', 'address of Jaeger; adds a link to each trace').env(
+      new Option('--jaeger-url <url>', 'URL of Jaeger; prints a link to each trace').env(
         'STORAGE_PROBE_JAEGER_URL',
       ),
     )

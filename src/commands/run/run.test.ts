@@ -131,7 +131,7 @@ describe('rejects invalid input before the first run', () => {
       name: 'an OTLP endpoint without a scheme',
       flags: {},
       env: { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' },
-      want: /^OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4317" has no http:\/\/ or https:\/\/ in front; /,
+      want: /^OTEL_EXPORTER_OTLP_ENDPOINT: "collector:4317" does not start with http:\/\/ or https:\/\/; /,
     },
   ])('$name', async ({ flags, env = {}, want }) => {
     const store = await FakeS3.start();
