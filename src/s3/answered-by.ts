@@ -75,8 +75,8 @@ export function answeredBy(response: Response, history: EndpointHistory): Answer
   return { by: history.provedS3 || isRedirect(status) ? 'proxy' : 'other service', provesS3: false };
 }
 
-export function isRequestIdHeader(name: string): boolean {
-  return REQUEST_ID_HEADERS.has(name);
+export function hasRequestId(headers: Exchange['headers']): boolean {
+  return REQUEST_ID_HEADERS.some((name) => headers[name] !== undefined);
 }
 
 function looksLikeS3(response: Response, { provedS3, sendsRequestIds }: EndpointHistory): boolean {
@@ -101,6 +101,7 @@ function isSilentSuccess({ method, isObject, exchange }: Response): boolean {
 
 function hasS3Evidence({ method, isObject, exchange, text }: Response): boolean {
   const { status = 0, headers } = exchange;
+  if (hasRequestId(headers)) return true;
   for (const name in headers) {
     if (S3_HEADERS.has(name) || STORE_HEADER.test(name)) return true;
   }
@@ -129,16 +130,10 @@ function isRedirect(status: number): boolean {
   return status >= 300 && status < 400;
 }
 
-const REQUEST_ID_HEADERS: ReadonlySet<string> = new Set([
-  'x-amz-request-id',
-  'x-oss-request-id',
-  'x-cos-request-id',
-  'x-obs-request-id',
-]);
+const REQUEST_ID_HEADERS = ['x-amz-request-id', 'x-oss-request-id', 'x-cos-request-id', 'x-obs-request-id'];
 
 /** Headers that only S3 stores send. CloudFront, API Gateway and load balancers send other `x-amz-` headers. */
 const S3_HEADERS: ReadonlySet<string> = new Set([
-  ...REQUEST_ID_HEADERS,
   'x-amz-id-2',
   'x-amz-bucket-region',
   'x-amz-version-id',

@@ -34,7 +34,7 @@ export class TextSink implements Sink {
   }
 
   text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8');
+    return this.#chunks.length === 0 ? '' : Buffer.concat(this.#chunks).toString('utf8');
   }
 }
 

@@ -3,6 +3,9 @@ import type { RunTarget } from '../api/run.ts';
 /** A piece of a secret that is at least this long is redacted, so that a secret that was cut off is not shown. */
 const PIECE_LENGTH = 8;
 
+const MAX_CLEAN = 64;
+const MAX_CLEAN_LENGTH = 128;
+
 const REDACTED = '[redacted]';
 
 /**
@@ -13,12 +16,24 @@ export class Redactor {
   readonly #secrets: readonly string[];
   /** All pieces of all secrets, in lower case. Created for the first text, because most runs need none. */
   #pieces: ReadonlySet<string> | undefined;
+  /** Texts without a secret, because every response of a store repeats some headers. */
+  readonly #clean = new Set<string>();
 
   constructor(secrets: readonly string[]) {
     this.#secrets = secrets.filter((secret) => secret !== '');
   }
 
   redact(text: string): string {
+    if (this.#clean.has(text)) return text;
+    const redacted = this.#redacted(text);
+    if (redacted === text && text.length <= MAX_CLEAN_LENGTH) {
+      if (this.#clean.size >= MAX_CLEAN) this.#clean.clear();
+      this.#clean.add(text);
+    }
+    return redacted;
+  }
+
+  #redacted(text: string): string {
     if (text.length < PIECE_LENGTH) return this.#redactShort(text);
     this.#pieces ??= piecesOf(this.#secrets);
     const lowerCase = text.toLowerCase();

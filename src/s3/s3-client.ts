@@ -7,8 +7,8 @@ import {
   answeredBy,
   type EndpointHistory,
   failedBy,
+  hasRequestId,
   isHtml,
-  isRequestIdHeader,
   NO_HISTORY,
   type Response,
 } from './answered-by.ts';
@@ -285,14 +285,17 @@ export class S3Client {
   }
 
   #learnFrom({ headers }: Exchange, { by, provesS3 }: Answer): void {
-    const { provedS3, sendsRequestIds } = this.#history;
+    const { provedS3, sendsRequestIds, hasResponded } = this.#history;
+    const isFromStore = by === 'S3 store' && provesS3;
+    const stillSendsIds = isFromStore
+      ? (sendsRequestIds || !provedS3) && hasRequestId(headers)
+      : sendsRequestIds;
+    const isKnown = hasResponded && (provedS3 || !provesS3) && sendsRequestIds === stillSendsIds;
+    if (isKnown) return;
     this.#history = {
       hasResponded: true,
       provedS3: provedS3 || provesS3,
-      sendsRequestIds:
-        by === 'S3 store' && provesS3
-          ? (sendsRequestIds || !provedS3) && Object.keys(headers).some(isRequestIdHeader)
-          : sendsRequestIds,
+      sendsRequestIds: stillSendsIds,
     };
   }
 
