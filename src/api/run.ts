@@ -139,6 +139,7 @@ export interface CallResult {
   server?: string;
   /** Remote IP address of the connection. */
   remoteAddress?: string;
+  remotePort?: number;
   tlsProtocol?: string;
   /** Expiry of the server's certificate, ISO 8601. */
   certificateNotAfter?: string;

@@ -38,6 +38,13 @@ describe('the attributes of a call', () => {
     });
   });
 
+  it('include the peer, which may be a proxy', () => {
+    expect(attributesOf({ remoteAddress: '10.0.0.1', remotePort: 3128 })).toMatchObject({
+      'network.peer.address': '10.0.0.1',
+      'network.peer.port': 3128,
+    });
+  });
+
   it('have no TLS without a handshake', () => {
     expect(Object.keys(attributesOf({})).filter((key) => key.startsWith('tls.'))).toEqual([]);
   });

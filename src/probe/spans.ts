@@ -68,6 +68,7 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   setIfDefined(callAttributes, attributes.ATTR_HTTP_REQUEST_BODY_SIZE, call.bytesSent || undefined);
   setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
   setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
+  setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_PORT, call.remotePort);
   if (call.tlsProtocol !== undefined) Object.assign(callAttributes, tlsProtocolAttributes(call.tlsProtocol));
   setIfDefined(callAttributes, attributes.ATTR_TLS_SERVER_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {

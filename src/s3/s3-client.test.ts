@@ -183,6 +183,7 @@ describe('a call', () => {
       hostId: 'node-a',
       server: 'MinIO',
       remoteAddress: '127.0.0.1',
+      remotePort: server.port,
       bytesSent: 0,
       bytesReceived: 5,
     } satisfies Partial<CallResult>);

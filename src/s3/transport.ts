@@ -26,7 +26,9 @@ export interface HttpRequest {
 export interface Exchange
   extends
     Pick<CallResult, 'bytesSent' | 'bytesReceived' | 'reusedConnection'>,
-    Partial<Pick<CallResult, 'status' | 'remoteAddress' | 'tlsProtocol' | 'certificateNotAfter'>> {
+    Partial<
+      Pick<CallResult, 'status' | 'remoteAddress' | 'remotePort' | 'tlsProtocol' | 'certificateNotAfter'>
+    > {
   /** Monotonic ms. */
   startMs: number;
   endMs: number;
@@ -287,6 +289,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   connected(socket: net.Socket): void {
     this.#exchange.remoteAddress = socket.remoteAddress ?? '';
+    if (socket.remotePort !== undefined) this.#exchange.remotePort = socket.remotePort;
     this.#startPhase(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
   }
 
