@@ -21,24 +21,45 @@ export interface LeafOptions {
   readonly notBefore?: Date;
   /** Default: in 24 hours. */
   readonly notAfter?: Date;
+  /** Default: `serverAuth`. */
+  readonly usage?: 'serverAuth' | 'clientAuth';
 }
 
 /** A private certificate authority, in memory. */
 export interface CertificateAuthority {
   /** CA certificate for clients to trust, PEM. */
   readonly certificate: string;
-  /** Issues a server certificate. Returns the certificate and its key, both PEM. */
+  /** Creates an authority whose certificate this one signs. */
+  createIntermediate(commonName: string): Promise<CertificateAuthority>;
+  /** Issues a certificate. Returns the certificate and its key, both PEM. */
   issue(options?: LeafOptions): Promise<{ readonly cert: string; readonly key: string }>;
 }
 
 const HOUR_MS = 3_600_000;
 const KEY = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-export async function createAuthority(commonName = 'storage-probe test CA'): Promise<CertificateAuthority> {
+export function createAuthority(commonName = 'storage-probe test CA'): Promise<CertificateAuthority> {
+  return createAuthorityBelow(undefined, commonName);
+}
+
+interface Issuer {
+  readonly subject: string;
+  readonly signingKey: webcrypto.CryptoKey;
+  readonly publicKey: webcrypto.CryptoKey;
+}
+
+/** @param issuer undefined for a own. */
+async function createAuthorityBelow(
+  issuer: Issuer | undefined,
+  commonName: string,
+): Promise<CertificateAuthority> {
   const keys = await createKeyPair();
-  const root = await X509CertificateGenerator.createSelfSigned({
-    name: `CN=${commonName}`,
-    keys,
+  const subject = `CN=${commonName}`;
+  const own = await X509CertificateGenerator.create({
+    subject,
+    issuer: issuer?.subject ?? subject,
+    publicKey: keys.publicKey,
+    signingKey: issuer?.signingKey ?? keys.privateKey,
     signingAlgorithm: KEY,
     // Starts early enough to issue certificates that have already expired.
     notBefore: hoursFromNow(-24 * 3_650),
@@ -47,6 +68,7 @@ export async function createAuthority(commonName = 'storage-probe test CA'): Pro
       new BasicConstraintsExtension(true, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await AuthorityKeyIdentifierExtension.create(issuer?.publicKey ?? keys.publicKey),
     ],
   });
 
@@ -54,11 +76,12 @@ export async function createAuthority(commonName = 'storage-probe test CA'): Pro
     hosts = ['127.0.0.1', 'localhost'],
     notBefore = hoursFromNow(-1),
     notAfter = hoursFromNow(24),
+    usage = 'serverAuth',
   }: LeafOptions = {}): Promise<{ cert: string; key: string }> {
     const leafKeys = await createKeyPair();
     const leaf = await X509CertificateGenerator.create({
       subject: `CN=${hosts[0]}`,
-      issuer: root.subject,
+      issuer: own.subject,
       publicKey: leafKeys.publicKey,
       signingKey: keys.privateKey,
       signingAlgorithm: KEY,
@@ -67,7 +90,7 @@ export async function createAuthority(commonName = 'storage-probe test CA'): Pro
       extensions: [
         new BasicConstraintsExtension(false, undefined, true),
         new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+        new ExtendedKeyUsageExtension([ExtendedKeyUsage[usage]]),
         new SubjectAlternativeNameExtension(
           hosts.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
         ),
@@ -78,7 +101,11 @@ export async function createAuthority(commonName = 'storage-probe test CA'): Pro
     return { cert: leaf.toString('pem'), key: PemConverter.encode(key, 'PRIVATE KEY') };
   }
 
-  return { certificate: root.toString('pem'), issue };
+  function createIntermediate(name: string): Promise<CertificateAuthority> {
+    return createAuthorityBelow({ subject, signingKey: keys.privateKey, publicKey: keys.publicKey }, name);
+  }
+
+  return { certificate: own.toString('pem'), createIntermediate, issue };
 }
 
 function createKeyPair(): Promise<webcrypto.CryptoKeyPair> {

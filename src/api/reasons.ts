@@ -41,6 +41,11 @@ export const REASONS = {
     means: "The run's `timeout` expired during a call.",
     fix: 'Check which phase was slow: a slow connect points to the network, a slow first byte to the server and its drives, and a slow body to bandwidth.',
   },
+  ProxyUnreachable: {
+    verdict: 'Failed',
+    means: "The prober could not connect to the target's proxy.",
+    fix: "Check the proxy's host and port in `proxy.url`, that the proxy is running, and its certificate if the URL is `https`.",
+  },
   TLSUnknownAuthority: {
     verdict: 'Failed',
     means: "The server's certificate was signed by an authority that the prober does not trust.",

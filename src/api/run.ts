@@ -104,8 +104,14 @@ export type FunctionName = (typeof FUNCTION_NAMES)[number];
 
 /** Duration of each phase of a call. A phase that did not happen is absent: a reused connection has no DNS phase. */
 export interface Phases {
+  /** Time spent waiting in the prober for other lookups. It says nothing about the target. */
+  waitMs?: number;
+  /** Absent if the address was known. */
   dnsMs?: number;
+  /** To the target or its proxy. */
   connectMs?: number;
+  /** Until the proxy has opened a tunnel to the target. */
+  proxyMs?: number;
   tlsMs?: number;
   /** Until the kernel has the request's headers and body. */
   sendMs?: number;
@@ -116,6 +122,14 @@ export interface Phases {
   firstByteMs?: number;
   /** From the first to the last byte of the response. */
   bodyMs?: number;
+}
+
+/** An attempt to connect to one of several addresses. */
+export interface ConnectionAttempt {
+  address: string;
+  durationMs: number;
+  /** `connected`, `abandoned` (another address was faster, or the call stopped), or an error code such as `ECONNREFUSED`. */
+  outcome: string;
 }
 
 /** Result of one S3 request. */
@@ -137,9 +151,13 @@ export interface CallResult {
   hostId?: string;
   /** The `server` header. */
   server?: string;
-  /** Remote IP address of the connection. */
+  /** Remote IP address of the connection: the target's or its proxy's. */
   remoteAddress?: string;
   remotePort?: number;
+  /** Attempts to connect, in the order of their start. Absent if there was only one. */
+  attempts?: ConnectionAttempt[];
+  /** `host:port` of the proxy. Absent if the connection is direct. */
+  proxy?: string;
   tlsProtocol?: string;
   /** Expiry of the server's certificate, ISO 8601. */
   certificateNotAfter?: string;

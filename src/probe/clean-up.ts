@@ -7,7 +7,7 @@ import { ephemeralBucket, isOwnKey, keyPrefix } from './names.ts';
 import type { ProbeDeps } from './run-probe.ts';
 
 export type CleanUpRequest = Pick<RunRequest, 'owner' | 'probe' | 'target' | 'bucket' | 'cleanUpTimeoutMs'>;
-export type CleanUpDeps = Pick<ProbeDeps, 'clock' | 'keyring' | 'version' | 'addressPolicy' | 'resolve'>;
+export type CleanUpDeps = Pick<ProbeDeps, 'clock' | 'keyring' | 'version' | 'addressPolicy' | 'resolver'>;
 
 export interface CleanUpResult {
   /** Removed objects (`bucket/key`) and buckets (`bucket`), in the order of removal. */

@@ -10,6 +10,7 @@ import {
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { resolvingTo } from '../../test/support/fake-resolver.ts';
 import { FakeS3, type Fault, FAULTS } from '../../test/support/fake-s3.ts';
 import { closedPort, serveHttp } from '../../test/support/http-server.ts';
 import { type Reason, REASONS } from '../api/reasons.ts';
@@ -39,7 +40,7 @@ const IDENTITY = {
 const OWN_BUCKET = ephemeralBucket(IDENTITY);
 const OWN_PREFIX = keyPrefix(IDENTITY);
 
-interface Setting extends Pick<ProbeDeps, 'addressPolicy' | 'resolve'> {
+interface Setting extends Pick<ProbeDeps, 'addressPolicy' | 'resolver'> {
   readonly url: string;
   readonly bucket?: BucketPlan;
   readonly sizes?: readonly number[];
@@ -79,7 +80,7 @@ async function probe(setting: Setting): Promise<TracedRun> {
     tracer,
     version: '1.2.3',
     addressPolicy: setting.addressPolicy,
-    resolve: setting.resolve,
+    resolver: setting.resolver,
     ...(onProgress !== undefined && { onProgress }),
   };
   const result = await runProbe(request, deps, signal);
@@ -352,7 +353,7 @@ describe('a run', () => {
     const run = await probe({
       url: `http://my-minio.storage.svc:${port}`,
       addressPolicy: addressPolicy({ allowed: [] }),
-      resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
+      resolver: resolvingTo('127.0.0.1'),
     });
     expect(run.result).toMatchObject({
       reason: 'AddressNotAllowed',
@@ -371,7 +372,7 @@ describe('a run', () => {
     const run = await probe({
       url: `http://my-minio.storage.svc:${new URL(store.url).port}`,
       addressPolicy: addressPolicy({ allowed: ['127.0.0.1'] }),
-      resolve: () => Promise.resolve([{ address: '127.0.0.1', family: 4 }]),
+      resolver: resolvingTo('127.0.0.1'),
     });
     expect(run.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
     expectConsistent(run);

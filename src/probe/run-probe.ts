@@ -5,7 +5,8 @@ import { ReasonedError, REASONS, type Verdict } from '../api/reasons.ts';
 import type { CallResult, FunctionName, RunRequest, RunResult, StepResult } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
-import type { AddressPolicy, Resolve } from '../s3/address-policy.ts';
+import type { AddressPolicy } from '../s3/address-policy.ts';
+import type { Resolver } from '../s3/resolver.ts';
 import { S3Client } from '../s3/s3-client.ts';
 import type { TargetKeyring } from '../s3/target-keys.ts';
 import { ATTR_FUNCTION_NAME } from '../telemetry/attributes.ts';
@@ -26,8 +27,8 @@ export interface ProbeDeps {
   readonly version: string;
   /** Addresses that the probe may connect to. Default: any. */
   readonly addressPolicy?: AddressPolicy | undefined;
-  /** Resolves host names if there is an address policy. Default: the system's resolver. */
-  readonly resolve?: Resolve | undefined;
+  /** Shared by all runs. Default: the system's resolver, without cache and limits. */
+  readonly resolver?: Resolver | undefined;
   /** Called when a step starts and when it finishes, for a live display. */
   readonly onProgress?: (progress: Progress) => void;
 }

@@ -10,8 +10,8 @@ import {
 
 import { toMicroseconds } from '../api/microseconds.ts';
 import type { Reason } from '../api/reasons.ts';
-import type { CallResult, Phases, RunRequest, RunResult } from '../api/run.ts';
-import { hostOf, portOf } from '../s3/transport.ts';
+import type { CallResult, ConnectionAttempt, Phases, RunRequest, RunResult } from '../api/run.ts';
+import { hostOf, portOf } from '../s3/url.ts';
 import * as attributes from '../telemetry/attributes.ts';
 
 export function rootAttributes({ probe, target, runId, bucket, objectSizesBytes }: RunRequest): Attributes {
@@ -69,6 +69,8 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   setIfDefined(callAttributes, attributes.ATTR_HTTP_RESPONSE_BODY_SIZE, call.bytesReceived || undefined);
   setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_ADDRESS, call.remoteAddress);
   setIfDefined(callAttributes, attributes.ATTR_NETWORK_PEER_PORT, call.remotePort);
+  setIfDefined(callAttributes, attributes.ATTR_CONNECTION_PROXY, call.proxy);
+  setIfDefined(callAttributes, attributes.ATTR_CONNECTION_ATTEMPTS, call.attempts?.map(attemptText));
   if (call.tlsProtocol !== undefined) Object.assign(callAttributes, tlsProtocolAttributes(call.tlsProtocol));
   setIfDefined(callAttributes, attributes.ATTR_TLS_SERVER_NOT_AFTER, call.certificateNotAfter);
   for (const [phase, durationMs] of Object.entries(call.phases)) {
@@ -76,6 +78,10 @@ export function describeCall(span: Span, { endpoint, bucket, key, call }: Descri
   }
   span.updateName(`S3.${call.operation}`);
   span.setAttributes(callAttributes);
+}
+
+function attemptText({ address, outcome, durationMs }: ConnectionAttempt): string {
+  return `${address} ${outcome} ${durationMs.toFixed(1)} ms`;
 }
 
 /** @param protocol as in OpenSSL: `TLSv1.3`. The attributes hold its name and number separately. */
@@ -97,8 +103,10 @@ function methodOf(operation: string): string {
 }
 
 const PHASE_KEYS: Readonly<Record<keyof Phases, string>> = {
+  waitMs: `${attributes.ATTR_PHASE_PREFIX}wait_ms`,
   dnsMs: `${attributes.ATTR_PHASE_PREFIX}dns_ms`,
   connectMs: `${attributes.ATTR_PHASE_PREFIX}connect_ms`,
+  proxyMs: `${attributes.ATTR_PHASE_PREFIX}proxy_ms`,
   tlsMs: `${attributes.ATTR_PHASE_PREFIX}tls_ms`,
   sendMs: `${attributes.ATTR_PHASE_PREFIX}send_ms`,
   firstByteMs: `${attributes.ATTR_PHASE_PREFIX}first_byte_ms`,

@@ -1,7 +1,5 @@
-import type { LookupAddress, LookupOptions } from 'node:dns';
-import dns from 'node:dns/promises';
+import type { LookupAddress } from 'node:dns';
 import net from 'node:net';
-import { callbackify } from 'node:util';
 
 import { parseAddressRange } from '../api/address-range.ts';
 import { ReasonedError } from '../api/reasons.ts';
@@ -14,9 +12,6 @@ export interface AddressPolicy {
   /** @returns the kind of a blocked address, for example `a link-local address`, or undefined if it is allowed. */
   blockedKind(address: string): string | undefined;
 }
-
-/** Returns all addresses of a host name in the order in which to try them. */
-export type Resolve = (hostname: string, options: LookupOptions) => Promise<readonly LookupAddress[]>;
 
 interface BlockedRanges {
   /** Noun phrase for messages: `127.0.0.1 is a loopback address`. */
@@ -86,32 +81,60 @@ export function addressPolicy({ allowed }: { readonly allowed: readonly string[]
   };
 }
 
-/** @returns an `AddressNotAllowed` error if the host is a blocked address. {@link checkedLookup} checks host names. */
+/** @returns an `AddressNotAllowed` error if the host is a blocked address. {@link checkAddresses} checks host names. */
 export function blockedHostError(policy: AddressPolicy, host: string): ReasonedError | undefined {
   const kind = net.isIP(host) === 0 ? undefined : policy.blockedKind(host);
   return kind === undefined ? undefined : notAllowed(`${host} is ${kind}`);
 }
 
 /**
- * Creates a lookup function for {@link net.connect} that returns only checked addresses. The name is not resolved
- * again after the check, because it could then resolve to other addresses.
+ * Checks the resolved addresses of a host name. The caller connects to these, because the name could resolve to others
+ * the next time.
  *
- * The lookup fails with a {@link ReasonedError} `AddressNotAllowed` if any address is blocked. No legitimate name
- * resolves to both a store and a blocked address, and Node decides which address to try first.
+ * @throws {ReasonedError} `AddressNotAllowed` if any address is blocked. No legitimate name resolves to both a store
+ *   and a blocked address.
  */
-export function checkedLookup(policy: AddressPolicy, resolve: Resolve = resolveAll): net.LookupFunction {
-  return callbackify(async (hostname: string, options: LookupOptions) => {
-    const addresses = await resolve(hostname, options);
-    for (const { address } of addresses) {
-      const kind = policy.blockedKind(address);
-      if (kind !== undefined) throw notAllowed(`${hostname} resolves to ${address}, ${kind}`);
-    }
-    return [...addresses];
-  });
+export function checkAddresses(
+  policy: AddressPolicy,
+  hostname: string,
+  addresses: readonly LookupAddress[],
+): void {
+  for (const { address } of addresses) {
+    const kind = policy.blockedKind(address);
+    if (kind !== undefined) throw notAllowed(`${hostname} resolves to ${address}, ${kind}`);
+  }
 }
 
-function resolveAll(hostname: string, options: LookupOptions): Promise<LookupAddress[]> {
-  return dns.lookup(hostname, { ...options, all: true });
+/**
+ * Names that stand for a blocked address everywhere. Sources: RFC 6761 section 6.3 (checked separately); Google Compute
+ * Engine, "View and query VM metadata"; Amazon EC2 User Guide, "Use the Instance Metadata Service".
+ */
+const BLOCKED_NAMES: ReadonlySet<string> = new Set([
+  'metadata',
+  'metadata.google.internal',
+  'instance-data',
+  'instance-data.ec2.internal',
+]);
+
+/**
+ * Checks a host that a proxy will connect to. The proxy resolves the name, possibly to other addresses than the prober
+ * would, so only literal addresses and well-known names can be checked.
+ *
+ * @returns an `AddressNotAllowed` error if the host is blocked.
+ */
+export function blockedProxiedHostError(policy: AddressPolicy, host: string): ReasonedError | undefined {
+  const name = host.replace(/\.$/, '');
+  if (name === 'localhost' || name.endsWith('.localhost')) {
+    return policy.blockedKind('127.0.0.1') === undefined
+      ? undefined
+      : notAllowed(`${host} is a loopback name`);
+  }
+  if (BLOCKED_NAMES.has(name)) {
+    return policy.blockedKind('169.254.169.254') === undefined
+      ? undefined
+      : notAllowed(`${host} is the name of a metadata service`);
+  }
+  return blockedHostError(policy, host);
 }
 
 function notAllowed(finding: string): ReasonedError {

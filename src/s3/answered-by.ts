@@ -1,9 +1,9 @@
+import { isTimeout } from './is-timeout.ts';
 import {
   codeOf,
   isClientCertificateFailure,
   isHttpError,
   isProberCode,
-  isTimeout,
   isTlsCode,
 } from './network-faults.ts';
 import { isS3Document } from './s3-document.ts';
@@ -51,10 +51,13 @@ export const NO_HISTORY: EndpointHistory = { provedS3: false, sendsRequestIds: f
 export function failedBy(error: TransportError, history: EndpointHistory): Answerer {
   const { cause, phase } = error;
   const code = codeOf(cause);
+  if (phase === 'waitMs') return 'prober';
+  if (phase === 'dnsMs' && isTimeout(cause)) return 'resolver';
   if (isTimeout(cause)) return 'nobody';
   if (isProberCode(cause)) return 'prober';
   if (isHttpError(cause)) return history.provedS3 ? 'proxy' : 'other service';
   if (phase === 'dnsMs') return 'resolver';
+  if (phase === 'proxyMs') return 'proxy';
   if (phase === 'tlsMs' || isTlsCode(code) || isClientCertificateFailure(error)) return 'TLS peer';
   return 'network';
 }
@@ -72,7 +75,8 @@ export function answeredBy(response: Response, history: EndpointHistory): Answer
   if (isNginxClientCertificateError(text)) return { by: 'TLS peer', provesS3: false };
   if (PROXY_STATUSES.has(status)) return { by: 'proxy', provesS3: false };
   if (looksLikeS3(response, history)) return { by: 'S3 store', provesS3: false };
-  return { by: history.provedS3 || isRedirect(status) ? 'proxy' : 'other service', provesS3: false };
+  const isProxy = history.provedS3 || isRedirect(status) || isRefusalOfForwardProxy(exchange);
+  return { by: isProxy ? 'proxy' : 'other service', provesS3: false };
 }
 
 export function hasRequestId(headers: Exchange['headers']): boolean {
@@ -124,6 +128,11 @@ function isAzure({ headers }: Exchange): boolean {
  */
 function isNginxClientCertificateError(text: string): boolean {
   return text.includes('No required SSL certificate was sent') || text.includes('SSL certificate error');
+}
+
+/** A proxy that forwards requests itself refuses them with status 403. Through a tunnel, the response is not its own. */
+function isRefusalOfForwardProxy({ status, proxy, tlsProtocol }: Exchange): boolean {
+  return status === 403 && proxy !== undefined && tlsProtocol === undefined;
 }
 
 function isRedirect(status: number): boolean {

@@ -1,14 +1,18 @@
-import { oneLine } from '../api/one-line.ts';
 import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { Phases } from '../api/run.ts';
 import type { Answerer } from './answered-by.ts';
+import { causeText } from './cause-text.ts';
+import { describeAttempts } from './dialer.ts';
+import { isTimeout } from './is-timeout.ts';
 import type { Fault } from './s3-error.ts';
 import type { TransportError } from './transport.ts';
 
 /** Activity of each phase, followed by the host in messages. */
 const PHASE_ACTIVITIES = {
+  waitMs: 'waiting in the prober to resolve the host name of',
   dnsMs: 'resolving the host name of',
   connectMs: 'connecting to',
+  proxyMs: 'opening a tunnel to',
   tlsMs: 'TLS handshake with',
   sendMs: 'sending the request to',
   firstByteMs: 'waiting for the first byte from',
@@ -17,8 +21,10 @@ const PHASE_ACTIVITIES = {
 
 /** Reasons for codes that are not listed in {@link REASON_OF_CODE}. */
 const REASON_OF_PHASE = {
+  waitMs: 'ProberError',
   dnsMs: 'DNSFailed',
   connectMs: 'Unreachable',
+  proxyMs: 'ProxyUnreachable',
   tlsMs: 'TLSFailed',
   sendMs: 'ConnectionLost',
   firstByteMs: 'ConnectionLost',
@@ -89,12 +95,13 @@ export interface NetworkContext {
 
 /** Derives the fault from an exchange that got no complete response. */
 export function networkFault(error: TransportError, context: NetworkContext): Fault {
-  const { cause, phase } = error;
+  const { cause, phase, exchange } = error;
   const { host, by } = context;
   // The transport refused to connect and has set the reason.
   if (cause instanceof ReasonedError) return { reason: cause.reason, message: cause.message, by };
-  const activity = `${PHASE_ACTIVITIES[phase]} ${host}`;
-  if (isTimeout(cause)) return { reason: 'Timeout', message: `${activity} timed out`, by };
+  const via = exchange.proxy === undefined ? '' : ` through proxy ${exchange.proxy}`;
+  const activity = `${PHASE_ACTIVITIES[phase]} ${host}${via}`;
+  if (isTimeout(cause)) return { ...timeoutFault(error, activity), by };
 
   const reason = reasonOf(error, context);
   if (reason === 'ConnectionRefused' && context.hasResponded) {
@@ -104,10 +111,24 @@ export function networkFault(error: TransportError, context: NetworkContext): Fa
   return { reason, message: `${activity} failed: ${causeText(cause)}`, by };
 }
 
+function timeoutFault(
+  { exchange: { attempts }, phase }: TransportError,
+  activity: string,
+): Omit<Fault, 'by'> {
+  if (phase === 'dnsMs') {
+    return { reason: 'DNSFailed', message: `${activity} failed: no answer within the run's timeout` };
+  }
+  // The run waited for the prober, not for the target.
+  if (phase === 'waitMs') return { reason: 'ProberError', message: `${activity} timed out` };
+  const tried = phase === 'connectMs' && attempts !== undefined ? `: ${describeAttempts(attempts)}` : '';
+  return { reason: 'Timeout', message: `${activity} timed out${tried}` };
+}
+
 function reasonOf(error: TransportError, context: NetworkContext): Reason {
   const { cause, phase } = error;
   const code = codeOf(cause);
   if (isProberCode(cause)) return 'ProberError';
+  if (phase === 'proxyMs') return 'ProxyUnreachable';
   if (isHttpError(cause)) return context.by === 'proxy' ? 'InvalidResponse' : 'NotS3';
   if (isClientCertificateFailure(error)) return clientCertificateReason(context);
   const listed = REASON_OF_CODE.get(code);
@@ -148,20 +169,7 @@ export function isHttpError(cause: unknown): boolean {
   return cause instanceof Error && cause.name === 'HTTPParserError';
 }
 
-/** True if the call was aborted by a deadline rather than by a shutdown. */
-export function isTimeout(cause: unknown): boolean {
-  return cause instanceof Error && cause.name === 'TimeoutError';
-}
-
 export function codeOf(cause: unknown): string {
   if (typeof cause === 'object' && cause !== null && 'code' in cause) return String(cause.code);
   return '';
-}
-
-function causeText(cause: unknown): string {
-  // After trying several addresses, Node throws an AggregateError with the code of the first error.
-  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return causeText(cause.errors[0]);
-  if (!(cause instanceof Error)) return 'unknown error';
-  // OpenSSL messages include internal addresses and source files: `4087…:error:0A00010B:SSL routines:…:wrong version number:…`.
-  return oneLine(/:SSL routines:[^:]*:([^:]+):/.exec(cause.message)?.[1] ?? cause.message);
 }

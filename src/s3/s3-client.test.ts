@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import dns from 'node:dns';
 import { once } from 'node:events';
 import type http from 'node:http';
 import type net from 'node:net';
@@ -11,11 +10,13 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { createAuthority } from '../../deploy/local/certificates.ts';
+import { addressesOf, fakeResolver } from '../../test/support/fake-resolver.ts';
 import { bodyOf, closedPort, serveHttp, serveTcp } from '../../test/support/http-server.ts';
 import { ReasonedError, REASONS, type Reason } from '../api/reasons.ts';
 import type { CallResult, Credentials, Phases, RunTarget } from '../api/run.ts';
 import { systemClock } from '../clock/system-clock.ts';
 import type { ObjectBody, Sink } from './body.ts';
+import type { Resolver } from './resolver.ts';
 import { S3Client } from './s3-client.ts';
 import { S3Error } from './s3-error.ts';
 import { sha256Hex } from './signer.ts';
@@ -28,15 +29,16 @@ const NEVER = new AbortController().signal;
 /** Larger than the kernel's socket buffers. */
 const LARGE_BYTES = 32 * 1_024 * 1_024;
 
-interface ClientOptions extends Pick<RunTarget, 'addressing' | 'encryption'> {
+interface ClientOptions extends Pick<RunTarget, 'addressing' | 'encryption' | 'proxy'> {
   readonly region?: string;
   readonly sessionToken?: string;
   readonly ca?: string;
+  readonly resolver?: Resolver;
 }
 
 function clientOf(
   { url }: { readonly url: string },
-  { region = 'us-east-1', sessionToken, ca, ...options }: ClientOptions = {},
+  { region = 'us-east-1', sessionToken, ca, resolver, ...options }: ClientOptions = {},
 ): S3Client {
   const credentials = { ...CREDENTIALS, ...(sessionToken !== undefined && { sessionToken }) };
   const target = {
@@ -52,6 +54,7 @@ function clientOf(
     keyring: new TargetKeyring(),
     version: '1.2.3',
     originMs: systemClock.monotonicMs(),
+    resolver,
   });
   onTestFinished(() => {
     client.close();
@@ -301,19 +304,16 @@ describe('the client', () => {
 
   it('puts the bucket into the host if the addressing is VirtualHost', async () => {
     const server = await serveHttp(always({}));
-    const lookup = vi.spyOn(dns, 'lookup').mockImplementation((...args: unknown[]) => {
-      const done = args.at(-1) as (error: null, addresses: dns.LookupAddress[]) => void;
-      queueMicrotask(() => {
-        done(null, [{ address: '127.0.0.1', family: 4 }]);
-      });
+    const names: string[] = [];
+    const resolver = fakeResolver((hostname) => {
+      names.push(hostname);
+      return Promise.resolve(addressesOf('127.0.0.1'));
     });
-    onTestFinished(() => {
-      lookup.mockRestore();
-    });
-    const client = clientOf({ url: `http://my-minio:${server.port}` }, { addressing: 'VirtualHost' });
+    const options = { addressing: 'VirtualHost', resolver } as const;
+    const client = clientOf({ url: `http://my-minio:${server.port}` }, options);
     await client.headBucket({ signal: NEVER });
     await client.headObject('a/b', { signal: NEVER });
-    expect(lookup.mock.calls[0]?.[0]).toBe('bucket.my-minio');
+    expect(names).toEqual(['bucket.my-minio']);
     expect(server.requests).toEqual(['HEAD /', 'HEAD /a/b']);
     expect(server.headers[0]?.host).toBe(`bucket.my-minio:${server.port}`);
   });
@@ -427,14 +427,37 @@ describe('stopping', () => {
   const TIMED_OUT = new DOMException('time is up', 'TimeoutError');
   const STOPPED = new DOMException('stop', 'AbortError');
 
+  interface AbortedServer extends Pick<ClientOptions, 'proxy' | 'resolver'> {
+    readonly url: string;
+    readonly sink?: Sink;
+    readonly sizeBytes?: number;
+    readonly afterStart?: () => void;
+  }
+
   /** Servers that keep a call in one phase and abort it there. */
-  const PHASES: Record<
-    keyof Phases,
-    (abort: () => void) => Promise<{ url: string; sink?: Sink; sizeBytes?: number; afterStart?: () => void }>
-  > = {
+  const PHASES: Record<keyof Phases, (abort: () => void) => Promise<AbortedServer>> = {
+    async waitMs(abort) {
+      const hanging = fakeResolver(() => new Promise(() => undefined));
+      const resolver: Resolver = {
+        ...hanging,
+        resolve: (hostname, lookup) => {
+          lookup.onQueued?.();
+          queueMicrotask(abort);
+          return hanging.resolve(hostname, lookup);
+        },
+      };
+      return { url: 'http://my-minio', resolver };
+    },
     async dnsMs(abort) {
-      const port = await closedPort();
-      return { url: `http://localhost:${port}`, afterStart: () => void afterTicks().then(abort) };
+      const resolver = fakeResolver(() => {
+        queueMicrotask(abort);
+        return new Promise(() => undefined);
+      });
+      return { url: 'http://my-minio', resolver };
+    },
+    async proxyMs(abort) {
+      const { url } = await serveTcp((socket) => socket.once('data', abort));
+      return { url: 'https://127.0.0.1', proxy: { url } };
     },
     async connectMs(abort) {
       const { url } = await serveTcp(() => undefined);
@@ -474,16 +497,23 @@ describe('stopping', () => {
   };
 
   const cases = Object.keys(PHASES).flatMap((phase) => [
-    { phase: phase as keyof Phases, abortReason: TIMED_OUT, reason: 'Timeout' },
+    {
+      phase: phase as keyof Phases,
+      abortReason: TIMED_OUT,
+      reason: { waitMs: 'ProberError', dnsMs: 'DNSFailed' }[phase] ?? 'Timeout',
+    },
     { phase: phase as keyof Phases, abortReason: STOPPED, reason: 'Cancelled' },
     { phase: phase as keyof Phases, abortReason: new Error('shutting down'), reason: 'Cancelled' },
   ]);
   it.each(cases)('aborts a call at once in $phase: $reason', async ({ phase, abortReason, reason }) => {
     const stop = new AbortController();
-    const { url, sink, sizeBytes, afterStart } = await PHASES[phase](() => {
+    const { url, sink, sizeBytes, afterStart, proxy, resolver } = await PHASES[phase](() => {
       stop.abort(abortReason);
     });
-    const client = clientOf({ url });
+    const client = clientOf(
+      { url },
+      { ...(proxy !== undefined && { proxy }), ...(resolver !== undefined && { resolver }) },
+    );
     const options = { signal: stop.signal };
     const call =
       sink === undefined
@@ -592,16 +622,12 @@ describe('a failed connection', () => {
   });
 
   it.each(['ENOTFOUND', 'EAI_AGAIN'])('is DNSFailed if the host name does not resolve: %s', async (code) => {
-    const lookup = vi.spyOn(dns, 'lookup').mockImplementation((...args: unknown[]) => {
-      const done = args.at(-1) as (error: Error) => void;
-      queueMicrotask(() => {
-        done(Object.assign(new Error(`getaddrinfo ${code} my-minio`), { code }));
-      });
-    });
-    onTestFinished(() => {
-      lookup.mockRestore();
-    });
-    const error = await failureOf(clientOf({ url: 'http://my-minio:9000' }).headBucket({ signal: NEVER }));
+    const resolver = fakeResolver(() =>
+      Promise.reject(Object.assign(new Error(`getaddrinfo ${code} my-minio`), { code })),
+    );
+    const error = await failureOf(
+      clientOf({ url: 'http://my-minio:9000' }, { resolver }).headBucket({ signal: NEVER }),
+    );
     expect(error.reason).toBe('DNSFailed');
     expect(error.message).toContain('my-minio');
     expect(Object.keys(error.call.phases)).toEqual(['dnsMs']);

@@ -1,7 +1,6 @@
 import { oneLine } from '../api/one-line.ts';
 import type { CallResult, Encryption, RunTarget } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
-import type { AddressPolicy, Resolve } from './address-policy.ts';
 import {
   type Answer,
   answeredBy,
@@ -14,14 +13,15 @@ import {
 } from './answered-by.ts';
 import { type Body, type ObjectBody, type Sink, Tee, TextSink } from './body.ts';
 import { type BucketAddress, bucketAddress, encodeSegment, pathOf } from './endpoint.ts';
-import { isTimeout, networkFault } from './network-faults.ts';
+import { isTimeout } from './is-timeout.ts';
+import { networkFault } from './network-faults.ts';
 import { type OperationName, OPERATIONS } from './operations.ts';
 import type { Redactor } from './redactor.ts';
 import { foreignDetail, responseFault } from './response-faults.ts';
 import { type Fault, S3Error } from './s3-error.ts';
 import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
-import type { TargetKeyring } from './target-keys.ts';
-import { type Exchange, header, type HttpRequest, Transport, TransportError } from './transport.ts';
+import { createTargetTransport, type TargetTransportDeps } from './target-transport.ts';
+import { type Exchange, header, type HttpRequest, type Transport, TransportError } from './transport.ts';
 
 /** Longest response text that is kept. S3 errors and listings are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
@@ -40,15 +40,9 @@ export interface CallOptions {
   readonly traceparent?: string;
 }
 
-export interface S3ClientDeps {
-  readonly clock: Clock;
-  readonly keyring: TargetKeyring;
+export interface S3ClientDeps extends TargetTransportDeps {
   /** Version of storage-probe, sent in the `user-agent` header. */
   readonly version: string;
-  /** Addresses that the client may connect to. Default: any. */
-  readonly addressPolicy?: AddressPolicy | undefined;
-  /** Resolves host names if there is an address policy. Default: the system's resolver. */
-  readonly resolve?: Resolve | undefined;
   /** Start of the run, to which the offsets of calls are relative. Monotonic ms. */
   readonly originMs: number;
 }
@@ -117,14 +111,14 @@ export class S3Client {
    */
   constructor(target: RunTarget, bucket: string, deps: S3ClientDeps) {
     const { clock, keyring, version, originMs } = deps;
-    const { signer, secureContext, redactor } = keyring.keysOf(target);
+    const { signer, redactor } = keyring.keysOf(target);
     this.#target = target;
     this.#bucket = bucket;
     this.#address = bucketAddress(target.endpoint, bucket, target.addressing);
     this.#clock = clock;
     this.#originMs = originMs;
     this.#userAgent = `storage-probe/${version}`;
-    this.#transport = new Transport({ ...deps, endpoint: this.#address.connection, secureContext });
+    this.#transport = createTargetTransport(target, this.#address.connection, deps);
     this.#signer = signer;
     this.#redactor = redactor;
   }

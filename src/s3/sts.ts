@@ -2,16 +2,14 @@ import { oneLine } from '../api/one-line.ts';
 import { ReasonedError } from '../api/reasons.ts';
 import type { Credentials, RunTarget } from '../api/run.ts';
 import type { Connection } from '../api/target.ts';
-import type { Clock } from '../clock/clock.ts';
-import type { AddressPolicy, Resolve } from './address-policy.ts';
 import { failedBy, NO_HISTORY } from './answered-by.ts';
 import { TextSink } from './body.ts';
 import { hostHeaderOf } from './endpoint.ts';
 import { networkFault } from './network-faults.ts';
 import { Redactor } from './redactor.ts';
 import { sha256Hex } from './signer.ts';
-import type { TargetKeyring } from './target-keys.ts';
-import { type Exchange, Transport, TransportError } from './transport.ts';
+import { createTargetTransport, type TargetTransportDeps } from './target-transport.ts';
+import { type Exchange, type Transport, TransportError } from './transport.ts';
 
 const OPERATION = 'AssumeRoleWithWebIdentity';
 /** Source: AWS Security Token Service API Reference. MinIO uses the same version. */
@@ -23,15 +21,9 @@ const MAX_RESPONSE_BYTES = 64 * 1_024;
 /** Longest quoted piece of a response, in characters. */
 const MAX_EXCERPT = 160;
 
-export interface StsDeps {
-  readonly clock: Clock;
-  readonly keyring: TargetKeyring;
+export interface StsDeps extends TargetTransportDeps {
   /** Version of storage-probe, sent in the `user-agent` header. */
   readonly version: string;
-  /** Addresses that may be connected to. Default: any. */
-  readonly addressPolicy?: AddressPolicy | undefined;
-  /** Resolves host names if there is an address policy. Default: the system's resolver. */
-  readonly resolve?: Resolve | undefined;
 }
 
 export interface StsRequest {
@@ -103,8 +95,7 @@ export async function assumeRoleWithWebIdentity(
 
 function openTransport(connection: Connection, endpoint: URL, deps: StsDeps): Transport {
   const service: RunTarget = { ...connection, name: 'STS', credentials: { accessKey: '', secretKey: '' } };
-  const { secureContext } = deps.keyring.keysOf(service);
-  return new Transport({ ...deps, endpoint, secureContext });
+  return createTargetTransport(service, endpoint, deps);
 }
 
 function bodyOf(text: string): { sizeBytes: number; sha256: string; chunks: () => Uint8Array[] } {

@@ -1,15 +1,18 @@
 import type http from 'node:http';
-import net from 'node:net';
+import type net from 'node:net';
 import { Readable } from 'node:stream';
-import tls from 'node:tls';
+import type tls from 'node:tls';
 
 import { Client, type Dispatcher } from 'undici';
 
-import type { CallResult, Phases } from '../api/run.ts';
+import type { CallResult, ConnectionAttempt, Phases } from '../api/run.ts';
 import type { Clock } from '../clock/clock.ts';
-import { type AddressPolicy, blockedHostError, checkedLookup, type Resolve } from './address-policy.ts';
 import type { Body, Sink } from './body.ts';
+import { type ConnectionObserver, Connector, type ConnectorOptions } from './connector.ts';
+import { refusalAmong } from './dialer.ts';
+import { isTimeout } from './is-timeout.ts';
 import { type InterimResponses, withoutInterimResponses } from './interim-responses.ts';
+import { PROXY_AUTHENTICATION_REQUIRED, type Proxy, proxyStatusError } from './proxy.ts';
 
 export interface HttpRequest {
   readonly method: string;
@@ -27,7 +30,16 @@ export interface Exchange
   extends
     Pick<CallResult, 'bytesSent' | 'bytesReceived' | 'reusedConnection'>,
     Partial<
-      Pick<CallResult, 'status' | 'remoteAddress' | 'remotePort' | 'tlsProtocol' | 'certificateNotAfter'>
+      Pick<
+        CallResult,
+        | 'status'
+        | 'remoteAddress'
+        | 'remotePort'
+        | 'attempts'
+        | 'proxy'
+        | 'tlsProtocol'
+        | 'certificateNotAfter'
+      >
     > {
   /** Monotonic ms. */
   startMs: number;
@@ -57,21 +69,6 @@ export function header({ headers }: Pick<Exchange, 'headers'>, name: string): st
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Returns the host without the brackets that a URL puts around an IPv6 address. */
-export function hostOf({ hostname }: URL): string {
-  return hostname.replace(/^\[(.*)\]$/, '$1');
-}
-
-export function portOf({ port, protocol }: URL): number {
-  return Number(port) || (protocol === 'https:' ? 443 : 80);
-}
-
-/**
- * How long to try one address before the next. Node's default of 250 ms is too short for a distant store.
- * Source: Node.js documentation, `net.setDefaultAutoSelectFamilyAttemptTimeout`.
- */
-const ADDRESS_ATTEMPT_TIMEOUT_MS = 2_000;
-
 const MAX_HEADER_BYTES = 16 * 1_024;
 
 /** A body up to this size is sent in one piece, so that it can share a packet with the request headers. */
@@ -83,17 +80,6 @@ const CLOSED_ERROR = new Error('the connection was closed on purpose');
 /** Longer than any run, so that undici does not close the idle connection between two calls. */
 const KEEP_ALIVE_MS = 3_600_000;
 
-export interface TransportOptions {
-  readonly endpoint: URL;
-  /** Absent if the system's certificate authorities are trusted. */
-  readonly secureContext: tls.SecureContext | undefined;
-  readonly clock: Clock;
-  /** Addresses that the transport may connect to. Default: any. */
-  readonly addressPolicy?: AddressPolicy | undefined;
-  /** Resolves host names if there is an address policy. Default: the system's resolver. */
-  readonly resolve?: Resolve | undefined;
-}
-
 /**
  * Sends requests to one endpoint over a dedicated connection, one at a time, and measures their phases. It does not
  * retry, follow redirects or share a connection pool. The first request opens the connection, and the first request
@@ -102,21 +88,21 @@ export interface TransportOptions {
 export class Transport {
   readonly #clock: Clock;
   readonly #endpoint: URL;
-  readonly #secureContext: tls.SecureContext | undefined;
-  readonly #addressPolicy: AddressPolicy | undefined;
-  readonly #resolve: Resolve | undefined;
+  readonly #proxy: Proxy | undefined;
+  readonly #connector: Connector;
   #client: Client | undefined;
   #socket: net.Socket | undefined;
   #interimResponses: InterimResponses | undefined;
+  /** Aborted when the connection attempt in progress has finished or is no longer wanted. */
+  #connecting: AbortController | undefined;
   /** The exchange in progress. It is notified when a connection opens. */
   #current: ExchangeHandler | undefined;
 
-  constructor({ endpoint, secureContext, clock, addressPolicy, resolve }: TransportOptions) {
-    this.#clock = clock;
-    this.#endpoint = endpoint;
-    this.#secureContext = secureContext;
-    this.#addressPolicy = addressPolicy;
-    this.#resolve = resolve;
+  constructor(options: ConnectorOptions) {
+    this.#clock = options.clock;
+    this.#endpoint = options.endpoint;
+    this.#proxy = options.proxy;
+    this.#connector = new Connector(options);
   }
 
   /**
@@ -125,7 +111,7 @@ export class Transport {
    */
   send(request: HttpRequest, signal: AbortSignal): Promise<Exchange> {
     return new Promise((resolve, reject) => {
-      const handler = new ExchangeHandler(request, this.#clock, {
+      const handler = new ExchangeHandler(request, this.#clock, this.#proxy, {
         succeed: (exchange, reusable) => {
           signal.removeEventListener('abort', onAbort);
           if (!reusable) this.close();
@@ -137,9 +123,10 @@ export class Transport {
           reject(error);
         },
       });
-      function onAbort(): void {
-        handler.fail(signal.reason);
-      }
+      const onAbort = (): void => {
+        this.#connecting?.abort(signal.reason);
+        handler.abort(signal.reason);
+      };
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       this.#dispatch(request, handler);
@@ -148,9 +135,9 @@ export class Transport {
 
   /** Closes the connection. The next request opens a new one. */
   close(): void {
+    this.#connecting?.abort(CLOSED_ERROR);
     void this.#client?.destroy(CLOSED_ERROR).catch(() => undefined);
     this.#client = undefined;
-    // If undici's client is destroyed while connecting, its socket stays open until the system's long timeout.
     this.#socket?.destroy();
     this.#socket = undefined;
   }
@@ -161,8 +148,9 @@ export class Transport {
     this.#client ??= this.#makeClient();
     const options: Dispatcher.DispatchOptions = {
       method,
-      path,
-      headers: body === undefined ? headers : { ...headers, 'content-length': `${body.sizeBytes}` },
+      // The proxy derives the Host header from the URL, and the store checks its signature.
+      path: this.#isForwarded ? `http://${headers['host'] ?? this.#endpoint.host}${path}` : path,
+      headers: this.#headersOf(headers, body),
       body: body === undefined ? null : handler.requestBody(body),
       // Otherwise undici closes the connection after each HEAD.
       reset: false,
@@ -170,10 +158,27 @@ export class Transport {
     this.#client.dispatch(options, handler);
   }
 
+  /**
+   * True if a proxy forwards the requests itself. For a target that uses TLS it opens a tunnel instead, and many allow
+   * no tunnel to other ports. Source: RFC 9112 section 3.2.2.
+   */
+  get #isForwarded(): boolean {
+    return this.#proxy !== undefined && this.#endpoint.protocol === 'http:';
+  }
+
+  #headersOf(headers: HttpRequest['headers'], body: Body | undefined): Record<string, string> {
+    const authorization = this.#isForwarded ? this.#proxy?.authorization : undefined;
+    return {
+      ...headers,
+      ...(body !== undefined && { 'content-length': `${body.sizeBytes}` }),
+      ...(authorization !== undefined && { 'proxy-authorization': authorization }),
+    };
+  }
+
   #makeClient(): Client {
     return new Client(this.#endpoint.origin, {
       connect: (_options, done) => {
-        this.#connect(done);
+        void this.#connect(done);
       },
       pipelining: 1,
       headersTimeout: 0,
@@ -184,58 +189,24 @@ export class Transport {
     });
   }
 
-  #connect(
-    done: (...result: [error: null, socket: net.Socket] | [error: Error, socket: null]) => void,
-  ): void {
-    const host = hostOf(this.#endpoint);
-    const handler = this.#current;
-    handler?.connectStarted(net.isIP(host) === 0);
-    const policy = this.#addressPolicy;
-    const blocked = policy && blockedHostError(policy, host);
-    if (blocked !== undefined) {
-      queueMicrotask(() => {
-        done(blocked, null);
-      });
-      return;
-    }
-    const secure = this.#endpoint.protocol === 'https:';
-    const options = {
-      host,
-      port: portOf(this.#endpoint),
-      noDelay: true,
-      autoSelectFamilyAttemptTimeout: ADDRESS_ATTEMPT_TIMEOUT_MS,
-      ...(policy !== undefined && { autoSelectFamily: true, lookup: checkedLookup(policy, this.#resolve) }),
-    };
-    const socket = secure ? tls.connect({ ...options, ...this.#tlsOptions(host) }) : net.connect(options);
-    this.#socket = socket;
-    const onError = (error: Error): void => {
-      if (socket instanceof tls.TLSSocket) handler?.tlsProgressed(socket);
-      done(error, null);
-    };
-    socket.once('error', onError);
-    socket.once('lookup', (error: Error | null) => {
-      if (error === null) handler?.nameResolved();
-    });
-    socket.once('connect', () => {
-      handler?.connected(socket);
-    });
-    socket.once(secure ? 'secureConnect' : 'connect', () => {
-      socket.off('error', onError);
-      if (socket instanceof tls.TLSSocket) handler?.tlsEstablished(socket);
+  async #connect(done: ConnectCallback): Promise<void> {
+    const connecting = new AbortController();
+    this.#connecting = connecting;
+    try {
+      if (this.#current === undefined) throw new Error('no exchange in progress');
+      const socket = await this.#connector.connect(this.#current, connecting.signal);
+      this.#socket = socket;
       this.#interimResponses = withoutInterimResponses(socket);
       done(null, socket);
-    });
-  }
-
-  #tlsOptions(host: string): tls.ConnectionOptions {
-    return {
-      ALPNProtocols: ['http/1.1'],
-      // The trailing dot of a host name is for DNS only.
-      ...(net.isIP(host) === 0 && { servername: host.replace(/\.$/, '') }),
-      ...(this.#secureContext !== undefined && { secureContext: this.#secureContext }),
-    };
+    } catch (error) {
+      done(error as Error, null);
+    } finally {
+      connecting.abort(CLOSED_ERROR);
+    }
   }
 }
+
+type ConnectCallback = (...result: [error: null, socket: net.Socket] | [error: Error, socket: null]) => void;
 
 interface Callbacks {
   readonly succeed: (exchange: Exchange, connectionIsReusable: boolean) => void;
@@ -243,19 +214,22 @@ interface Callbacks {
 }
 
 /** Turns the events of one exchange into phases. Each phase starts when the previous one ends. */
-class ExchangeHandler implements Dispatcher.DispatchHandler {
+class ExchangeHandler implements Dispatcher.DispatchHandler, ConnectionObserver {
   readonly #request: HttpRequest;
   readonly #clock: Clock;
   readonly #callbacks: Callbacks;
   readonly #exchange: Exchange;
+  readonly #proxy: Proxy | undefined;
   #sink: Sink | undefined;
+  #attempts: ConnectionAttempt[] = [];
   #phase: keyof Phases = 'sendMs';
   #phaseStartMs: number;
   #isSent = false;
   #isSettled = false;
 
-  constructor(request: HttpRequest, clock: Clock, callbacks: Callbacks) {
+  constructor(request: HttpRequest, clock: Clock, proxy: Proxy | undefined, callbacks: Callbacks) {
     this.#request = request;
+    this.#proxy = proxy;
     this.#clock = clock;
     this.#callbacks = callbacks;
     const startMs = clock.monotonicMs();
@@ -278,35 +252,41 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     return Buffer.concat([...body.chunks()], body.sizeBytes);
   }
 
-  connectStarted(needsLookup: boolean): void {
+  connectStarted(phase: keyof Phases): void {
     this.#exchange.reusedConnection = false;
-    this.#phase = needsLookup ? 'dnsMs' : 'connectMs';
+    if (this.#proxy !== undefined) this.#exchange.proxy = this.#proxy.name;
+    this.#phase = phase;
   }
 
-  nameResolved(): void {
-    this.#startPhase('connectMs');
+  lookupQueued(): void {
+    this.#phase = 'waitMs';
   }
 
-  connected(socket: net.Socket): void {
-    this.#exchange.remoteAddress = socket.remoteAddress ?? '';
-    if (socket.remotePort !== undefined) this.#exchange.remotePort = socket.remotePort;
-    this.#startPhase(socket instanceof tls.TLSSocket ? 'tlsMs' : 'sendMs');
+  phaseStarted(phase: keyof Phases): void {
+    this.#startPhase(phase);
   }
 
-  /** Called when the handshake has finished or failed. */
+  dialing(attempts: ConnectionAttempt[]): void {
+    this.#attempts = attempts;
+  }
+
+  connected({ remoteAddress = '', remotePort }: net.Socket): void {
+    this.#exchange.remoteAddress = remoteAddress;
+    if (remotePort !== undefined) this.#exchange.remotePort = remotePort;
+  }
+
   tlsProgressed(socket: tls.TLSSocket): void {
     // OpenSSL knows the server's signature algorithms only if the server asked for a certificate.
     if ((socket.getSharedSigalgs() ?? []).length > 0) this.#exchange.clientCertificateRequested = true;
   }
 
   tlsEstablished(socket: tls.TLSSocket): void {
-    this.tlsProgressed(socket);
     this.#exchange.tlsProtocol = socket.getProtocol() ?? '';
     const certificate = socket.getPeerX509Certificate();
     if (certificate !== undefined) {
       this.#exchange.certificateNotAfter = certificate.validToDate.toISOString();
     }
-    this.#startPhase('sendMs');
+    this.tlsProgressed(socket);
   }
 
   onRequestStart(): void {
@@ -322,6 +302,9 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: unknown, status: number, headers: http.IncomingHttpHeaders): void {
     // 1xx: the final response is still to come.
     if (status < 200) return;
+    if (this.#proxy !== undefined && status === PROXY_AUTHENTICATION_REQUIRED) {
+      return this.fail(proxyStatusError(this.#proxy.name, status));
+    }
     this.#exchange.status = status;
     this.#exchange.headers = headers;
     this.#sink = this.#request.sinkFor(status);
@@ -340,6 +323,11 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: unknown, error: Error): void {
     this.fail(error);
+  }
+
+  /** The connection attempt has been aborted already. */
+  abort(reason: unknown): void {
+    this.fail((isTimeout(reason) ? refusalAmong(this.#attempts) : undefined) ?? reason);
   }
 
   fail(cause: unknown): void {
@@ -366,6 +354,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   #closeLastPhase(): void {
     this.#startPhase(this.#phase);
+    if (this.#attempts.length > 1) this.#exchange.attempts = this.#attempts;
     this.#exchange.endMs = this.#phaseStartMs;
   }
 

@@ -41,5 +41,9 @@ export const ATTR_BUCKET_MODE = 'storageprobe.bucket.mode';
 /** Size of each object in the run, in bytes. */
 export const ATTR_OBJECT_SIZES = 'storageprobe.object.sizes';
 export const ATTR_CONNECTION_REUSED = 'storageprobe.connection.reused';
+/** One text per attempt to connect, in the order of their start: address, outcome and ms. Absent if there was only one. */
+export const ATTR_CONNECTION_ATTEMPTS = 'storageprobe.connection.attempts';
+/** `host:port` of the proxy. Absent if the connection is direct. */
+export const ATTR_CONNECTION_PROXY = 'storageprobe.connection.proxy';
 /** Prefix of the phase durations of a call; the phase and `_ms` follow. */
 export const ATTR_PHASE_PREFIX = 'storageprobe.phase.';

@@ -23,7 +23,7 @@ export interface TestServer {
 type Listening = Omit<TestServer, 'requests' | 'headers'>;
 
 export interface HttpServerOptions {
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: https.ServerOptions;
 }
 
 /** Starts an HTTP server that stops after the test. `answer` handles each request. */

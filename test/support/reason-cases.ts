@@ -397,6 +397,12 @@ export const FAILURE_CASES: readonly FailureCase[] = [
     phase: 'dnsMs',
     code: 'ESOMETHING',
   },
+  {
+    reason: 'ProxyUnreachable',
+    answer: 'any error while connecting to the proxy or opening a tunnel',
+    phase: 'proxyMs',
+    code: 'ECONNRESET',
+  },
   { reason: 'ConnectionRefused', answer: '`ECONNREFUSED`', phase: 'connectMs', code: 'ECONNREFUSED' },
   {
     reason: 'Unreachable',

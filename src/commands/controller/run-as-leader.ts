@@ -16,6 +16,7 @@ import { errorFields } from '../../kube/error-fields.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
+import { createResolver } from '../../s3/create-resolver.ts';
 import type { StsDeps } from '../../s3/sts.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
 import { WebIdentity } from '../../s3/web-identity.ts';
@@ -92,6 +93,7 @@ export async function runAsLeader(
     randomBytes,
     version,
     addressPolicy: addressPolicy({ allowed: [...settings.allowAddresses] }),
+    resolver: createResolver(clock, process.platform),
   };
   const runner = new ProbeRunner({
     entries,

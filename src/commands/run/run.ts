@@ -5,6 +5,8 @@ import type { Logger } from 'pino';
 
 import type { RunRequest, RunResult } from '../../api/run.ts';
 import { runProbe } from '../../probe/run-probe.ts';
+import { createResolver } from '../../s3/create-resolver.ts';
+import type { Resolver } from '../../s3/resolver.ts';
 import { TargetKeyring } from '../../s3/target-keys.ts';
 import type { WebIdentity } from '../../s3/web-identity.ts';
 import { createLogger, LOG_LEVELS, logRun } from '../../telemetry/logs.ts';
@@ -48,7 +50,8 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     context,
   );
   const keyring = new TargetKeyring();
-  const webIdentity = createWebIdentity(environment, { clock, keyring, version });
+  const resolver = createResolver(clock, process.platform);
+  const webIdentity = createWebIdentity(environment, { clock, keyring, resolver, version });
   const tracing = await startTracing({
     exporter,
     version,
@@ -67,7 +70,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     const nextStartMs = clock.monotonicMs() + everyMs;
     const runs = requests.map((request) => async () => {
       if (signal.aborted) return;
-      verdicts.add(await runOnce(request, { context, keyring, webIdentity, tracing, report, log }));
+      verdicts.add(await runOnce(request, { context, keyring, resolver, webIdentity, tracing, report, log }));
     });
     await new PQueue({ concurrency: MAX_IN_FLIGHT }).addAll(runs);
     const waitMs = nextStartMs - clock.monotonicMs();
@@ -85,6 +88,7 @@ interface RunDeps {
   readonly context: CommandContext;
   readonly keyring: TargetKeyring;
   readonly webIdentity: WebIdentity | undefined;
+  readonly resolver: Resolver;
   readonly tracing: Tracing;
   readonly report: Report;
   readonly log: Logger;
@@ -92,7 +96,7 @@ interface RunDeps {
 
 async function runOnce(
   { webIdentity: plan, ...request }: PlannedRun & Pick<RunRequest, 'owner'>,
-  { context, keyring, webIdentity, tracing, report, log }: RunDeps,
+  { context, keyring, resolver, webIdentity, tracing, report, log }: RunDeps,
 ): Promise<RunResult['verdict']> {
   const { clock, signal, version } = context;
   const { probe } = request;
@@ -102,6 +106,7 @@ async function runOnce(
     {
       clock,
       keyring,
+      resolver,
       version,
       randomBytes,
       tracer: tracing.tracerFor({ namespace: probe.namespace, name: target.name }),

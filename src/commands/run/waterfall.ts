@@ -110,8 +110,10 @@ function barOf({ startMs, durationMs }: Row, totalMs: number, width: number, mar
 }
 
 const PHASE_LABELS: readonly (readonly [keyof Phases, string])[] = [
+  ['waitMs', 'wait'],
   ['dnsMs', 'dns'],
   ['connectMs', 'connect'],
+  ['proxyMs', 'proxy'],
   ['tlsMs', 'tls'],
   ['sendMs', 'send'],
   ['firstByteMs', 'first byte'],
