@@ -18,6 +18,7 @@ const USELESS_POLICY = JSON.stringify({
 testStore({
   title: SERVERS.minio.title,
   missing: await whyMissing('minio'),
+  signsWithRegion: true,
   async start(dir) {
     const server = await startMinio({ dir, env: { MINIO_SITE_REGION: REGION } });
     const uselessPolicy = join(dir, 'useless-policy.json');

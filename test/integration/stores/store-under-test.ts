@@ -7,17 +7,19 @@ export interface StoreKind {
   readonly title: string;
   /** Why this machine cannot run the store. Undefined if it can. */
   readonly missing: string | undefined;
+  /** If false, the store checks the region only of a new bucket, and does not name the right one. */
+  readonly signsWithRegion: boolean;
   /** Starts a store with its own data in `dir`. */
   readonly start: (dir: string) => Promise<StoreUnderTest>;
 }
 
 export interface StoreUnderTest extends Store, AsyncDisposable {
-  /** Not the probe's default, so that a run without a region uses the wrong one. */
   readonly region: string;
   /** Has the rights that docs/stores.md asks for. */
   readonly user: Credentials;
+  /** Has no right to the buckets of `user`, and cannot create any. */
   readonly userWithoutRights: Credentials;
 }
 
-/** Not the default of any store or of the probe. */
+/** Neither the probe's default nor that of a store. */
 export const REGION = 'eu-north-7';
