@@ -2,6 +2,8 @@ import { ReasonedError } from '../api/reasons.ts';
 import { S3Error } from '../s3/s3-error.ts';
 import type { TracedStore } from './traced-store.ts';
 
+const NOT_FOUND = 404;
+
 /**
  * A response to HEAD has no body. Therefore, it neither proves that an S3 store sent it nor explains a failure. In both
  * cases, this function sends a GET as well.
@@ -16,6 +18,19 @@ export async function bucketExists(store: TracedStore): Promise<boolean> {
   }
   if (!store.provedS3) await requireS3(store);
   return exists;
+}
+
+/**
+ * Names the reason for a 404 in response to HEAD, which does not say what was not found: VersityGW also sends one for
+ * an unknown access key.
+ *
+ * @throws {ReasonedError} always.
+ */
+export async function failWithoutBucket(bucket: string, store: TracedStore): Promise<never> {
+  const error = await failureOf(store.getBucketLocation());
+  const isOther = error instanceof S3Error && error.code !== undefined && error.code !== 'NoSuchBucket';
+  if (isOther && error.call.status === NOT_FOUND) throw error;
+  throw new ReasonedError('BucketMissing', `bucket ${bucket} does not exist`);
 }
 
 /** @throws {ReasonedError} unless the object is gone. */

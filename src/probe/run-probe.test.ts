@@ -240,7 +240,7 @@ describe('a run', () => {
     const store = await FakeS3.start();
     const run = await probe({ url: store.url, bucket: { mode: 'Existing', name: 'canary' } });
     expect(run.result).toMatchObject({ reason: 'BucketMissing', failedStep: 'CHECK_BUCKET' });
-    expect(store.requests).toEqual(['HEAD /canary']);
+    expect(store.requests).toEqual(['HEAD /canary', 'GET /canary?location']);
     expectConsistent(run);
   });
 
@@ -248,6 +248,7 @@ describe('a run', () => {
     { status: 403, code: 'SignatureDoesNotMatch', want: 'SignatureMismatch' },
     { status: 403, code: 'InvalidAccessKeyId', want: 'InvalidAccessKey' },
     { status: 400, code: 'ExpiredToken', want: 'CredentialsExpired' },
+    { status: 404, code: 'XAdminUserNotFound', want: 'InvalidAccessKey' },
   ])('sends a GET for the error code if HEAD returns only $status: $code', async ({ status, code, want }) => {
     const server = await serveHttp((request, response) => {
       request.resume();

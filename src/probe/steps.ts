@@ -3,7 +3,7 @@ import type { FunctionName, RunRequest } from '../api/run.ts';
 import type { ObjectBody } from '../s3/body.ts';
 import type { ObjectVersion } from '../s3/s3-client.ts';
 import { S3Error } from '../s3/s3-error.ts';
-import { bucketExists, confirmRemoved } from './existence.ts';
+import { bucketExists, confirmRemoved, failWithoutBucket } from './existence.ts';
 import { isOwnKey, keyPrefix, objectKey } from './names.ts';
 import { ComparingSink, createPayload, type RandomBytes } from './payload.ts';
 import type { TracedStore } from './traced-store.ts';
@@ -71,7 +71,7 @@ async function checkBucket({ request, bucket, created, store, event }: StepConte
   event('Checking if bucket exists.');
   const exists = await bucketExists(store);
   if (request.bucket.mode === 'Existing') {
-    if (!exists) throw new ReasonedError('BucketMissing', `bucket ${bucket} does not exist`);
+    if (!exists) await failWithoutBucket(bucket, store);
     return;
   }
   // The bucket may exist from here on, even if the response to its creation never arrives.
