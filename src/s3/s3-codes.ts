@@ -8,7 +8,7 @@ import type { Reason } from '../api/reasons.ts';
  * a proxy or a bug changed a request.
  *
  * Sources: Amazon S3 API Reference, "Error responses"; MinIO `cmd/api-errors.go`; Ceph `rgw_common.cc`; Garage
- * `src/api`; VersityGW `s3err`; error codes of Alibaba OSS and Tencent COS.
+ * `src/api`; VersityGW `s3err`; error codes of Alibaba OSS, Tencent COS, Google Cloud Storage and Cloudflare R2.
  */
 const CODES_BY_REASON: Readonly<Partial<Record<Reason, string>>> = {
   InvalidAccessKey: `
@@ -33,7 +33,7 @@ const CODES_BY_REASON: Readonly<Partial<Record<Reason, string>>> = {
   `,
   RegionMismatch: `
     AuthorizationHeaderMalformed IllegalLocationConstraintException InvalidLocationConstraint
-    InvalidRegion IncorrectEndpoint
+    InvalidRegion InvalidRegionName IncorrectEndpoint
   `,
   Redirected: `
     PermanentRedirect PermanentRedirectControlError TemporaryRedirect Redirect EndpointNotFound
@@ -48,22 +48,24 @@ const CODES_BY_REASON: Readonly<Partial<Record<Reason, string>>> = {
   ObjectMissing: 'NoSuchKey NoSuchVersion',
   BucketConflict: `
     BucketAlreadyExists BucketAlreadyOwnedByYou BucketNotEmpty BucketHasAccessPointsAttached
-    DeleteConflict ErrDirectoryNotEmpty
+    DeleteConflict ErrDirectoryNotEmpty BucketNameUnavailable
   `,
   BucketLimitReached: 'TooManyBuckets LimitExceeded',
   TransientConflict: `
     OperationAborted ConditionalRequestConflict ConcurrentModification Locked RestoreAlreadyInProgress
     ObjectSerializationConflict Busy
   `,
-  ObjectLocked: 'FileImmutable ObjectLocked',
+  ObjectLocked: 'FileImmutable ObjectLocked RetentionPolicyNotMet ObjectUnderActiveHold',
   UploadCorrupted: `
     BadDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch IncompleteBody ExcessData
-    UnprocessableEntity MissingRequestBodyError MalformedTrailerError InvalidChunkSizeError
+    UnprocessableEntity MissingRequestBodyError MalformedTrailerError InvalidChunkSizeError CrcMismatch
   `,
   EncryptionFailed: `
     KMS.DisabledException KMS.InvalidKeyUsageException KMS.KMSInvalidStateException KMS.NotFoundException
     KMS.DefaultKeyAlreadyConfiguredException InvalidEncryptionAlgorithmError XMinioEncryptionError
     XMinioObjectTampered XMinioInvalidDecompressedSize ServerSideEncryptionConfigurationNotFoundError
+    CloudKmsBadKey CloudKmsDisabledKey CloudKmsDecryptionKeyNotFound CloudKmsEncryptionKeyNotFound
+    CloudKmsKeyLocationNotAllowed
   `,
   SlowDown: `
     SlowDown ServerBusy TooManyRequests RequestLimitExceeded Throttling ThrottlingException
