@@ -16,12 +16,6 @@ export interface Credentials {
   readonly tls: Tls;
 }
 
-/**
- * Each watch occupies one connection. While all connections are busy, further requests wait, at most until their
- * deadline.
- */
-const MAX_CONNECTIONS = 32;
-
 /** Shorter than the API server's idle timeout of 90 s. Source: apiserver, `secure_serving.go`. */
 const IDLE_TIMEOUT_MS = 60_000;
 
@@ -53,10 +47,17 @@ export async function resolveCredentials(config: KubeConfig): Promise<Credential
   };
 }
 
-/** Creates the pool of connections to the API server. */
-export function createDispatcher(tls: Tls, proxyUrl: string | undefined): Dispatcher {
+/**
+ * Creates a pool of connections to the API server.
+ * @param connections while all of them are busy, further requests wait. Null means no limit.
+ */
+export function createDispatcher(
+  tls: Tls,
+  proxyUrl: string | undefined,
+  connections: number | null,
+): Dispatcher {
   const options = {
-    connections: MAX_CONNECTIONS,
+    connections,
     // With pipelining, a watch would block later requests.
     pipelining: 1,
     allowH2: false,

@@ -149,6 +149,33 @@ describe('request', () => {
     expect(server.connections.length).toBeLessThanOrEqual(32);
   });
 
+  it('does not wait for watches, however many there are', async () => {
+    const server = await serveHttp((request, response) => {
+      if (request.url?.includes('watch=true')) response.write('1\n');
+      else response.end('{}');
+    });
+    const client = clientFor(configFor(server.url));
+    const streams = Array.from({ length: 100 }, () =>
+      client.stream({ ...GET, query: { watch: true } }, NEVER)[Symbol.asyncIterator](),
+    );
+    for (const stream of streams) await stream.next();
+    await expect(client.request(GET, NEVER)).resolves.toEqual({});
+  });
+
+  it('does not wait for other requests if it is urgent', async () => {
+    const server = await serveHttp((request, response) => {
+      if (request.url?.endsWith('/leases')) response.end('{}');
+    });
+    const client = clientFor(configFor(server.url));
+    const waiting = Array.from({ length: 100 }, () => failureOf(client.request(GET, NEVER)));
+    await vi.waitFor(() => {
+      expect(server.requests).toHaveLength(32);
+    });
+    await expect(client.request({ ...GET, path: '/leases', isUrgent: true }, NEVER)).resolves.toEqual({});
+    await client.close();
+    await Promise.all(waiting);
+  });
+
   it('uses the proxy from the kubeconfig', async () => {
     const proxy = await serveHttp(ok);
     const client = clientFor(configFor('http://kubernetes.test', {}, { proxyUrl: proxy.url }));
@@ -367,6 +394,35 @@ describe('no response', () => {
     await clock.advance(5_000);
     expect(await failure).toMatchObject(want);
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it.each([
+    { name: 'is aborted', end: (stop: AbortController) => Promise.resolve(stop.abort(REASON)), want: REASON },
+    {
+      name: 'reaches its deadline',
+      end: (_stop: AbortController, clock: ManualClock) => clock.advance(5_000),
+      want: { status: 0, reason: 'Timeout' },
+    },
+  ])('discards a request that $name while it waits for a connection', async ({ end, want }) => {
+    const responses: http.ServerResponse[] = [];
+    const server = await serveHttp((_request, response) => responses.push(response));
+    const clock = new ManualClock();
+    const client = clientFor(configFor(server.url), { clock });
+    const others = Array.from({ length: 32 }, () => client.request(GET, NEVER));
+    await vi.waitFor(() => {
+      expect(responses).toHaveLength(32);
+    });
+    const stop = new AbortController();
+    const failure = client
+      .request({ ...GET, path: '/queued', timeoutMs: 5_000 }, stop.signal)
+      .catch((error: unknown) => error);
+    // Lets the request reach the queue.
+    await clock.advance(0);
+    await end(stop, clock);
+    expect(await failure).toMatchObject(want);
+    for (const response of responses) response.end('{}');
+    await Promise.all(others);
+    expect(server.requests).not.toContain('GET /queued');
   });
 
   it.each([

@@ -1,12 +1,12 @@
 import { addAbortListener } from 'node:events';
-import { isDeepStrictEqual } from 'node:util';
 
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { Dispatcher } from 'undici';
 
 import type { Clock } from '../clock/clock.ts';
 import { abortable } from './abort.ts';
-import { type Credentials, createDispatcher, resolveCredentials, type Tls } from './connection.ts';
+import { type Credentials, resolveCredentials } from './connection.ts';
+import { ConnectionPools, type PoolName } from './connection-pools.ts';
 import { errorFromResponse } from './error-response.ts';
 import { type KubeClient, type KubeClientMetrics, KubeError, type KubeRequest } from './kube-client.ts';
 import { oneLine } from './one-line.ts';
@@ -48,8 +48,8 @@ const CLOSED_CONNECTION_CODES = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'
 type HttpResponse = Dispatcher.ResponseData;
 
 /**
- * Client for one API server. All requests share one pool of keep-alive connections, which is replaced only when the TLS
- * settings change. Redirects are not followed. The only proxy used is the one in the kubeconfig.
+ * Client for one API server. Streams, urgent requests and all other requests have separate keep-alive connections.
+ * Redirects are not followed. The only proxy used is the one in the kubeconfig.
  *
  * Within its deadline, a request is retried up to 5 times after a 429, after a 5xx with `Retry-After` (except for
  * POST), or after a 401 or 403 if the server may be starting. A GET is retried once if its connection was closed.
@@ -62,11 +62,9 @@ export class HttpKubeClient implements KubeClient {
   readonly #userAgent: string;
   readonly #metrics: KubeClientMetrics | undefined;
   readonly #server: URL;
-  readonly #dispatchers = new Set<Dispatcher>();
-  #current: { readonly dispatcher: Dispatcher; readonly tls: Tls } | undefined;
+  readonly #pools: ConnectionPools;
   /** Set while credentials are being read, so that concurrent requests run the kubeconfig's exec command only once. */
   #credentials: Promise<Credentials> | undefined;
-  #isClosed = false;
   /** Time of the last connection failure. Monotonic. */
   #lastConnectionFailureMs = -Infinity;
 
@@ -76,12 +74,14 @@ export class HttpKubeClient implements KubeClient {
     this.#userAgent = userAgent;
     this.#metrics = metrics;
     this.#server = new URL(config.getCurrentCluster()?.server ?? '');
+    this.#pools = new ConnectionPools(config.getCurrentCluster()?.proxyUrl);
   }
 
   async request<T>(request: KubeRequest, signal: AbortSignal): Promise<T> {
     using deadline = this.#clock.deadline(request.timeoutMs ?? DEFAULT_TIMEOUT_MS, signal);
     try {
-      const response = await this.#send(request, deadline.signal);
+      const pool = request.isUrgent === true ? 'urgent' : 'default';
+      const response = await this.#send(request, pool, deadline.signal);
       return parse(request, response, await readText(request, response, MAX_BODY_BYTES)) as T;
     } catch (error) {
       throw this.#toCallerError(request, error, signal, deadline.signal);
@@ -100,27 +100,25 @@ export class HttpKubeClient implements KubeClient {
     signal.throwIfAborted();
   }
 
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all(Array.from(this.#dispatchers, (dispatcher) => dispatcher.destroy()));
-    this.#dispatchers.clear();
+  close(): Promise<void> {
+    return this.#pools.close();
   }
 
   async #openStream(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
     using deadline = this.#clock.deadline(request.timeoutMs ?? DEFAULT_TIMEOUT_MS, signal);
     try {
-      return await this.#send(request, deadline.signal);
+      return await this.#send(request, 'stream', deadline.signal);
     } catch (error) {
       throw this.#toCallerError(request, error, signal, deadline.signal);
     }
   }
 
   /** Resolves with a 2xx response as soon as its headers have arrived, before the body is read. */
-  async #send(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async #send(request: KubeRequest, pool: PoolName, signal: AbortSignal): Promise<HttpResponse> {
     const deadlineMs = this.#clock.monotonicMs() + (request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const response = await this.#attempt(request, signal);
+        const response = await this.#attempt(request, pool, signal);
         if (response.statusCode >= 200 && response.statusCode < 300) return response;
         throw await this.#errorOf(request, response);
       } catch (error) {
@@ -131,13 +129,13 @@ export class HttpKubeClient implements KubeClient {
     }
   }
 
-  async #attempt(request: KubeRequest, signal: AbortSignal): Promise<HttpResponse> {
+  async #attempt(request: KubeRequest, pool: PoolName, signal: AbortSignal): Promise<HttpResponse> {
     const { headers, tls } = await this.#currentCredentials(signal);
     const { method, path, body, accept = 'application/json', contentType = 'application/json' } = request;
     const startMs = this.#clock.monotonicMs();
     let code = '<error>';
     try {
-      const response = await this.#dispatcherFor(tls).request({
+      const responding = this.#pools.get(pool, tls).request({
         origin: this.#server.origin,
         path: this.#server.pathname.replace(/\/$/, '') + path + queryOf(request),
         method,
@@ -150,9 +148,9 @@ export class HttpKubeClient implements KubeClient {
         body: body === undefined ? null : JSON.stringify(body),
         signal,
       });
+      // undici ignores the signal while a request waits for a connection. It discards the request later.
+      const response = await abortable(responding.then(withErrorListener), signal);
       code = String(response.statusCode);
-      // Without a listener, an error on a body that is not being read would crash the process.
-      response.body.on('error', () => undefined);
       return response;
     } catch (error) {
       if (!signal.aborted) this.#lastConnectionFailureMs = this.#clock.monotonicMs();
@@ -179,27 +177,6 @@ export class HttpKubeClient implements KubeClient {
     return abortable(this.#credentials, signal);
   }
 
-  #dispatcherFor(tls: Tls): Dispatcher {
-    if (this.#isClosed) throw new Error('the client is closed');
-    if (this.#current !== undefined && isDeepStrictEqual(this.#current.tls, tls)) {
-      return this.#current.dispatcher;
-    }
-    this.#retire(this.#current?.dispatcher);
-    const dispatcher = createDispatcher(tls, this.#config.getCurrentCluster()?.proxyUrl);
-    this.#dispatchers.add(dispatcher);
-    this.#current = { dispatcher, tls };
-    return dispatcher;
-  }
-
-  /** Closes the dispatcher once its requests have finished. Watches finish within minutes. */
-  #retire(dispatcher: Dispatcher | undefined): void {
-    if (dispatcher === undefined) return;
-    void dispatcher
-      .close()
-      .catch(() => undefined)
-      .finally(() => this.#dispatchers.delete(dispatcher));
-  }
-
   /** Converts `error` to the error that the caller gets. */
   #toCallerError(
     { method, path, timeoutMs = DEFAULT_TIMEOUT_MS }: KubeRequest,
@@ -219,6 +196,12 @@ export class HttpKubeClient implements KubeClient {
       cause: error,
     });
   }
+}
+
+/** Without a listener, an error on a body that is not being read would crash the process. */
+function withErrorListener(response: HttpResponse): HttpResponse {
+  response.body.on('error', () => undefined);
+  return response;
 }
 
 /** @returns undefined if a retry would not help. */

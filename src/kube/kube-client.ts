@@ -11,8 +11,10 @@ export interface KubeRequest {
   readonly contentType?: string;
   /** Default `application/json`. */
   readonly accept?: string;
-  /** Time limit for the request including retries. For a stream, only until the response starts. Default 30,000. */
+  /** Time limit for the request, including retries and waiting for a connection. For a stream, only until the response starts. Default 30,000. */
   readonly timeoutMs?: number;
+  /** If true, the request never waits for requests that are not urgent. Default false. */
+  readonly isUrgent?: boolean;
 }
 
 /** Client for the API server: JSON over HTTP. */
