@@ -4,7 +4,9 @@ import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type buildConnector, type Dispatcher, ProxyAgent, Socks5ProxyAgent } from 'undici';
 
+import type { HeaderValue } from './impersonation.ts';
 import { KubeError } from './kube-client.ts';
+import type { KubeUser } from './kube-config.ts';
 import { oneLine } from './one-line.ts';
 
 export type Tls = buildConnector.BuildOptions;
@@ -12,7 +14,7 @@ export type Tls = buildConnector.BuildOptions;
 /** Current credentials and TLS settings for requests to the API server. */
 export interface Credentials {
   /** Request headers, such as `Authorization`. */
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: Readonly<Record<string, HeaderValue>>;
   readonly tls: Tls;
 }
 
@@ -39,11 +41,15 @@ export async function resolveCredentials(config: KubeConfig): Promise<Credential
   const basicAuth =
     typeof auth !== 'string' ? {} : { Authorization: `Basic ${Buffer.from(auth).toString('base64')}` };
   const headers = options.headers as OutgoingHttpHeaders | undefined;
+  const user: KubeUser | null = config.getCurrentUser();
   return {
     tls: Object.fromEntries(Object.entries(tls).filter(([, value]) => value !== undefined)) as Tls,
-    headers: Object.fromEntries(
-      Object.entries({ ...basicAuth, ...headers }).map(([name, value]) => [name, String(value).trim()]),
-    ),
+    headers: {
+      ...Object.fromEntries(
+        Object.entries({ ...basicAuth, ...headers }).map(([name, value]) => [name, String(value).trim()]),
+      ),
+      ...user?.impersonationHeaders,
+    },
   };
 }
 

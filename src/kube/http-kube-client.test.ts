@@ -13,6 +13,7 @@ import { ManualClock } from '../clock/manual-clock.ts';
 import { systemClock } from '../clock/system-clock.ts';
 import { HttpKubeClient } from './http-kube-client.ts';
 import { KubeError, type KubeClientMetrics, type KubeRequest } from './kube-client.ts';
+import { loadKubeConfig } from './kube-config.ts';
 
 const NEVER = new AbortController().signal;
 const REASON = new Error('shutting down');
@@ -563,6 +564,45 @@ describe('credentials', () => {
       authorization: `Basic ${Buffer.from('tester:p:w').toString('base64')}`,
       'impersonate-user': 'jane',
     });
+  });
+
+  it('impersonate the UID, groups and extra fields in the kubeconfig, as kubectl does', async () => {
+    const rawHeaders: string[] = [];
+    const server = await serveHttp((request, response) => {
+      rawHeaders.push(...request.rawHeaders);
+      response.end('{}');
+    });
+    const user = {
+      as: 'jané',
+      'as-uid': 'u-1',
+      'as-groups': ['admins', 'Büro, 2. Stock'],
+      'as-user-extra': { 'example.com/scopes': ['view', 'edit'] },
+    };
+    const cluster = { server: server.url, 'insecure-skip-tls-verify': true };
+    const path = join(await temporaryDir(), 'config');
+    await writeFile(
+      path,
+      JSON.stringify({
+        clusters: [{ name: 'a', cluster }],
+        users: [{ name: 'a', user }],
+        contexts: [{ name: 'a', context: { cluster: 'a', user: 'a' } }],
+        'current-context': 'a',
+      }),
+    );
+    await clientFor(loadKubeConfig({ path, env: {} })).request(GET, NEVER);
+    const lines = rawHeaders.flatMap((name, index) =>
+      index % 2 === 0 && /^impersonate/i.test(name)
+        ? [`${name}: ${Buffer.from(rawHeaders[index + 1] ?? '', 'latin1').toString()}`]
+        : [],
+    );
+    expect(lines).toEqual([
+      'Impersonate-User: jané',
+      'Impersonate-Uid: u-1',
+      'Impersonate-Group: admins',
+      'Impersonate-Group: Büro, 2. Stock',
+      'Impersonate-Extra-example.com%2Fscopes: view',
+      'Impersonate-Extra-example.com%2Fscopes: edit',
+    ]);
   });
 
   it('are used on a new connection when the CA file changes', async () => {

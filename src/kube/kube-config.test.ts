@@ -123,6 +123,21 @@ it.each([
     text: kubeconfig('a', 'a.test:6443'),
     want: /a\.test:6443 must be an https:\/\/ URL$/,
   },
+  {
+    name: 'impersonates groups without a user',
+    text: kubeconfig('a').replace('"token"', '"as-groups":["admins"],"token"'),
+    want: /user a: as-uid, as-groups and as-user-extra require as$/,
+  },
+  {
+    name: 'has groups that are not a list',
+    text: kubeconfig('a').replace('"token"', '"as":"jane","as-groups":"hidden","token"'),
+    want: /user a: as-groups is invalid; accepted: a list of group names$/,
+  },
+  {
+    name: 'has an extra field that is not a list',
+    text: kubeconfig('a').replace('"token"', '"as":"jane","as-user-extra":{"hidden":"a"},"token"'),
+    want: /user a: as-user-extra is invalid; accepted: a map from names to lists of strings$/,
+  },
 ])('reports a file that $name: one line, no credentials', async ({ text, want }) => {
   const path = await writeTextFile(join(await temporaryDir(), 'config'), text);
   const message = failureOf({ path, env: {} });

@@ -1,8 +1,10 @@
-import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 
-import { KubeConfig } from '@kubernetes/client-node';
+import { KubeConfig, type User } from '@kubernetes/client-node';
+import { parse } from 'yaml';
 
+import { type HeaderValue, impersonationHeaders } from './impersonation.ts';
 import { oneLine } from './one-line.ts';
 
 export interface KubeConfigOptions {
@@ -14,6 +16,11 @@ export interface KubeConfigOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Root of the Pod's file system. Default `/`. Tests use a temporary directory. */
   readonly root?: string | undefined;
+}
+
+/** A user with the fields of the kubeconfig that `KubeConfig` ignores. */
+export interface KubeUser extends User {
+  readonly impersonationHeaders?: Readonly<Record<string, HeaderValue>>;
 }
 
 /** No usable kubeconfig was found. The message is one line that names the source and the problem. */
@@ -77,11 +84,26 @@ function readConfigs(paths: readonly string[]): KubeConfig {
 function readConfig(path: string): KubeConfig {
   const config = new KubeConfig();
   try {
-    config.loadFromFile(path);
+    const text = readFileSync(path, 'utf8');
+    config.loadFromString(text);
+    config.makePathsAbsolute(dirname(path));
+    config.users = withImpersonation(config.users, text);
   } catch (cause) {
     throw new KubeConfigError(`kubeconfig ${path} cannot be read: ${firstLine(cause)}`, { cause });
   }
   return config;
+}
+
+function withImpersonation(users: readonly User[], text: string): KubeUser[] {
+  const { users: entries = [] } = parse(text) as { users?: { name: string; user?: unknown }[] };
+  return users.map((user) => {
+    const entry = entries.find(({ name }) => name === user.name);
+    try {
+      return { ...user, impersonationHeaders: impersonationHeaders(entry?.user) };
+    } catch (error) {
+      throw new Error(`user ${user.name}: ${firstLine(error)}`, { cause: error });
+    }
+  });
 }
 
 function checkConfig(config: KubeConfig, source: string): void {
