@@ -1,6 +1,7 @@
+import TinyQueue from 'tinyqueue';
+
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
-import { Heap } from '../heap/heap.ts';
 
 export interface WorkQueueOptions {
   /** Name of the queue, for metrics. */
@@ -98,7 +99,7 @@ export class WorkQueue {
     if (dueMs >= (this.#delayedUntilMs.get(key) ?? Infinity)) return;
     this.#delayedUntilMs.set(key, dueMs);
     this.#delayed.push({ key, dueMs });
-    if (this.#delayed.size > 2 * this.#delayedUntilMs.size + MAX_STALE_ENTRIES) this.#rebuildHeap();
+    if (this.#delayed.length > 2 * this.#delayedUntilMs.size + MAX_STALE_ENTRIES) this.#rebuildHeap();
     this.#setTimer();
   }
 
@@ -211,6 +212,6 @@ export class WorkQueue {
   }
 }
 
-function createHeap(): Heap<Delayed> {
-  return new Heap((a, b) => a.dueMs < b.dueMs);
+function createHeap(): TinyQueue<Delayed> {
+  return new TinyQueue<Delayed>([], (a, b) => a.dueMs - b.dueMs);
 }

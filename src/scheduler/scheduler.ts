@@ -1,7 +1,8 @@
+import TinyQueue from 'tinyqueue';
+
 import { oneLine } from '../api/one-line.ts';
 import type { SchedulePlan } from '../api/plan.ts';
 import type { Clock } from '../clock/clock.ts';
-import { Heap } from '../heap/heap.ts';
 import { countDueTimes, type MissedRuns, missedRuns, missedRunsSince } from './missed-runs.ts';
 import { type Timetable, timetableFor } from './next-due.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -255,7 +256,7 @@ export class Scheduler {
     if (run.dueMs === Infinity) return;
     run.item.next = run;
     this.#schedule.push(run);
-    if (this.#schedule.size > 2 * this.#items.size + 100) this.#rebuildSchedule();
+    if (this.#schedule.length > 2 * this.#items.size + 100) this.#rebuildSchedule();
     if (this.#sleep !== undefined && run.dueMs < this.#sleep.untilMs) this.#sleep.abort.abort();
   }
 
@@ -417,8 +418,8 @@ export class Scheduler {
   }
 }
 
-function newHeap(): Heap<ScheduledRun> {
-  return new Heap<ScheduledRun>((a, b) => a.dueMs < b.dueMs);
+function newHeap(): TinyQueue<ScheduledRun> {
+  return new TinyQueue<ScheduledRun>([], (a, b) => a.dueMs - b.dueMs);
 }
 
 /** Wall time up to which due times count as served by this run. */
