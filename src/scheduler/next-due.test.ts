@@ -120,11 +120,48 @@ describe('cron', () => {
       from: '2026-04-04T14:40Z',
       want: ['04-04T14:45', '04-04T15:00', '04-04T15:15', '04-04T15:30'],
     },
+    // Nuuk goes from 23:00 on 28 March 2026 to 00:00 on 29 March, at 01:00 UTC.
+    {
+      zone: 'America/Nuuk',
+      cron: '30 23 * * *',
+      from: '2026-03-27T12:00Z',
+      want: ['03-28T01:30', '03-29T01:00', '03-30T00:30'],
+    },
+    {
+      zone: 'America/Nuuk',
+      cron: '0,45 0,23 * * SAT',
+      from: '2026-03-28T12:00Z',
+      want: ['03-29T01:00', '04-04T01:00'],
+    },
+    {
+      zone: 'America/Nuuk',
+      cron: '*/30 23 * * *',
+      from: '2026-03-28T12:00Z',
+      want: ['03-30T00:00', '03-30T00:30'],
+    },
     { zone: 'UTC', cron: '0 9 * * MON-FRI', from: '2026-11-20T12:00Z', want: ['11-23T09:00', '11-24T09:00'] },
     { zone: 'UTC', cron: '0 0 29 2 *', from: '2026-11-20T12:00Z', want: ['02-29T00:00'] },
   ])('$cron in $zone from $from', ({ zone, cron, from, want }) => {
     expect(dueTimes(cron, zone, from, want.length)).toEqual(want);
   });
+
+  it('has a due time in each night in which the clocks of any zone go forward', () => {
+    const weeks = Array.from({ length: 3 * 53 }, (_, week) => Date.UTC(2026, 0, 1 + 7 * week));
+    const gaps = Intl.supportedValuesOf('timeZone').flatMap((timeZone) =>
+      weeks.flatMap((fromMs) => forwardChange(timeZone, fromMs) ?? []),
+    );
+    expect(gaps.length).toBeGreaterThan(100);
+    fc.assert(
+      fc.property(fc.constantFrom(...gaps), fc.nat({ max: 1_440 }), (gap, minute) => {
+        const { timeZone, atMs, fromLocalMs, toLocalMs } = gap;
+        const skipped = new Date(fromLocalMs + ((minute * 60_000) % (toLocalMs - fromLocalMs)));
+        const cron = `${skipped.getUTCMinutes()} ${skipped.getUTCHours()} * * *`;
+        const timetable = timetableFor({ cron, timeZone }, '');
+        expect([timetable(atMs - 1).nextMs, timetable(atMs).latestMs]).toEqual([atMs, atMs]);
+      }),
+      { numRuns: 1_000 },
+    );
+  }, 60_000);
 
   it('is never due on a date that does not exist', () => {
     expect(timetableFor({ cron: '0 0 30 2 *', timeZone: 'UTC' }, '')(Date.UTC(2026, 0))).toEqual({
@@ -160,6 +197,37 @@ describe('cron', () => {
     );
   });
 });
+
+interface ForwardChange {
+  readonly timeZone: string;
+  readonly atMs: number;
+  readonly fromLocalMs: number;
+  readonly toLocalMs: number;
+}
+
+/** The skip of local time in the week from `fromMs`. */
+function forwardChange(timeZone: string, fromMs: number): ForwardChange | undefined {
+  const format = localFormat(timeZone);
+  const localMs = (atMs: number): number => Date.parse(`${format.format(atMs).replace(' ', 'T')}Z`);
+  const weekMs = 7 * 86_400_000;
+  if (localMs(fromMs + weekMs) - localMs(fromMs) <= weekMs) return undefined;
+  let beforeMs = fromMs;
+  for (const stepMs of [86_400_000, 3_600_000, 900_000, 60_000]) {
+    while (localMs(beforeMs + stepMs) - localMs(beforeMs) <= stepMs) beforeMs += stepMs;
+  }
+  const atMs = beforeMs + 60_000;
+  return { timeZone, atMs, fromLocalMs: localMs(beforeMs) + 60_000, toLocalMs: localMs(atMs) };
+}
+
+const localFormats = new Map<string, Intl.DateTimeFormat>();
+
+function localFormat(timeZone: string): Intl.DateTimeFormat {
+  const format =
+    localFormats.get(timeZone) ??
+    new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'medium' });
+  localFormats.set(timeZone, format);
+  return format;
+}
 
 function field(max: number): fc.Arbitrary<string> {
   return fc.oneof(
