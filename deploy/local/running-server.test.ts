@@ -89,12 +89,15 @@ describe('startServer', () => {
     await expect(starting).rejects.toThrow(/ENOENT/);
   });
 
-  it('tries another port if the chosen port is already in use', async () => {
+  it.each([
+    'bind: address already in use',
+    'Unable to initialize console server: Specified port is already in use',
+  ])('tries another port if the server reports %j', async (message) => {
     const failsOnce = `
       const marker = ${JSON.stringify(join(dir, 'marker'))};
       if (!require('node:fs').existsSync(marker)) {
         require('node:fs').writeFileSync(marker, '');
-        console.error('bind: address already in use');
+        console.error(${JSON.stringify(message)});
         process.exit(1);
       }
       ${HTTP_SERVER}`;

@@ -60,6 +60,8 @@ const POLL_MS = 100;
 const POLL_TIMEOUT_MS = 2_000;
 const ATTEMPTS = 3;
 const TAIL_LINES = 12;
+/** Go's own message, and that of MinIO's console. */
+const PORT_TAKEN = /address already in use|port is already in use/;
 
 /**
  * Starts a server and waits until it is healthy.
@@ -80,7 +82,7 @@ export async function startServer<Addresses>(
       spec.signal?.throwIfAborted();
       const log = (await readFile(spec.logFile)).subarray(logStart).toString();
       // Another process may take the chosen port before the server binds to it.
-      if (attempt < ATTEMPTS && log.includes('address already in use')) continue;
+      if (attempt < ATTEMPTS && PORT_TAKEN.test(log)) continue;
       const tail = log.trimEnd().split('\n').slice(-TAIL_LINES);
       const message = error instanceof Error ? error.message : String(error);
       throw new Error([`${message} The log is ${spec.logFile} and ends with:`, ...tail].join('\n  '), {
