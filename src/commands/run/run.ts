@@ -65,12 +65,12 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     runsPerTarget: count,
   });
 
-  const verdicts = new Set<RunResult['verdict']>();
+  const verdicts: RunResult['verdict'][] = [];
   for (let round = 0; round < count && !signal.aborted; round += 1) {
     const nextStartMs = clock.monotonicMs() + everyMs;
     const runs = requests.map((request) => async () => {
       if (signal.aborted) return;
-      verdicts.add(await runOnce(request, { context, keyring, resolver, webIdentity, tracing, report, log }));
+      verdicts.push(await runOnce(request, { context, keyring, resolver, webIdentity, tracing, report, log }));
     });
     await new PQueue({ concurrency: MAX_IN_FLIGHT }).addAll(runs);
     const waitMs = nextStartMs - clock.monotonicMs();
@@ -81,7 +81,7 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   using flushDeadline = clock.deadline(flushTimeoutMs);
   await tracing.shutdown(flushDeadline.signal);
   reportDroppedSpans(otlp, stderr);
-  return exitCodeOf(verdicts);
+  return exitCodeOf(verdicts, requests.length * count);
 }
 
 interface RunDeps {
@@ -130,10 +130,11 @@ function reportDroppedSpans(otlp: SpanExporters['otlp'], stderr: Output): void {
   );
 }
 
-function exitCodeOf(verdicts: ReadonlySet<RunResult['verdict']>): ExitCode {
-  if (verdicts.has('Failed')) return EXIT.failed;
-  // There is no verdict if the process was stopped before the first run.
-  return verdicts.has('Unknown') || verdicts.size === 0 ? EXIT.unknown : EXIT.passed;
+function exitCodeOf(verdicts: readonly RunResult['verdict'][], plannedRuns: number): ExitCode {
+  if (verdicts.includes('Failed')) return EXIT.failed;
+  // There are fewer verdicts than planned if the process was stopped before or between the runs.
+  const isComplete = verdicts.length === plannedRuns;
+  return verdicts.includes('Unknown') || !isComplete ? EXIT.unknown : EXIT.passed;
 }
 
 function countFlag(text: string): number {
