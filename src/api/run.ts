@@ -78,7 +78,7 @@ export interface RunRequest {
   readonly runId: string;
   readonly probe: ProbeRef;
   /**
-   * Identity of the prober: the UID of the StorageProbe, or for the CLI, the user and host that it runs as. Stable
+   * Identity of the prober: the UID of the StorageProbe, or for the CLI, an ID kept in the user's state folder. Stable
    * across runs and unique to each prober, so that two probers never share a bucket.
    */
   readonly owner: string;

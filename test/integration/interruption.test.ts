@@ -61,18 +61,21 @@ it('starts no further run when stopped during the first one', async () => {
   expect(await bucketsOf(name)).toEqual([]);
 });
 
-it.each(['SIGINT', 'SIGTERM'] as const)('exits at once with code 2 on %s between two runs', async (signal) => {
-  const name = uniqueName('stopped-idle');
-  const cli = await startCli([...RUN, '--count', '2', '--every', '1h'], {
-    credentials: user,
-    input: probeOf(name, sharedStore.url),
-  });
-  await cli.untilPrinted('"traceId"');
-  cli.kill(signal);
-  const exit = await cli.exited;
-  expect(exit.code).toBe(2);
-  expect(resultOf(exit)).toMatchObject({ verdict: 'Passed' });
-});
+it.each(['SIGINT', 'SIGTERM'] as const)(
+  'exits at once with code 2 on %s between two runs',
+  async (signal) => {
+    const name = uniqueName('stopped-idle');
+    const cli = await startCli([...RUN, '--count', '2', '--every', '1h'], {
+      credentials: user,
+      input: probeOf(name, sharedStore.url),
+    });
+    await cli.untilPrinted('"traceId"');
+    cli.kill(signal);
+    const exit = await cli.exited;
+    expect(exit.code).toBe(2);
+    expect(resultOf(exit)).toMatchObject({ verdict: 'Passed' });
+  },
+);
 
 it('skips the clean-up on a second signal', async () => {
   const name = uniqueName('stopped-twice');

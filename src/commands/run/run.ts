@@ -4,6 +4,7 @@ import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 
 import type { RunRequest, RunResult } from '../../api/run.ts';
+import { cleanUpProbe, type CleanUpRequest } from '../../probe/clean-up.ts';
 import { runProbe } from '../../probe/run-probe.ts';
 import { createResolver } from '../../s3/create-resolver.ts';
 import type { Resolver } from '../../s3/resolver.ts';
@@ -14,7 +15,7 @@ import { startTracing, type Tracing } from '../../telemetry/tracing.ts';
 import { type CommandContext, EXIT, type ExitCode, InputError, type Output } from '../context.ts';
 import { createSpanExporters, type SpanExporters } from '../span-exporter.ts';
 import type { RunFlags } from './flags.ts';
-import { acquireOwner } from './owner.ts';
+import { acquireOwner, type Owner } from './owner.ts';
 import { createReport, type Report } from './report.ts';
 import { durationFlag, type PlannedRun, planRuns } from './requests.ts';
 import { createWebIdentity, withCredentials } from './web-identity.ts';
@@ -25,7 +26,7 @@ const MAX_COUNT = 100_000;
 
 /** @throws {InputError} before the first run starts. */
 export async function run(flags: RunFlags, context: CommandContext): Promise<ExitCode> {
-  const { clock, signal, stderr, stdout, version } = context;
+  const { clock, env, signal, stderr, stdout, version } = context;
   const count = countFlag(flags.count);
   const everyMs = flags.every === undefined ? 0 : durationFlag('--every', flags.every);
   const flushTimeoutMs = durationFlag('--flush-timeout', flags.flushTimeout);
@@ -36,13 +37,13 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
   signal.addEventListener('abort', () => {
     stderr.write('storage-probe: stopping and cleaning up; press Ctrl+C again to exit immediately\n');
   });
-  await using owners = new AsyncDisposableStack();
-  const requests = await Promise.all(
-    plannedRuns.map(async (template) => {
-      const owner = owners.use(
-        await acquireOwner([template.probe.namespace, template.probe.name, template.target.name]),
-      );
-      return { ...template, owner: owner.name };
+  using owners = new DisposableStack();
+  const probed = await Promise.all(
+    plannedRuns.map(async (plannedRun): Promise<ProbedTarget> => {
+      const { probe, target, bucket } = plannedRun;
+      const owner = owners.use(await acquireOwner([probe.namespace, probe.name, target.name], env));
+      const needsSweep = owner.mayHaveLeftovers && bucket.mode === 'Existing';
+      return { request: { ...plannedRun, owner: owner.name }, owner, needsSweep, isClean: true };
     }),
   );
   const { exporter, otlp } = await createSpanExporters(
@@ -61,27 +62,38 @@ export async function run(flags: RunFlags, context: CommandContext): Promise<Exi
     format: flags.output,
     output: stdout,
     jaegerUrl,
-    runs: requests.length * count,
+    runs: probed.length * count,
     runsPerTarget: count,
   });
 
+  const deps = { context, keyring, resolver, webIdentity, tracing, report, log };
   const verdicts: RunResult['verdict'][] = [];
   for (let round = 0; round < count && !signal.aborted; round += 1) {
     const nextStartMs = clock.monotonicMs() + everyMs;
-    const runs = requests.map((request) => async () => {
+    const runs = probed.map((target) => async () => {
       if (signal.aborted) return;
-      verdicts.push(await runOnce(request, { context, keyring, resolver, webIdentity, tracing, report, log }));
+      verdicts.push(await runOnce(target, deps));
     });
     await new PQueue({ concurrency: MAX_IN_FLIGHT }).addAll(runs);
     const waitMs = nextStartMs - clock.monotonicMs();
     if (round + 1 < count && waitMs > 0) await clock.sleep(waitMs, signal).catch(() => undefined);
   }
   report.finish();
+  for (const { owner, needsSweep, isClean } of probed) if (isClean && !needsSweep) await owner.markClean();
 
   using flushDeadline = clock.deadline(flushTimeoutMs);
   await tracing.shutdown(flushDeadline.signal);
   reportDroppedSpans(otlp, stderr);
-  return exitCodeOf(verdicts, requests.length * count);
+  return exitCodeOf(verdicts, probed.length * count);
+}
+
+interface ProbedTarget {
+  readonly request: PlannedRun & Pick<RunRequest, 'owner'>;
+  readonly owner: Owner;
+  /** True until the leftovers of an earlier run, which this run does not come across, have been removed. */
+  needsSweep: boolean;
+  /** False if a run has left something behind. */
+  isClean: boolean;
 }
 
 interface RunDeps {
@@ -94,22 +106,21 @@ interface RunDeps {
   readonly log: Logger;
 }
 
-async function runOnce(
-  { webIdentity: plan, ...request }: PlannedRun & Pick<RunRequest, 'owner'>,
-  { context, keyring, resolver, webIdentity, tracing, report, log }: RunDeps,
-): Promise<RunResult['verdict']> {
+async function runOnce(probed: ProbedTarget, deps: RunDeps): Promise<RunResult['verdict']> {
+  const { context, keyring, resolver, webIdentity, tracing, report, log } = deps;
   const { clock, signal, version } = context;
-  const { probe } = request;
-  const target = await withCredentials(request.target, plan, webIdentity, signal);
+  const { webIdentity: identityPlan, ...planned } = probed.request;
+  const target = await withCredentials(planned.target, identityPlan, webIdentity, signal);
+  const request = { ...planned, target };
   const result = await runProbe(
-    { ...request, target, runId: randomUUID() },
+    { ...request, runId: randomUUID() },
     {
       clock,
       keyring,
       resolver,
       version,
       randomBytes,
-      tracer: tracing.tracerFor({ namespace: probe.namespace, name: target.name }),
+      tracer: tracing.tracerFor({ namespace: request.probe.namespace, name: target.name }),
       onProgress: (progress) => {
         report.progress(target.name, progress);
       },
@@ -118,7 +129,26 @@ async function runOnce(
   );
   report.addResult(result);
   logRun(log, result);
+  if (result.leftBehind.length > 0) probed.isClean = false;
+  if (probed.needsSweep && result.verdict === 'Passed') await sweep(probed, request, deps);
   return result.verdict;
+}
+
+/** Removes what an earlier run left in an existing bucket. Follows a run that passed, so that it delays none. */
+async function sweep(
+  probed: ProbedTarget,
+  request: CleanUpRequest,
+  { context, keyring, resolver }: RunDeps,
+): Promise<void> {
+  const { clock, signal, stderr, version } = context;
+  const { error } = await cleanUpProbe(request, { clock, keyring, resolver, version }, signal);
+  probed.needsSweep = false;
+  if (error === undefined) return;
+  probed.isClean = false;
+  if (error.reason === 'Cancelled') return;
+  stderr.write(
+    `storage-probe: ${request.target.name}: objects of an earlier run could not be removed: ${error.reason}: ${error.message}\n`,
+  );
 }
 
 function reportDroppedSpans(otlp: SpanExporters['otlp'], stderr: Output): void {
