@@ -124,6 +124,157 @@ describe('cleaning up after a probe', () => {
     expect([...(store.buckets.get('canary')?.keys() ?? [])]).toEqual(OTHERS_KEYS);
   });
 
+  it.each([
+    { name: 'versioned', options: { versioning: 'Enabled' } },
+    { name: 'suspended', options: { versioning: 'Suspended' } },
+    { name: 'versioned, in pages of one entry', options: { versioning: 'Enabled', pageSize: 1 } },
+  ] as const)('removes all versions and delete markers: $name', async ({ options }) => {
+    for (const mode of ['Ephemeral', 'Existing'] as const) {
+      const bucket = mode === 'Existing' ? 'canary' : OWN_BUCKET;
+      const store = await FakeS3.start(options);
+      store.seed(bucket, [...OWN_KEYS, ...OWN_KEYS]);
+      const versions = store.versions.get(bucket);
+      versions?.add(OWN_KEYS[0] ?? '');
+      if (mode === 'Existing') for (const key of OTHERS_KEYS) versions?.add(key, Buffer.from('x'));
+      const { removed, ...rest } = await cleanUp(store.url, { mode });
+      expect(rest).toEqual({ leftBehind: [] });
+      expect(removed.toSorted()).toEqual(
+        [...namesIn(bucket, OWN_KEYS), ...(mode === 'Ephemeral' ? [bucket] : [])].toSorted(),
+      );
+      expect(versions?.listed.map(({ key }) => key).toSorted()).toEqual(
+        mode === 'Existing' ? OTHERS_KEYS.toSorted() : [],
+      );
+    }
+  });
+
+  it('removes objects from a time when the bucket had no versioning', async () => {
+    const store = await FakeS3.start({ versioning: 'Enabled' });
+    store.seed('canary', []);
+    const versions = store.versions.get('canary');
+    for (const key of OWN_KEYS) versions?.add(key, Buffer.from('x'), 'Suspended');
+    versions?.add(OWN_KEYS[1] ?? '', Buffer.from('newer'));
+    const { removed, ...rest } = await cleanUp(store.url, { mode: 'Existing' });
+    expect(rest).toEqual({ leftBehind: [] });
+    expect(removed).toHaveLength(OWN_KEYS.length);
+    expect(versions?.listed).toEqual([]);
+  });
+
+  it.each([
+    { name: 'pages of two entries', pageSize: 2 },
+    { name: 'no listing of versions', pageSize: 2, refuses: { versions: 501 } },
+    { name: 'no right to list versions', refuses: { versions: 403 } },
+    { name: 'no listing of versions or uploads', refuses: { versions: 405, uploads: 405 } },
+  ])('removes all objects and nothing else with $name', async (options) => {
+    const store = await FakeS3.start(options);
+    store.seed('canary', [...OTHERS_KEYS, ...OWN_KEYS]);
+    const { removed, ...rest } = await cleanUp(store.url, { mode: 'Existing' });
+    expect(rest).toEqual({ leftBehind: [] });
+    expect(removed.toSorted()).toEqual(namesIn('canary', OWN_KEYS).toSorted());
+    expect([...(store.buckets.get('canary')?.keys() ?? [])]).toEqual(OTHERS_KEYS);
+  });
+
+  it('needs no right to delete versions if the bucket has none', async () => {
+    const store = await FakeS3.start();
+    store.seed('canary', OWN_KEYS);
+    await cleanUp(store.url, { mode: 'Existing' });
+    expect(store.requests.filter((request) => request.includes('versionId'))).toEqual([]);
+  });
+
+  it.each([
+    { name: 'lists uploads by prefix', ignoresPrefix: false },
+    { name: 'ignores the prefix', ignoresPrefix: true },
+  ])('aborts its unfinished uploads, and no others, if the store $name', async ({ ignoresPrefix }) => {
+    const store = new FakeS3({ pageSize: 1 });
+    store.seed('canary', []);
+    const theirs = OTHERS_KEYS.map((key) => ({ bucket: 'canary', key, id: 'theirs' }));
+    store.uploads = [
+      ...OWN_KEYS.map((key, index) => ({ bucket: 'canary', key, id: `u${index}` })),
+      ...theirs,
+    ];
+    const server = await serveHttp((request, response) => {
+      if (ignoresPrefix) request.url = request.url?.replace(/prefix=[^&]*/, '') ?? '';
+      void store.handle(request, response);
+    });
+    const { removed, ...rest } = await cleanUp(server.url, { mode: 'Existing' });
+    expect(rest).toEqual({ leftBehind: [] });
+    expect(removed.toSorted()).toEqual(namesIn('canary', OWN_KEYS).toSorted());
+    expect(store.uploads).toEqual(theirs);
+  });
+
+  it('finds its uploads in a store that lists only those of a whole bucket', async () => {
+    const store = new FakeS3();
+    store.seed('canary', []);
+    store.uploads = OWN_KEYS.map((key) => ({ bucket: 'canary', key, id: 'u1' }));
+    const server = await serveHttp((request, response) => {
+      request.url = request.url?.replace(/(uploads.*prefix=).+/, '$1none') ?? '';
+      void store.handle(request, response);
+    });
+    await cleanUp(server.url, { mode: 'Existing' });
+    expect(store.uploads).toEqual([]);
+  });
+
+  it('reports locked objects, and removes the others', async () => {
+    const [locked = ''] = OWN_KEYS;
+    const store = await FakeS3.start({ versioning: 'Enabled', isLocked: (key) => key === locked });
+    store.seed('canary', OWN_KEYS);
+    expect(await cleanUp(store.url, { mode: 'Existing' })).toMatchObject({
+      removed: namesIn('canary', OWN_KEYS.slice(1)),
+      leftBehind: [`canary/${locked}`],
+      error: { reason: 'ObjectLocked' },
+    });
+    // The locked version is tried once.
+    expect(store.requests.filter((request) => request.startsWith(`DELETE /canary/${locked}`))).toHaveLength(
+      1,
+    );
+  });
+
+  it('reports objects that the store hides instead of removing them', async () => {
+    const store = await FakeS3.start({ versioning: 'Enabled', refuses: { versions: 501 } });
+    store.seed('canary', OWN_KEYS);
+    const server = await serveHttp((request, response) => void store.handle(request, response));
+    expect(await cleanUp(server.url, { mode: 'Existing' })).toMatchObject({
+      leftBehind: namesIn('canary', OWN_KEYS),
+      error: { reason: 'ObjectNotRemoved' },
+    });
+  });
+
+  it('ends if the store sends the same page forever', async () => {
+    const store = new FakeS3({ pageSize: 2 });
+    store.seed('canary', [...OTHERS_KEYS, ...OWN_KEYS]);
+    const server = await serveHttp((request, response) => {
+      request.url = request.url?.replaceAll(/&(prefix|key-marker|version-id-marker)=[^&]*/g, '') ?? '';
+      void store.handle(request, response);
+    });
+    const { leftBehind } = await cleanUp(server.url, { mode: 'Existing' });
+    expect(leftBehind).toEqual([]);
+    expect(server.requests.length).toBeLessThan(20);
+    expect(store.contents).toEqual(expect.arrayContaining(namesIn('canary', OTHERS_KEYS)));
+  });
+
+  it('reads a bounded number of pages', async () => {
+    let page = 0;
+    const server = await serveHttp((_request, response) => {
+      page += 1;
+      response.writeHead(200, { 'x-amz-request-id': '17F0' });
+      response.end(
+        `<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>${page}</NextKeyMarker></ListVersionsResult>`,
+      );
+    });
+    await cleanUp(server.url, { mode: 'Existing' });
+    expect(page).toBeLessThan(60);
+  });
+
+  it('reports a response that is no listing', async () => {
+    const server = await serveHttp((_request, response) => {
+      response.writeHead(200, { 'x-amz-request-id': '17F0' }).end('<Welcome/>');
+    });
+    expect(await cleanUp(server.url)).toMatchObject({
+      removed: [],
+      leftBehind: [],
+      error: { reason: 'NotS3' },
+    });
+  });
+
   it('reports an object that the store does not delete, and removes the others', async () => {
     const [undeletable = ''] = OWN_KEYS;
     const store = await FakeS3.start({
@@ -207,33 +358,42 @@ describe('cleaning up after a probe', () => {
     isPermanent: fc.boolean(),
     own: fc.subarray(OWN_KEYS),
     others: fc.subarray(OTHERS_KEYS),
+    versioning: fc.constantFrom('Enabled' as const, 'Suspended' as const, undefined),
+    pageSize: fc.integer({ min: 1, max: 5 }),
   });
   it.each(FAULTS)('reports correctly what it removed and what is left, with fault %s', async (fault) => {
     expect.hasAssertions();
     await fc.assert(
-      fc.asyncProperty(scenario, async ({ mode, failingCall, isPermanent, own, others }) => {
-        const clock = new ManualClock();
-        const store = await FakeS3.start({
-          faultAt: (call): Fault | undefined =>
-            call === failingCall || (isPermanent && call > failingCall) ? fault : undefined,
-          onHang: () => void clock.advance(CLEAN_UP_TIMEOUT_MS),
-        });
-        const bucket = mode === 'Existing' ? 'canary' : OWN_BUCKET;
-        store.buckets.set(bucket, objectsWith([...others, ...own]));
+      fc.asyncProperty(
+        scenario,
+        async ({ mode, failingCall, isPermanent, own, others, versioning, pageSize }) => {
+          const clock = new ManualClock();
+          const store = await FakeS3.start({
+            ...(versioning !== undefined && { versioning }),
+            pageSize,
+            faultAt: (call): Fault | undefined =>
+              call === failingCall || (isPermanent && call > failingCall) ? fault : undefined,
+            onHang: () => void clock.advance(CLEAN_UP_TIMEOUT_MS),
+          });
+          const bucket = mode === 'Existing' ? 'canary' : OWN_BUCKET;
+          store.seed(bucket, [...others, ...own]);
 
-        const { removed, leftBehind, error } = await cleanUp(store.url, { mode, clock });
+          const { removed, leftBehind, error } = await cleanUp(store.url, { mode, clock });
 
-        const { contents } = store;
-        const removable = [...namesIn(bucket, own), ...(mode === 'Ephemeral' ? [bucket] : [])];
-        expect(contents).toEqual(expect.arrayContaining(namesIn(bucket, others)));
-        expect(removable).toEqual(expect.arrayContaining([...removed, ...leftBehind]));
-        for (const name of removed) expect(contents).not.toContain(name);
-        // If anything of the probe is left, there is an error.
-        const left = removable.filter((name) => contents.includes(name));
-        expect(left.length > 0 && error === undefined).toBe(false);
-        expect(leftBehind.length > 0 && error === undefined).toBe(false);
-        expect(clock.pendingTimers).toBe(0);
-      }),
+          const { contents } = store;
+          const versions = store.versions.get(bucket)?.listed ?? [];
+          const removable = [...namesIn(bucket, own), ...(mode === 'Ephemeral' ? [bucket] : [])];
+          expect(contents).toEqual(expect.arrayContaining(namesIn(bucket, others)));
+          expect(removable).toEqual(expect.arrayContaining([...removed, ...leftBehind]));
+          for (const name of removed) expect(contents).not.toContain(name);
+          for (const { key } of versions) expect(removed).not.toContain(`${bucket}/${key}`);
+          // If anything of the probe is left, there is an error.
+          const left = removable.filter((name) => contents.includes(name));
+          expect(left.length > 0 && error === undefined).toBe(false);
+          expect(leftBehind.length > 0 && error === undefined).toBe(false);
+          expect(clock.pendingTimers).toBe(0);
+        },
+      ),
       { numRuns: 30, endOnFailure: true },
     );
   });

@@ -3,7 +3,8 @@ import { type Reason, ReasonedError } from '../api/reasons.ts';
 import type { RunRequest } from '../api/run.ts';
 import { S3Error } from '../s3/s3-error.ts';
 import { type CallOptions, S3Client } from '../s3/s3-client.ts';
-import { ephemeralBucket, isOwnKey, keyPrefix } from './names.ts';
+import { LeftoverRemoval, type LeftoverStore, leftoversOf } from './leftovers.ts';
+import { ephemeralBucket } from './names.ts';
 import type { ProbeDeps } from './run-probe.ts';
 
 export type CleanUpRequest = Pick<RunRequest, 'owner' | 'probe' | 'target' | 'bucket' | 'cleanUpTimeoutMs'>;
@@ -19,7 +20,7 @@ export interface CleanUpResult {
 }
 
 /**
- * Removes leftovers of a probe's earlier runs from a target: the objects of all runs and, in mode `Ephemeral`, the
+ * Removes leftovers of a probe's earlier runs from a target: the objects and uploads of all runs and, in mode `Ephemeral`, the
  * bucket unless it contains other objects. Nothing is removed that the probe did not create. No run of the same probe
  * and target may be in progress, because its objects would be removed too.
  *
@@ -42,7 +43,6 @@ class CleanUp {
   readonly #request: CleanUpRequest;
   readonly #bucket: string;
   readonly #options: CallOptions;
-  #ownBucketExists = false;
 
   constructor(request: CleanUpRequest, signal: AbortSignal) {
     this.#request = request;
@@ -51,55 +51,57 @@ class CleanUp {
   }
 
   async run(deps: CleanUpDeps): Promise<void> {
-    const { target, bucket } = this.#request;
     let client: S3Client | undefined;
     try {
-      client = new S3Client(target, this.#bucket, { ...deps, originMs: deps.clock.monotonicMs() });
-      await this.#removeObjects(client);
-      if (bucket.mode === 'Existing') return;
-      await client.deleteBucket(this.#options);
-      this.result.removed.push(this.#bucket);
+      client = new S3Client(this.#request.target, this.#bucket, {
+        ...deps,
+        originMs: deps.clock.monotonicMs(),
+      });
+      await this.#removeFrom(client);
     } catch (error) {
-      if (isBucketMissing(error)) return;
-      this.#recordFailure(error, this.#ownBucketExists ? this.#bucket : undefined);
+      this.#recordFailure(error);
     } finally {
       client?.close();
     }
   }
 
-  async #removeObjects(client: S3Client): Promise<void> {
-    const prefix = keyPrefix(this.#request);
-    let startAfter = '';
-    do {
-      const options = { ...this.#options, startAfter };
-      const { value: keys } = await client.listKeys(prefix, options);
-      this.#ownBucketExists = this.#request.bucket.mode === 'Ephemeral';
-      // Some stores ignore the prefix and `start-after` of a listing.
-      const next = keys.filter((key) => key > startAfter);
-      for (const key of next) if (isOwnKey(this.#request, key)) await this.#removeObject(client, key);
-      startAfter = next.at(-1) ?? '';
-    } while (startAfter !== '');
-  }
-
-  /** Records a failure instead of throwing, so that the other objects are still removed. */
-  async #removeObject(client: S3Client, key: string): Promise<void> {
+  async #removeFrom(client: S3Client): Promise<void> {
+    const { removed, leftBehind } = this.result;
+    const isOwnBucket = this.#request.bucket.mode === 'Ephemeral';
+    const removal = new LeftoverRemoval(storeOf(client, this.#options), leftoversOf(this.#request));
+    let failure: unknown;
     try {
-      const { value: version } = await client.headObject(key, this.#options);
-      if (version === undefined) return;
-      await client.deleteObject(key, version, this.#options);
-      this.result.removed.push(`${this.#bucket}/${key}`);
+      await removal.run();
+      if (isOwnBucket) await client.deleteBucket(this.#options);
     } catch (error) {
-      this.#recordFailure(error, `${this.#bucket}/${key}`);
+      failure = error;
     }
+    removed.push(...removal.removed.map((key) => `${this.#bucket}/${key}`));
+    leftBehind.push(...removal.leftBehind.map((key) => `${this.#bucket}/${key}`));
+    if (removal.error !== undefined) this.#recordFailure(removal.error);
+    if (isBucketMissing(failure)) return;
+    if (failure !== undefined) this.#recordFailure(failure);
+    if (isOwnBucket && failure === undefined) removed.push(this.#bucket);
+    if (isOwnBucket && failure !== undefined && removal.hasListed) leftBehind.push(this.#bucket);
   }
 
-  #recordFailure(error: unknown, leftover?: string): void {
-    if (leftover !== undefined) this.result.leftBehind.push(leftover);
+  #recordFailure(error: unknown): void {
     this.result.error ??=
       error instanceof ReasonedError
         ? { reason: error.reason, message: error.message }
         : { reason: 'ProberError', message: oneLine(String(error)) };
   }
+}
+
+function storeOf(client: S3Client, options: CallOptions): LeftoverStore {
+  return {
+    listObjects: async (prefix, marker) => (await client.listObjects(prefix, marker, options)).value,
+    listVersions: async (prefix, marker) => (await client.listVersions(prefix, marker, options)).value,
+    listUploads: async (prefix, marker) => (await client.listUploads(prefix, marker, options)).value,
+    headObject: async (key) => (await client.headObject(key, options)).value,
+    deleteObject: async (key, version) => (await client.deleteObject(key, version, options)).value,
+    abortUpload: async (upload) => (await client.abortUpload(upload, options)).value,
+  };
 }
 
 function isBucketMissing(error: unknown): boolean {

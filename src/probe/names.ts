@@ -5,7 +5,7 @@ import type { RunRequest } from '../api/run.ts';
 /** Prefix of all bucket names and object keys that storage-probe creates. */
 const OWN_PREFIX = 'storage-probe';
 
-type Identity = Pick<RunRequest, 'owner' | 'probe'> & { readonly target: { readonly name: string } };
+export type Identity = Pick<RunRequest, 'owner' | 'probe'> & { readonly target: { readonly name: string } };
 
 /**
  * Returns the bucket name for mode `Ephemeral`. The name is the same for every run of one prober, probe and target, so

@@ -210,6 +210,35 @@ describe('a run that passes', () => {
     expectConsistent(run);
   });
 
+  it.each([
+    { name: 'versioning', options: { versioning: 'Enabled' } },
+    { name: 'suspended versioning', options: { versioning: 'Suspended' } },
+    { name: 'versions that a PUT does not name', options: { versioning: 'Enabled', hidesVersionIds: true } },
+  ] as const)('leaves nothing in a store with $name', async ({ options }) => {
+    for (const mode of ['Ephemeral', 'Existing'] as const) {
+      const store = await FakeS3.start(options);
+      store.seed('canary', ['theirs']);
+      const bucket: BucketPlan = mode === 'Existing' ? { mode, name: 'canary' } : { mode };
+      const run = await probe({ url: store.url, bucket, sizes: [10, 20] });
+      expect(run.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
+      expect(store.contents).toEqual(['canary', 'canary/theirs']);
+      expect(store.versions.get('canary')?.listed.map(({ key }) => key)).toEqual(['theirs']);
+      expectConsistent(run);
+    }
+  });
+
+  it('removes all versions that a killed run left in its bucket, and its uploads', async () => {
+    const store = await FakeS3.start({ versioning: 'Enabled', pageSize: 1 });
+    const key = `${OWN_PREFIX}killed-run/0-4096`;
+    store.seed(OWN_BUCKET, [key, key, `${OWN_PREFIX}killed-run/1-4096`]);
+    store.uploads = [{ bucket: OWN_BUCKET, key, id: 'u1' }];
+    const run = await probe({ url: store.url });
+    expect(run.result).toMatchObject({ verdict: 'Passed', leftBehind: [] });
+    expect(store.contents).toEqual([]);
+    expect(store.uploads).toEqual([]);
+    expectConsistent(run);
+  });
+
   it('reports the progress of each step', async () => {
     const { url } = await FakeS3.start();
     const reported: string[] = [];
@@ -310,6 +339,21 @@ describe('a run', () => {
     expect(run.result).toMatchObject({ reason: 'BucketConflict', failedStep: 'REMOVE_BUCKET' });
     expect(store.contents).toEqual([OWN_BUCKET, `${OWN_BUCKET}/theirs`]);
     expect(run.result.leftBehind).toEqual([OWN_BUCKET]);
+    expectConsistent(run);
+  });
+
+  it('names the object lock that keeps leftovers in its bucket', async () => {
+    const store = await FakeS3.start({
+      versioning: 'Enabled',
+      isLocked: (key) => key.includes('killed-run'),
+    });
+    store.seed(OWN_BUCKET, [`${OWN_PREFIX}killed-run/0-4096`]);
+    const run = await probe({ url: store.url });
+    expect(run.result).toMatchObject({
+      reason: 'ObjectLocked',
+      failedStep: 'REMOVE_BUCKET',
+      leftBehind: [OWN_BUCKET],
+    });
     expectConsistent(run);
   });
 

@@ -4,7 +4,8 @@ import type { ObjectBody } from '../s3/body.ts';
 import type { ObjectVersion } from '../s3/s3-client.ts';
 import { S3Error } from '../s3/s3-error.ts';
 import { bucketExists, confirmRemoved, failWithoutBucket } from './existence.ts';
-import { isOwnKey, keyPrefix, objectKey } from './names.ts';
+import { LeftoverRemoval, type Leftovers, leftoversOf } from './leftovers.ts';
+import { objectKey } from './names.ts';
 import { ComparingSink, createPayload, type RandomBytes } from './payload.ts';
 import type { TracedStore } from './traced-store.ts';
 
@@ -138,7 +139,8 @@ async function removeObject(
 ): Promise<void> {
   const versionToDelete = version ?? (await store.headObject(key));
   if (versionToDelete === undefined) return;
-  await store.deleteObject(key, versionToDelete);
+  const { addedMarker } = await store.deleteObject(key, versionToDelete);
+  if (addedMarker) await sweep(store, { prefix: key, includes: (each) => each === key });
   await confirmRemoved(key, bucket, store);
 }
 
@@ -162,7 +164,7 @@ async function removeBucket({
     await store.deleteBucket();
   } catch (error) {
     if (!(error instanceof S3Error) || error.code !== 'BucketNotEmpty') throw error;
-    await removeLeftovers(store, request);
+    await sweep(store, leftoversOf(request));
     await store.deleteBucket();
   }
   markAllRemoved(created);
@@ -173,12 +175,11 @@ function markAllRemoved(created: CreatedResources): void {
   created.objects = [];
 }
 
-/** Removes objects that a killed run of this prober left behind, and no others. */
-async function removeLeftovers(store: TracedStore, request: RunRequest): Promise<void> {
-  for (const key of await store.listKeys(keyPrefix(request))) {
-    // Some stores ignore the prefix of a listing.
-    if (isOwnKey(request, key)) await store.deleteObject(key, { id: undefined });
-  }
+/** @throws the first failure, when everything else has been removed. */
+async function sweep(store: TracedStore, leftovers: Leftovers): Promise<void> {
+  const removal = new LeftoverRemoval(store, leftovers);
+  await removal.run();
+  if (removal.leftBehind.length > 0) throw removal.error;
 }
 
 /** True if the store rejected the request or never got it. Otherwise, it may have created the resource. */

@@ -2,8 +2,17 @@ import type { Span } from '@opentelemetry/api';
 
 import type { CallResult } from '../api/run.ts';
 import type { ObjectBody, Sink } from '../s3/body.ts';
-import type { CallOptions, ContentSource, ObjectVersion, Outcome, S3Client } from '../s3/s3-client.ts';
+import type { ListedUpload, ListedVersion, Page, PageMarker } from '../s3/listings.ts';
+import type {
+  CallOptions,
+  ContentSource,
+  Deletion,
+  ObjectVersion,
+  Outcome,
+  S3Client,
+} from '../s3/s3-client.ts';
 import { S3Error } from '../s3/s3-error.ts';
+import type { LeftoverStore } from './leftovers.ts';
 import { describeCall, traceparent } from './spans.ts';
 
 export interface TracedStoreOptions {
@@ -20,7 +29,7 @@ export interface TracedStoreOptions {
 }
 
 /** Makes the S3 calls of one step. Records each as a CLIENT span under the step's span and in the step's result. */
-export class TracedStore {
+export class TracedStore implements LeftoverStore {
   readonly #options: TracedStoreOptions;
 
   constructor(options: TracedStoreOptions) {
@@ -53,8 +62,20 @@ export class TracedStore {
     return this.#call((client, options) => client.deleteBucket(options));
   }
 
-  listKeys(prefix: string): Promise<string[]> {
-    return this.#call((client, options) => client.listKeys(prefix, options));
+  listObjects(prefix: string, marker?: PageMarker): Promise<Page<string> | undefined> {
+    return this.#call((client, options) => client.listObjects(prefix, marker, options));
+  }
+
+  listVersions(prefix: string, marker?: PageMarker): Promise<Page<ListedVersion> | undefined> {
+    return this.#call((client, options) => client.listVersions(prefix, marker, options));
+  }
+
+  listUploads(prefix: string, marker?: PageMarker): Promise<Page<ListedUpload> | undefined> {
+    return this.#call((client, options) => client.listUploads(prefix, marker, options));
+  }
+
+  abortUpload(upload: ListedUpload): Promise<void> {
+    return this.#call((client, options) => client.abortUpload(upload, options), upload.key);
   }
 
   putObject(key: string, body: ObjectBody): Promise<ObjectVersion> {
@@ -70,7 +91,7 @@ export class TracedStore {
     return this.#call((client, options) => client.headObject(key, options), key);
   }
 
-  deleteObject(key: string, version: ObjectVersion): Promise<void> {
+  deleteObject(key: string, version: ObjectVersion): Promise<Deletion> {
     return this.#call((client, options) => client.deleteObject(key, version, options), key);
   }
 

@@ -13,6 +13,8 @@ export const OPERATIONS = {
   CreateBucket: { method: 'PUT', isObject: false, action: 's3:CreateBucket' },
   DeleteBucket: { method: 'DELETE', isObject: false, action: 's3:DeleteBucket' },
   ListObjectsV2: { method: 'GET', isObject: false, action: 's3:ListBucket' },
+  ListObjectVersions: { method: 'GET', isObject: false, action: 's3:ListBucketVersions' },
+  ListMultipartUploads: { method: 'GET', isObject: false, action: 's3:ListBucketMultipartUploads' },
   PutObject: { method: 'PUT', isObject: true, action: 's3:PutObject' },
   GetObject: { method: 'GET', isObject: true, action: 's3:GetObject' },
   HeadObject: {
@@ -25,6 +27,7 @@ export const OPERATIONS = {
     isObject: true,
     action: 's3:DeleteObject, and s3:DeleteObjectVersion for a version',
   },
+  AbortMultipartUpload: { method: 'DELETE', isObject: true, action: 's3:AbortMultipartUpload' },
 } as const satisfies Record<string, OperationInfo>;
 
 /** S3 name of an operation. */

@@ -357,8 +357,11 @@ describe('the client', () => {
     await client.headObject('a/b c+d', options);
     await client.deleteObject('key', { id: undefined }, options);
     await client.deleteObject('key', { id: 'v=1' }, options);
-    await client.listKeys('a/b', options);
-    await client.listKeys('a/b', { ...options, startAfter: 'a/b/1' });
+    await client.listObjects('a/b', undefined, options);
+    await client.listObjects('a/b', { 'continuation-token': 't=1' }, options);
+    await client.listVersions('a/b', { 'key-marker': 'a/b/1', 'version-id-marker': 'v1' }, options);
+    await client.listUploads('a/b', undefined, options);
+    await client.abortUpload({ key: 'a/b c', uploadId: 'u=1' }, options);
     await client.deleteBucket(options);
     expect(server.requests).toEqual([
       'HEAD /bucket',
@@ -368,10 +371,23 @@ describe('the client', () => {
       'HEAD /bucket/a/b%20c%2Bd',
       'DELETE /bucket/key',
       'DELETE /bucket/key?versionId=v%3D1',
-      'GET /bucket?list-type=2&max-keys=100&prefix=a%2Fb',
-      'GET /bucket?list-type=2&max-keys=100&prefix=a%2Fb&start-after=a%2Fb%2F1',
+      'GET /bucket?encoding-type=url&list-type=2&max-keys=100&prefix=a%2Fb',
+      'GET /bucket?encoding-type=url&list-type=2&max-keys=100&prefix=a%2Fb&continuation-token=t%3D1',
+      'GET /bucket?versions&encoding-type=url&max-keys=100&prefix=a%2Fb&key-marker=a%2Fb%2F1&version-id-marker=v1',
+      'GET /bucket?uploads&encoding-type=url&max-uploads=100&prefix=a%2Fb',
+      'DELETE /bucket/a/b%20c?uploadId=u%3D1',
       'DELETE /bucket',
     ]);
+  });
+
+  it.each([
+    { name: 'a delete marker', id: undefined, headers: { 'x-amz-delete-marker': 'true' }, want: true },
+    { name: 'no delete marker', id: undefined, headers: {}, want: false },
+    { name: 'the removal of a marker', id: 'v1', headers: { 'x-amz-delete-marker': 'true' }, want: false },
+  ])('recognises a deletion that only adds a marker: $name', async ({ id, headers, want }) => {
+    const server = await serveHttp(always({ status: 204, headers }));
+    const { value } = await clientOf(server).deleteObject('key', { id }, { signal: NEVER });
+    expect(value).toEqual({ addedMarker: want });
   });
 
   it.each([
@@ -390,8 +406,8 @@ describe('the client', () => {
     const text =
       '<ListBucketResult><Contents><Key>a/1</Key></Contents><Contents><Key>a/2</Key></Contents></ListBucketResult>';
     const server = await serveHttp(always({ text }));
-    const { value } = await clientOf(server).listKeys('a/', { signal: NEVER });
-    expect(value).toEqual(['a/1', 'a/2']);
+    const { value } = await clientOf(server).listObjects('a/', undefined, { signal: NEVER });
+    expect(value).toEqual({ entries: ['a/1', 'a/2'] });
   });
 });
 
@@ -590,7 +606,7 @@ describe('an endless response', () => {
     const sink = new CollectingSink(100_000);
     const calling =
       call === 'list'
-        ? client.listKeys('a/', { signal: NEVER })
+        ? client.listObjects('a/', undefined, { signal: NEVER })
         : client.getObject('key', sink, { signal: NEVER });
     const reason = await calling.then(
       () => undefined,

@@ -14,6 +14,19 @@ import {
 import { type Body, type ObjectBody, type Sink, Tee, TextSink } from './body.ts';
 import { type BucketAddress, bucketAddress, encodeSegment, pathOf } from './endpoint.ts';
 import { isTimeout } from './is-timeout.ts';
+import {
+  type ListedUpload,
+  type ListedVersion,
+  MAX_LISTING_BYTES,
+  objectsQuery,
+  type Page,
+  type PageMarker,
+  parseObjects,
+  parseUploads,
+  parseVersions,
+  uploadsQuery,
+  versionsQuery,
+} from './listings.ts';
 import { networkFault } from './network-faults.ts';
 import { type OperationName, OPERATIONS } from './operations.ts';
 import type { Redactor } from './redactor.ts';
@@ -23,7 +36,7 @@ import { EMPTY_SHA256, sha256Hex, type Signer } from './signer.ts';
 import { createTargetTransport, type TargetTransportDeps } from './target-transport.ts';
 import { type Exchange, header, type HttpRequest, type Transport, TransportError } from './transport.ts';
 
-/** Longest response text that is kept. S3 errors and listings are far shorter. */
+/** Longest response text that is kept, except for listings. S3 errors are far shorter. */
 const MAX_TEXT_BYTES = 64 * 1_024;
 
 /** Start of an object's content that is kept to describe a response that did not come from an S3 store. */
@@ -56,6 +69,11 @@ export interface Outcome<T> {
 export interface ObjectVersion {
   /** Undefined if the bucket has no versioning. */
   readonly id: string | undefined;
+}
+
+export interface Deletion {
+  /** True if the store may have kept the object and only added a delete marker. */
+  readonly addedMarker: boolean;
 }
 
 /** Who sent the content of an object. */
@@ -188,31 +206,63 @@ export class S3Client {
   }
 
   /** If no version is given, a bucket with versioning keeps the object and only adds a delete marker. */
-  async deleteObject(key: string, { id }: ObjectVersion, options: CallOptions): Promise<Outcome<void>> {
+  async deleteObject(key: string, { id }: ObjectVersion, options: CallOptions): Promise<Outcome<Deletion>> {
     const query = id === undefined ? '' : `versionId=${encodeSegment(id)}`;
-    const { call } = await this.#call({ operation: 'DeleteObject', key, query, options });
-    return { value: undefined, call };
+    const { exchange, call } = await this.#call({ operation: 'DeleteObject', key, query, options });
+    const addedMarker = id === undefined && header(exchange, 'x-amz-delete-marker') === 'true';
+    return { value: { addedMarker }, call };
   }
 
-  /** Returns one page of at most 100 keys under a prefix, starting after `startAfter`. */
-  async listKeys(
+  /** @returns the keys of a page, or undefined if the response is not a listing. */
+  async listObjects(
     prefix: string,
-    { startAfter = '', ...options }: CallOptions & { readonly startAfter?: string },
-  ): Promise<Outcome<string[]>> {
-    const start = startAfter === '' ? '' : `&start-after=${encodeSegment(startAfter)}`;
-    const query = `list-type=2&max-keys=100&prefix=${encodeSegment(prefix)}${start}`;
-    const { text, call } = await this.#call({ operation: 'ListObjectsV2', query, options });
-    const keys = Array.from(text.matchAll(/<Key>([^<]+)<\/Key>/g), ([, key]) => key ?? '');
-    return { value: keys, call };
+    marker: PageMarker | undefined,
+    options: CallOptions,
+  ): Promise<Outcome<Page<string> | undefined>> {
+    const query = objectsQuery(prefix, marker);
+    const { text, call } = await this.#list({ operation: 'ListObjectsV2', query, options });
+    return { value: await parseObjects(text), call };
+  }
+
+  /** @returns the versions and delete markers of a page, or undefined if the response is not a listing of versions. */
+  async listVersions(
+    prefix: string,
+    marker: PageMarker | undefined,
+    options: CallOptions,
+  ): Promise<Outcome<Page<ListedVersion> | undefined>> {
+    const query = versionsQuery(prefix, marker);
+    const { text, call } = await this.#list({ operation: 'ListObjectVersions', query, options });
+    return { value: await parseVersions(text), call };
+  }
+
+  /** @returns the unfinished uploads of a page, or undefined if the response is not a listing of uploads. */
+  async listUploads(
+    prefix: string,
+    marker: PageMarker | undefined,
+    options: CallOptions,
+  ): Promise<Outcome<Page<ListedUpload> | undefined>> {
+    const query = uploadsQuery(prefix, marker);
+    const { text, call } = await this.#list({ operation: 'ListMultipartUploads', query, options });
+    return { value: await parseUploads(text), call };
+  }
+
+  async abortUpload({ key, uploadId }: ListedUpload, options: CallOptions): Promise<Outcome<void>> {
+    const query = `uploadId=${encodeSegment(uploadId)}`;
+    const { call } = await this.#call({ operation: 'AbortMultipartUpload', key, query, options });
+    return { value: undefined, call };
   }
 
   close(): void {
     this.#transport.close();
   }
 
-  async #call(call: Call): Promise<Completed & { readonly call: CallResult }> {
+  #list(call: Call): Promise<Completed & { readonly call: CallResult }> {
+    return this.#call(call, MAX_LISTING_BYTES);
+  }
+
+  async #call(call: Call, maxTextBytes = MAX_TEXT_BYTES): Promise<Completed & { readonly call: CallResult }> {
     const signedAtMs = this.#clock.now();
-    const excerpt = new TextSink(MAX_TEXT_BYTES);
+    const excerpt = new TextSink(maxTextBytes);
     const exchange = await this.#send(call, this.#httpRequest(call, signedAtMs, excerpt));
     const { method, isObject } = OPERATIONS[call.operation];
     const { status = 0 } = exchange;

@@ -1,12 +1,14 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import { testContext, type TestContext } from '../../../test/support/command-context.ts';
+import { temporaryFolder, testContext, type TestContext } from '../../../test/support/command-context.ts';
 import { FakeS3 } from '../../../test/support/fake-s3.ts';
-import { closedPort } from '../../../test/support/http-server.ts';
+import { closedPort, serveHttp } from '../../../test/support/http-server.ts';
 import type { RunResult } from '../../api/run.ts';
 import { ManualClock } from '../../clock/manual-clock.ts';
 import { EXIT, type ExitCode, InputError } from '../context.ts';
+import { objectKey } from '../../probe/names.ts';
 import type { RunFlags } from './flags.ts';
+import { acquireOwner } from './owner.ts';
 import { run } from './run.ts';
 
 const FLAGS: RunFlags = { output: 'json', count: '1', flushTimeout: '5s', logLevel: 'silent' };
@@ -105,6 +107,64 @@ describe('a series', () => {
     expect(sleep).toHaveBeenCalledOnce();
     expect(results).toMatchObject([{ verdict: 'Passed' }]);
     expect(code).toBe(EXIT.unknown);
+  });
+});
+
+describe('after a crash in an existing bucket', () => {
+  const SUBJECT = ['default', 'quick-look', '127-0-0-1'];
+
+  async function crashed(): Promise<{ store: FakeS3; env: { XDG_STATE_HOME: string }; leftover: string }> {
+    const env = { XDG_STATE_HOME: await temporaryFolder() };
+    // Disposing of a name without marking it clean is all that a crash does.
+    using owner = await acquireOwner(SUBJECT, env);
+    const [namespace = '', name = '', target = ''] = SUBJECT;
+    const identity = { owner: owner.name, probe: { namespace, name }, target: { name: target } };
+    const leftover = objectKey({ ...identity, runId: 'crashed' }, 0, 4_096);
+    const store = await FakeS3.start();
+    store.seed('canary', ['theirs', leftover]);
+    return { store, env, leftover };
+  }
+
+  it('the next run removes what is left, and later runs do not look for it', async () => {
+    const { store, env } = await crashed();
+    const first = await runAgainst(store.url, { bucket: 'canary', count: '2' }, testContext({ env }));
+    expect(first.code).toBe(EXIT.passed);
+    expect(first.context.stderr.text).toBe('');
+    expect(store.contents).toEqual(['canary', 'canary/theirs']);
+    const listings = (): number => store.requests.filter((request) => request.includes('?versions')).length;
+    const listingsOfFirst = listings();
+    expect(listingsOfFirst).toBeGreaterThan(0);
+
+    await runAgainst(store.url, { bucket: 'canary' }, testContext({ env }));
+    expect(listings()).toBe(listingsOfFirst);
+  });
+
+  it('a run that fails leaves the removal to a later one', async () => {
+    const { store, env, leftover } = await crashed();
+    await runAgainst(`http://127.0.0.1:${await closedPort()}`, { bucket: 'canary' }, testContext({ env }));
+    expect(store.contents).toContain(`canary/${leftover}`);
+    await runAgainst(store.url, { bucket: 'canary' }, testContext({ env }));
+    expect(store.contents).not.toContain(`canary/${leftover}`);
+  });
+
+  it('reports what cannot be removed, and tries again in the next process', async () => {
+    const { store, env, leftover } = await crashed();
+    const server = await serveHttp((request, response) => {
+      if (request.method !== 'DELETE' || request.url?.includes('crashed') !== true)
+        return void store.handle(request, response);
+      request.resume();
+      response.writeHead(403, { 'x-amz-request-id': '17F0' });
+      response.end('<Error><Code>AccessDenied</Code></Error>');
+    });
+    const { code, context } = await runAgainst(server.url, { bucket: 'canary' }, testContext({ env }));
+    expect(code).toBe(EXIT.passed);
+    expect(context.stderr.lines).toEqual([
+      expect.stringMatching(
+        /^storage-probe: 127-0-0-1: objects of an earlier run could not be removed: AccessDenied: DeleteObject: 403 /,
+      ),
+    ]);
+    await runAgainst(store.url, { bucket: 'canary' }, testContext({ env }));
+    expect(store.contents).not.toContain(`canary/${leftover}`);
   });
 });
 
