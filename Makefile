@@ -53,7 +53,7 @@ demo-kind-down: ## Delete the demo's kind cluster
 image: ## Build the image (variables: VERSION, REVISION, IMAGE)
 	docker build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --tag $(IMAGE) .
 
-bench: build ## Compare the cost of a run with similar tools, and measure the operator with 1,000 and 10,000 probes
+bench: build ## Compare the cost of a run with that of similar tools, and measure the operator with 1,000 and 10,000 probes
 	node test/bench/bench.ts $(BENCH)
 
 servers: setup ## Build the servers for the tests and the demo once, in a cache outside this checkout

@@ -248,7 +248,9 @@ function answersOf(wanted: Reason): string {
   const listed = codes.slice(0, MAX_CODES).map((code) => `\`${code}\``);
   const lines = [...answers];
   if (codes.length > 0) lines.push(`error code ${listed.join(', ')}${more}`);
-  return lines.length === 0 ? '' : `\n**Answers:**\n\n${lines.map((line) => `- ${line}`).join('\n')}\n`;
+  return lines.length === 0
+    ? ''
+    : `\n**Responses and errors:**\n\n${lines.map((line) => `- ${line}`).join('\n')}\n`;
 }
 
 function policy(name: string): string {

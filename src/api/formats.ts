@@ -73,11 +73,14 @@ export function configMapName({ description }: Description): z.ZodString {
   });
 }
 
-export function secretKey({ description }: Description): z.ZodString {
+export function secretKey({
+  description,
+  example = 'ca.crt',
+}: Description & { readonly example?: string }): z.ZodString {
   return text({
     description,
     is: 'a valid Secret key',
-    accepted: 'at most 253 letters, digits, hyphens, underscores and dots, for example ca.crt',
+    accepted: `at most 253 letters, digits, hyphens, underscores and dots, for example ${example}`,
     maxLength: 253,
     pattern: /^[A-Za-z0-9._-]+$/,
   });

@@ -152,7 +152,7 @@ export const REASONS = {
   TransientConflict: {
     verdict: 'Failed',
     means: 'Another operation on the same bucket or object is still in progress.',
-    fix: 'Wait for the next run; if it recurs, use `mode: Existing`, because some stores release the name of a removed bucket only after minutes.',
+    fix: 'Wait for the next run; if the conflict recurs, use `mode: Existing`, because some stores take several minutes to release the name of a removed bucket.',
   },
   ObjectMissing: {
     verdict: 'Failed',
@@ -166,7 +166,7 @@ export const REASONS = {
   },
   UploadCorrupted: {
     verdict: 'Failed',
-    means: 'The store received other data than the probe sent.',
+    means: 'The store received different data from what the probe sent.',
     fix: 'Compare direct access with access through each proxy, and check network hardware and memory.',
   },
   EncryptionFailed: {
@@ -202,7 +202,7 @@ export const REASONS = {
   RequestTooLarge: {
     verdict: 'Failed',
     means: 'The object is larger than the store, or a proxy in front of it, accepts.',
-    fix: "Raise the proxy's limit for request bodies (for example `proxy-body-size` of ingress-nginx), or set smaller `objects`.",
+    fix: "Raise the proxy's limit for request bodies (for example `proxy-body-size` of ingress-nginx), or use smaller sizes in `objects`.",
   },
   RequestTimeout: {
     verdict: 'Failed',
@@ -241,8 +241,8 @@ export const REASONS = {
   },
   NotSupported: {
     verdict: 'Failed',
-    means: 'The store does not support a request of the probe.',
-    fix: 'Check the message for the request, and whether a newer version of the store or a different setting supports it.',
+    means: "The store does not support one of the probe's requests.",
+    fix: 'Find the request in the message, and check whether a newer version of the store or a different setting supports it.',
   },
   RequestInvalid: {
     verdict: 'Failed',
@@ -293,7 +293,7 @@ export const REASONS = {
   WebIdentityUnavailable: {
     verdict: 'Unknown',
     means:
-      'The prober has no web identity token, or could not exchange it at an STS service other than the store.',
+      'The prober has no web identity token, or an STS service that is not part of the store did not exchange the token for credentials.',
     fix: 'Follow the message: enable web identity in the operator, allow the STS endpoint, or use `credentialsSecretRef`.',
   },
 } as const satisfies Record<string, ReasonInfo>;

@@ -67,10 +67,19 @@ const CredentialsSecretRef = z
     name: format.secretName({ description: 'Name of the Secret.' }),
     keys: z
       .strictObject({
-        accessKey: format.secretKey({ description: 'Key that contains the access key.' }),
-        secretKey: format.secretKey({ description: 'Key that contains the secret key.' }),
+        accessKey: format.secretKey({
+          description: 'Key that contains the access key.',
+          example: 'accessKey',
+        }),
+        secretKey: format.secretKey({
+          description: 'Key that contains the secret key.',
+          example: 'secretKey',
+        }),
         sessionToken: format
-          .secretKey({ description: 'Key that contains the session token of temporary credentials.' })
+          .secretKey({
+            description: 'Key that contains the session token of temporary credentials.',
+            example: 'sessionToken',
+          })
           .optional(),
       })
       .register(FIELD_INFO, {
@@ -99,7 +108,7 @@ const WebIdentity = z
     stsEndpoint: format
       .origin({
         description:
-          'URL of the STS service. If absent, the regional STS endpoint for a store of AWS, otherwise the endpoint itself, as MinIO needs.',
+          'URL of the STS service. If absent, it is the regional STS endpoint for AWS S3, or the `endpoint` of the target for any other store, as MinIO requires.',
         example: 'https://sts.eu-central-1.amazonaws.com',
         secretRef: 'credentialsSecretRef',
       })
@@ -107,7 +116,7 @@ const WebIdentity = z
   })
   .register(FIELD_INFO, {
     accepted:
-      'a map with roleArn and stsEndpoint, both optional; {} for a MinIO whose policies come from claims',
+      'a map with roleArn and stsEndpoint, both optional; {} for a MinIO server whose policies come from claims',
   });
 
 const CA_KEY_DESCRIPTION = 'Key whose value is the CA bundle in PEM format.';
@@ -133,7 +142,7 @@ const Tls = withRules(
       })
       .meta({
         description:
-          "ConfigMap with the CA certificates to trust instead of the system's, as trust-manager and OpenShift write it. Must be in the probe's namespace.",
+          "ConfigMap with the CA certificates to trust instead of the system's, for example one written by trust-manager or OpenShift. Must be in the probe's namespace.",
       })
       .optional(),
     clientCertificateSecretRef: z
@@ -183,9 +192,10 @@ const Proxy = z.strictObject({
 
 const Encryption = withRules(
   z.strictObject({
-    algorithm: z
-      .enum(['AES256', 'aws:kms'])
-      .meta({ description: 'AES256: keys of the store (SSE-S3). aws:kms: keys of a KMS (SSE-KMS).' }),
+    algorithm: z.enum(['AES256', 'aws:kms']).meta({
+      description:
+        'AES256: encrypt with keys managed by the store (SSE-S3). aws:kms: encrypt with a key from a KMS (SSE-KMS).',
+    }),
     kmsKeyId: format
       .kmsKeyId({ description: "Key in the KMS. If absent, the store's default key. Only with aws:kms." })
       .optional(),
@@ -227,12 +237,12 @@ const Target = withRules(
     }).optional(),
     webIdentity: WebIdentity.meta({
       description:
-        "Temporary credentials for the prober's own web identity token (STS `AssumeRoleWithWebIdentity`), instead of `credentialsSecretRef`. The operator's administrator must enable it.",
+        "Temporary credentials obtained with the prober's own web identity token (STS `AssumeRoleWithWebIdentity`), instead of `credentialsSecretRef`. The operator's administrator must enable web identities.",
     }).optional(),
     tls: Tls.meta({ description: 'TLS settings of an https endpoint.' }).optional(),
     proxy: Proxy.meta({
       description:
-        'HTTP proxy to connect through. If absent, the operator connects directly, and `run` uses the proxy of its environment.',
+        'HTTP proxy to connect through. If absent, the operator connects directly, and `run` uses the proxy from its environment variables.',
     }).optional(),
     encryption: Encryption.meta({
       description: "Server-side encryption to request for the objects. If absent, the bucket's default.",

@@ -211,8 +211,8 @@ describe('a scheduler', () => {
     scheduler.set(entry('a'));
     await advance(dueMs('a') + INTERVAL_MS);
     expect(warn.mock.calls).toEqual([
-      [{ key: 'a', error: 'oh no' }, 'run rejected with an unexpected error'],
-      [{ key: 'a', error: 'oh no' }, 'run rejected with an unexpected error'],
+      [{ key: 'a', error: 'oh no' }, 'run ended with an unexpected error'],
+      [{ key: 'a', error: 'oh no' }, 'run ended with an unexpected error'],
     ]);
   });
 });

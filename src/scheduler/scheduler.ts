@@ -393,7 +393,7 @@ export class Scheduler {
       await this.#options.start(run, signal);
     } catch (error) {
       const message = oneLine(error instanceof Error ? error.message : String(error));
-      this.#options.log.warn({ key: run.key, error: message }, 'run rejected with an unexpected error');
+      this.#options.log.warn({ key: run.key, error: message }, 'run ended with an unexpected error');
     }
     this.#running.delete(run.key);
     this.#slots.release(group);
