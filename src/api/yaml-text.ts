@@ -100,8 +100,8 @@ export function parseYaml(file: string, text: string): YamlText {
 }
 
 /**
- * The library's own limit multiplies the uses of an anchor by the aliases in it, which rejects files in which each target
- * merges a few anchors.
+ * The library's own limit is too strict: it counts the uses of an anchor times the aliases in that anchor, and so
+ * rejects files where each target merges a few anchors.
  */
 function hasTooManyAliases(document: Document): boolean {
   const sizes = new Map<string, number>();

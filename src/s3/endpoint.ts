@@ -5,7 +5,7 @@ import type { Addressing } from '../api/run.ts';
 
 /** Where the requests for one bucket go: the connection, the `Host` header and the path. */
 export interface BucketAddress {
-  /** URL of the connection. A trailing dot in its host is kept, because it skips the search list of DNS. */
+  /** URL of the connection. A trailing dot in its host is kept, because it makes the resolver skip its search list. */
   readonly connection: URL;
   /** The `Host` header: no trailing dot, brackets around IPv6, and no default port. */
   readonly hostHeader: string;

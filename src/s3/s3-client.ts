@@ -78,9 +78,9 @@ export interface Deletion {
 
 /** Who sent the content of an object. */
 export interface ContentSource {
-  /** True if a store that proved to be S3 sent it. */
+  /** True if the content came from a store that proved to be S3. */
   readonly isStore: boolean;
-  /** The fault to report if the content is wrong although no S3 store sent it. */
+  /** The fault to report if the content is wrong and did not come from an S3 store. */
   readonly fault: () => Pick<Fault, 'reason' | 'message'>;
 }
 

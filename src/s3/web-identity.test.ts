@@ -72,7 +72,7 @@ function refusal(status: number, code: string, message = 'no'): () => Response {
   });
 }
 
-/** A store that grants several times; `lifetimeMs` of each grant. */
+/** A store that grants these access keys one after another, each for `lifetimeMs`. */
 async function granting(
   accessKeys: readonly string[],
   lifetimeMs = HOUR_MS,

@@ -59,7 +59,7 @@ export class Slots<T> {
   take(): T | undefined {
     const free = this.#max - this.#taken;
     if (free === 0) return undefined;
-    // Skips few groups, because each group that may not take a slot holds at least three.
+    // Skips only a few groups, because each skipped group already holds at least three of the slots.
     for (const group of this.#waitingGroups) {
       if (group.held >= MAX_HELD_PER_FREE_SLOT * free) continue;
       const [item] = group.waiting;

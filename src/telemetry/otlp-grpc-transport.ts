@@ -26,7 +26,7 @@ const RETRYABLE_CODES = new Set([
   status.UNAVAILABLE,
   status.DATA_LOSS,
 ]);
-/** Codes that grpc-js gives if the peer does not speak gRPC, among others. */
+/** Codes that grpc-js returns if the peer does not speak gRPC, but also for other errors. */
 const MAYBE_NOT_GRPC_CODES = new Set([status.UNKNOWN, status.INTERNAL, status.UNAVAILABLE]);
 /** Source: grpc-js, `CompressionAlgorithms`. */
 const GZIP = 2;

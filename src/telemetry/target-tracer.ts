@@ -14,7 +14,7 @@ export interface TracedTarget {
   readonly name: string;
 }
 
-/** Whose spans they are. */
+/** Maps each span to the tracer of its target. */
 export type SpanTargets = WeakMap<object, TargetTracer>;
 
 /** Starts the spans of one target with the tracer that all targets share, and remembers whose they are. */
