@@ -16,18 +16,43 @@ export interface ProbeCacheOptions {
   readonly log: KubeLogger;
   /** If empty, all namespaces are watched. */
   readonly namespaces: readonly string[];
-  readonly metrics?: ReflectorMetrics;
+  readonly metrics?: ProbeCacheMetrics;
 }
 
-const LAST_APPLIED_ANNOTATION = 'kubectl.kubernetes.io/last-applied-configuration';
+export interface ProbeCacheMetrics extends Omit<ReflectorMetrics, 'forbidden'> {
+  /** Called with the number of listed namespaces that are skipped because list or watch is forbidden. */
+  forbiddenNamespaces(count: number): void;
+}
 
-/** The StorageProbes in the watched namespaces. */
+/**
+ * When access to a listed namespace is withdrawn, its probes stop after this time. Shorter losses are ignored, because
+ * a starting API server may refuse valid requests.
+ */
+const KEEP_WHILE_FORBIDDEN_MS = 60_000;
+/** Maximum number of namespaces in one log line. */
+const MAX_LOGGED = 20;
+
+/**
+ * The StorageProbes in the watched namespaces. A listed namespace that the operator may not read is skipped and retried,
+ * and does not affect the others.
+ */
 export class ProbeCache {
   readonly #reflectors: ReadonlyMap<string, Reflector<ProbeObject>>;
+  readonly #log: KubeLogger;
   #listener: ((key: string) => void) | undefined;
 
-  constructor({ namespaces, ...options }: ProbeCacheOptions) {
+  constructor({ namespaces, metrics, ...options }: ProbeCacheOptions) {
+    this.#log = options.log;
     const watched = namespaces.length === 0 ? [undefined] : namespaces;
+    const reflectorMetrics = metrics && {
+      ...metrics,
+      items: () => {
+        metrics.items(this.#sumOf(({ size }) => size));
+      },
+      forbidden: () => {
+        metrics.forbiddenNamespaces(this.#sumOf(({ isForbidden }) => Number(isForbidden)));
+      },
+    };
     this.#reflectors = new Map(
       watched.map((namespace) => [
         namespace ?? '',
@@ -35,7 +60,9 @@ export class ProbeCache {
           ...options,
           resource: STORAGE_PROBES,
           namespace,
+          keepWhileForbiddenMs: namespace === undefined ? undefined : KEEP_WHILE_FORBIDDEN_MS,
           transform: trim,
+          metrics: reflectorMetrics,
           onChange: (change) => {
             if (needsReconcile(change)) this.#listener?.(objectKey(change.object));
           },
@@ -44,12 +71,25 @@ export class ProbeCache {
     );
   }
 
+  /** True once all namespaces that are not forbidden have been read, and at least one has. */
   get hasSynced(): boolean {
-    return [...this.#reflectors.values()].every(({ hasSynced }) => hasSynced);
+    const reflectors = [...this.#reflectors.values()];
+    return (
+      reflectors.some(({ hasSynced }) => hasSynced) &&
+      reflectors.every(({ hasSynced, isForbidden }) => hasSynced || isForbidden)
+    );
   }
 
+  /** Resolves once {@link hasSynced} is true. */
   async untilSynced(signal: AbortSignal): Promise<void> {
-    await Promise.all(Array.from(this.#reflectors.values(), (reflector) => reflector.untilSynced(signal)));
+    const reflectors = [...this.#reflectors.values()];
+    await Promise.all(reflectors.map((reflector) => reflector.untilSyncedOrForbidden(signal)));
+    await Promise.race(reflectors.map((reflector) => reflector.untilSynced(signal)));
+    const skipped = [...this.#reflectors].flatMap(([name, { hasSynced }]) => (hasSynced ? [] : [name]));
+    if (skipped.length > 0) {
+      const namespaces = skipped.slice(0, MAX_LOGGED);
+      this.#log.warn({ namespaces, count: skipped.length }, 'namespaces skipped: list or watch is forbidden');
+    }
   }
 
   /** Watches the API server until `signal` aborts. */
@@ -77,6 +117,10 @@ export class ProbeCache {
       },
     };
   }
+
+  #sumOf(value: (reflector: Reflector<ProbeObject>) => number): number {
+    return [...this.#reflectors.values()].reduce((sum, reflector) => sum + value(reflector), 0);
+  }
 }
 
 /** Filters out status changes, because most of them are the operator's own writes. */
@@ -92,6 +136,6 @@ function reconcileInputs({ metadata }: ProbeObject): unknown[] {
 /** Removes large fields that the operator does not use. */
 function trim(object: KubeObject & { metadata: { managedFields?: unknown } }): ProbeObject {
   const { managedFields: _, annotations = {}, ...metadata } = object.metadata;
-  const { [LAST_APPLIED_ANNOTATION]: __, ...kept } = annotations;
-  return { ...object, metadata: { ...metadata, annotations: kept } };
+  const kept = Object.entries(annotations).filter(([name]) => name === RUN_REQUEST_ANNOTATION);
+  return { ...object, metadata: { ...metadata, annotations: Object.fromEntries(kept) } };
 }

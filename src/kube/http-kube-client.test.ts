@@ -466,18 +466,24 @@ describe('no response', () => {
 
 describe('invalid response', () => {
   it.each([
-    { name: 'is not JSON', respond: status(200, { body: 'hidden' }), what: 'is not JSON' },
+    {
+      name: 'is not JSON',
+      respond: status(200, { body: 'hidden' }),
+      what: 'is not JSON',
+      reason: 'InvalidAnswer',
+    },
     {
       name: 'is too long',
       respond: status(200, { body: ' '.repeat(64 * 1_024 * 1_024 + 1) }),
       what: 'is too long',
+      reason: 'ResponseTooLong',
     },
-  ])('is reported if it $name', async ({ respond, what }) => {
+  ])('is reported if it $name', async ({ respond, what, reason }) => {
     const server = await serveHttp(respond);
     const error = await failureOf(clientFor(configFor(server.url)).request(GET, NEVER));
     expect(error).toMatchObject({
       status: 200,
-      reason: 'InvalidAnswer',
+      reason,
       message: `GET /api/v1/nodes: the response ${what}`,
     });
   });
@@ -670,9 +676,14 @@ describe('stream', () => {
   });
 
   it.each([
-    { name: 'is not JSON', line: 'hidden\n', what: 'is not JSON' },
-    { name: 'is too long', line: 'x'.repeat(4 * 1_024 * 1_024 + 1), what: 'has a line that is too long' },
-  ])('fails at a line that $name, and closes its connection', async ({ line, what }) => {
+    { name: 'is not JSON', line: 'hidden\n', what: 'is not JSON', reason: 'InvalidAnswer' },
+    {
+      name: 'is too long',
+      line: 'x'.repeat(4 * 1_024 * 1_024 + 1),
+      what: 'has a line that is too long',
+      reason: 'ResponseTooLong',
+    },
+  ])('fails at a line that $name, and closes its connection', async ({ line, what, reason }) => {
     const closed = Promise.withResolvers<void>();
     const server = await serveHttp((_request, response) => {
       response.on('close', closed.resolve);
@@ -686,7 +697,7 @@ describe('stream', () => {
       })(),
     );
     expect(error).toMatchObject({
-      reason: 'InvalidAnswer',
+      reason,
       message: `GET /api/v1/nodes: the response ${what}`,
     });
     expect(seen).toEqual([{}]);

@@ -54,7 +54,7 @@ type HttpResponse = Dispatcher.ResponseData;
  * Within its deadline, a request is retried up to 5 times after a 429, after a 5xx with `Retry-After` (except for
  * POST), or after a 401 or 403 if the server may be starting. A GET is retried once if its connection was closed.
  *
- * A response longer than 64 MiB, or a stream line longer than 4 Mi characters, fails with `InvalidAnswer`.
+ * A response longer than 64 MiB, or a stream line longer than 4 Mi characters, fails with `ResponseTooLong`.
  */
 export class HttpKubeClient implements KubeClient {
   readonly #config: KubeConfig;
@@ -236,7 +236,7 @@ async function readText(request: KubeRequest, response: HttpResponse, maxBytes: 
   let sizeBytes = 0;
   for await (const chunk of response.body as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > maxBytes) throw invalidResponse(request, response, 'is too long');
+    if (sizeBytes > maxBytes) throw invalidResponse(request, response, 'is too long', 'ResponseTooLong');
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();
@@ -255,7 +255,7 @@ async function* linesOf(
     rest = lines.pop() ?? '';
     for (const line of lines) if (line.trim() !== '') yield line;
     if (rest.length > MAX_LINE_CHARACTERS)
-      throw invalidResponse(request, response, 'has a line that is too long');
+      throw invalidResponse(request, response, 'has a line that is too long', 'ResponseTooLong');
   }
   if (rest.trim() !== '') yield rest;
 }
@@ -273,11 +273,9 @@ function invalidResponse(
   { method, path }: KubeRequest,
   { statusCode }: HttpResponse,
   what: string,
+  reason: 'InvalidAnswer' | 'ResponseTooLong' = 'InvalidAnswer',
 ): KubeError {
-  return new KubeError(`${method} ${path}: the response ${what}`, {
-    status: statusCode,
-    reason: 'InvalidAnswer',
-  });
+  return new KubeError(`${method} ${path}: the response ${what}`, { status: statusCode, reason });
 }
 
 /** In Node.js, the error for several failed connection attempts has an empty message, hence the fallbacks. */

@@ -49,7 +49,7 @@ export class KubeError extends Error {
   readonly status: number;
   /**
    * `metav1.Status.reason`: `NotFound`, `AlreadyExists`, `Conflict`, `Expired`, `Forbidden`, … If the status is 0:
-   * `ConnectionFailed`, `Timeout` or `CredentialsFailed`. `InvalidAnswer` if the response is malformed or too long.
+   * `ConnectionFailed`, `Timeout` or `CredentialsFailed`. `InvalidAnswer` or `ResponseTooLong` if the response cannot be used.
    */
   readonly reason: string;
   /** Delay that the server requested before the next attempt. */

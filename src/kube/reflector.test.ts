@@ -1,17 +1,19 @@
 import fc from 'fast-check';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 
 import { EXPIRED, FakeListWatch, type Item, REFUSED } from '../../test/support/fake-list-watch.ts';
 import { ManualClock } from '../clock/manual-clock.ts';
 import { KubeError, type KubeLogger } from './kube-client.ts';
 import { objectKey, type ResourceType } from './objects.ts';
-import { type Change, Reflector, type ReflectorOptions } from './reflector.ts';
+import { type Change, Reflector, type ReflectorMetrics, type ReflectorOptions } from './reflector.ts';
 
 const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node' };
 const NEVER = new AbortController().signal;
 /** Watch timeout and first backoff delay if `random` returns 0. */
 const WATCH_MS = 300_000;
 const FIRST_DELAY_MS = 400;
+const TOO_LONG = new KubeError('GET: the response is too long', { status: 200, reason: 'ResponseTooLong' });
+const FORBIDDEN = new KubeError('GET: 403 Forbidden', { status: 403, reason: 'Forbidden' });
 
 interface Started {
   readonly server: FakeListWatch;
@@ -87,6 +89,24 @@ describe('list', () => {
     expect(reflector.size).toBe(5);
     expect(reflector.get('default/c')).toMatchObject({ data: '1' });
     expect(Array.from(reflector.list(), objectKey)).toContain('default/e');
+  });
+
+  it('continues with half the page size when a page is too long', async () => {
+    const server = serverWith('a', 'b', 'c', 'd', 'e', 'f');
+    server.faults.push(undefined, TOO_LONG, undefined, TOO_LONG);
+    const { clock, reflector } = await start({ server, pageSize: 3 });
+    expect(server.lists).toMatchObject([
+      { limit: 3 },
+      { limit: 3, continue: '106/3' },
+      { limit: 2, continue: '106/3' },
+      { limit: 2, continue: '106/1' },
+      { limit: 1, continue: '106/1' },
+    ]);
+    expect(reflector.size).toBe(6);
+    server.faults.push(EXPIRED);
+    server.closeWatches();
+    await clock.advance(WATCH_MS);
+    expect(server.lists[5]).toMatchObject({ limit: 1, continue: undefined });
   });
 
   it('sets hasSynced when it is complete', async () => {
@@ -298,6 +318,72 @@ describe('an unavailable server', () => {
     expect(server.requests).toHaveLength(1);
     await clock.advance(1);
     expect(server.requests.length).toBeGreaterThan(1);
+  });
+});
+
+describe('a forbidden list or watch', () => {
+  const forbidden: boolean[] = [];
+  const metrics: ReflectorMetrics = {
+    listed: ignore,
+    watched: ignore,
+    eventAt: ignore,
+    items: ignore,
+    forbidden: (isForbidden) => forbidden.push(isForbidden),
+  };
+  beforeEach(() => {
+    forbidden.length = 0;
+  });
+
+  it('is reported at once and retried with a backoff of up to a minute', async () => {
+    const server = serverWith('a');
+    server.faults.push(...Array.from({ length: 100 }, () => FORBIDDEN));
+    const { clock, reflector } = await start({ server, metrics });
+    await reflector.untilSyncedOrForbidden(NEVER);
+    expect([reflector.isForbidden, reflector.hasSynced]).toEqual([true, false]);
+    await clock.advance(600_000);
+    const before = server.requests.length;
+    await clock.advance(600_000);
+    expect(server.requests.length - before).toBe(20);
+    server.faults.length = 0;
+    await clock.advance(60_000);
+    expect([reflector.isForbidden, reflector.hasSynced]).toEqual([false, true]);
+    expect(forbidden).toEqual([true, false]);
+  });
+
+  it.each([
+    { keepWhileForbiddenMs: 60_000, want: ['added a=1', 'deleted a=1', 'added a=1'] },
+    { keepWhileForbiddenMs: undefined, want: ['added a=1'] },
+  ])(
+    'drops the objects if keepWhileForbiddenMs is $keepWhileForbiddenMs',
+    async ({ keepWhileForbiddenMs, want }) => {
+      const { server, clock, changes } = await start({ server: serverWith('a'), keepWhileForbiddenMs });
+      await clock.advance(WATCH_MS);
+      server.faults.push(...Array.from({ length: 9 }, () => FORBIDDEN));
+      server.closeWatches();
+      await clock.advance(45_000);
+      expect(changes).toEqual(['added a=1']);
+      await clock.advance(240_000);
+      expect(changes).toEqual(want);
+    },
+  );
+
+  it('keeps the objects when the watch is allowed again in time', async () => {
+    const { server, clock, changes } = await start({
+      server: serverWith('a'),
+      keepWhileForbiddenMs: 60_000,
+      metrics,
+    });
+    await clock.advance(WATCH_MS);
+    server.faults.push(FORBIDDEN, FORBIDDEN);
+    server.closeWatches();
+    await clock.advance(5_000);
+    server.bookmark();
+    await clock.advance(0);
+    expect(forbidden).toEqual([true, false]);
+    server.faults.push(...Array.from({ length: 3 }, () => FORBIDDEN));
+    server.closeWatches();
+    await clock.advance(120_000);
+    expect(changes).toEqual(['added a=1']);
   });
 });
 

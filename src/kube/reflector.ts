@@ -2,12 +2,12 @@ import type { Clock } from '../clock/clock.ts';
 import { abortable } from './abort.ts';
 import { Backoff } from './backoff.ts';
 import { errorFields } from './error-fields.ts';
-import { errorFromStatus } from './error-response.ts';
-import { hasReason, type KubeClient, KubeError, type KubeLogger, type KubeRequest } from './kube-client.ts';
-import { type KubeObject, objectKey, resourcePath, type ResourceType } from './objects.ts';
+import { hasReason, type KubeClient, KubeError, type KubeLogger } from './kube-client.ts';
+import { type KubeObject, objectKey, type ResourceType } from './objects.ts';
 import { oneLine } from './one-line.ts';
 import { isUnavailable } from './outage-backoff.ts';
-import { type ListPage, listPage } from './resources.ts';
+import { PagedList } from './paged-list.ts';
+import { type WatchEvent, watchObjects } from './watch.ts';
 
 /**
  * A change to one object. For each object, the order is `added`, any number of `updated`, then `deleted`. If an object
@@ -29,6 +29,8 @@ export interface ReflectorMetrics {
   eventAt(epochMs: number): void;
   /** Called with the number of objects in the store. */
   items(count: number): void;
+  /** Called when {@link Reflector.isForbidden} changes. */
+  forbidden?(isForbidden: boolean): void;
 }
 
 export interface ReflectorOptions<T extends KubeObject> {
@@ -44,6 +46,11 @@ export interface ReflectorOptions<T extends KubeObject> {
   readonly fieldSelector?: string | undefined;
   /** Objects per list page. Default 500. */
   readonly pageSize?: number | undefined;
+  /**
+   * If list and watch are refused with 403 for this long, all objects are reported as `deleted`, because they may no
+   * longer exist. Default: they are kept.
+   */
+  readonly keepWhileForbiddenMs?: number | undefined;
   /** Interval at which every object is reported as `updated`. Default: no resync. */
   readonly resyncMs?: number | undefined;
   /**
@@ -62,9 +69,6 @@ const LIST_TIMEOUT_MS = 60_000;
 /** Each watch asks the server to close it after 5 to 10 minutes. Source: client-go's reflector, `minWatchTimeout`. */
 const MIN_WATCH_SECONDS = 300;
 
-/** A watch that is still open this long after its timeout is assumed to be dead. */
-const WATCH_GRACE_MS = 30_000;
-
 /** If a watch closes without an error sooner than this, a proxy or load balancer may have cut it short. */
 const EARLY_CLOSE_MS = 10_000;
 
@@ -73,8 +77,10 @@ const MIN_WATCH_INTERVAL_MS = 2_000;
 
 /** Maximum delay after a failure. Once the API server is back, changes are seen within this time. */
 const MAX_DELAY_MS = 10_000;
+/** Maximum delay after a 403, which lasts until someone grants the right. */
+const MAX_FORBIDDEN_DELAY_MS = 60_000;
 /** Failures with the same reason belong to one episode if they are at most this far apart. */
-const EPISODE_GAP_MS = 60_000;
+const EPISODE_GAP_MS = 90_000;
 
 /**
  * Statuses that mean the server did not check the `resourceVersion`: no response, or a server that is starting or busy.
@@ -89,11 +95,16 @@ const RESUMABLE_STATUSES = new Set([0, 401, 403, 429, 503]);
 export class Reflector<T extends KubeObject> {
   readonly #options: ReflectorOptions<T>;
   readonly #transform: (object: KubeObject) => T;
+  readonly #pagedList: PagedList;
   readonly #backoff: Backoff;
+  readonly #forbiddenBackoff: Backoff;
   #lastFailure: { readonly reason: string; readonly atMs: number } | undefined;
   readonly #objects = new Map<string, T>();
   readonly #synced = Promise.withResolvers<void>();
+  readonly #decided = Promise.withResolvers<void>();
   #hasSynced = false;
+  /** Time of the first 403 since list or watch last succeeded. Monotonic. */
+  #forbiddenSinceMs: number | undefined;
   #wasClosedEarly = false;
   #wasUnavailable = false;
   /** Version from which the next watch resumes. Undefined if a new list is needed first. */
@@ -102,12 +113,19 @@ export class Reflector<T extends KubeObject> {
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.#transform = options.transform ?? (dropManagedFields as (object: KubeObject) => T);
+    this.#pagedList = new PagedList(options.client, options.resource, options.pageSize ?? DEFAULT_PAGE_SIZE);
     this.#backoff = new Backoff({ ...options, maxMs: MAX_DELAY_MS });
+    this.#forbiddenBackoff = new Backoff({ ...options, maxMs: MAX_FORBIDDEN_DELAY_MS });
   }
 
   /** True once the first list is complete. It stays true while the API server is unreachable. */
   get hasSynced(): boolean {
     return this.#hasSynced;
+  }
+
+  /** True while the API server refuses list or watch with 403. */
+  get isForbidden(): boolean {
+    return this.#forbiddenSinceMs !== undefined;
   }
 
   get size(): number {
@@ -127,6 +145,11 @@ export class Reflector<T extends KubeObject> {
     return abortable(this.#synced.promise, signal);
   }
 
+  /** Resolves once the first list is complete or refused with 403. Rejects like {@link untilSynced}. */
+  untilSyncedOrForbidden(signal: AbortSignal): Promise<void> {
+    return abortable(this.#decided.promise, signal);
+  }
+
   /** Runs until `signal` aborts, then resolves. Failures are logged and retried. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#follow(signal), this.#resync(signal)]);
@@ -137,6 +160,7 @@ export class Reflector<T extends KubeObject> {
       try {
         this.#resourceVersion ??= await this.#list(signal);
         const lastedMs = await this.#watch(this.#resourceVersion, signal);
+        this.#setForbidden(false);
         await this.#limitWatchRate(lastedMs, signal);
       } catch (error) {
         if (!signal.aborted) await this.#recover(error, signal);
@@ -148,31 +172,52 @@ export class Reflector<T extends KubeObject> {
    * Limits how fast watches are reopened. The delay is short because no changes are seen until the next watch starts.
    */
   async #limitWatchRate(lastedMs: number, signal: AbortSignal): Promise<void> {
-    const { clock, log, resource } = this.#options;
+    const { clock, log } = this.#options;
     const isEarly = lastedMs < EARLY_CLOSE_MS;
     if (isEarly && !this.#wasClosedEarly) {
-      log.warn(
-        { resource: resource.plural, lastedMs: Math.round(lastedMs) },
-        'watch closed early; reopening',
-      );
+      log.warn({ ...this.#logFields(), lastedMs: Math.round(lastedMs) }, 'watch closed early; reopening');
     }
     this.#wasClosedEarly = isEarly;
     if (lastedMs < MIN_WATCH_INTERVAL_MS) await clock.sleep(MIN_WATCH_INTERVAL_MS - lastedMs, signal);
   }
 
   async #recover(cause: unknown, signal: AbortSignal): Promise<void> {
-    const { clock, log, resource } = this.#options;
+    const { clock, log } = this.#options;
     const { status, retryAfterMs = 0 } = cause instanceof KubeError ? cause : {};
     if (!RESUMABLE_STATUSES.has(status ?? NaN)) this.#resourceVersion = undefined;
+    if (status === 403) this.#recordForbidden();
     // The server is back, so the long delays of the outage no longer apply.
     if (this.#wasUnavailable && !isUnavailable(cause)) this.#backoff.reset();
     this.#wasUnavailable = isUnavailable(cause);
-    const delayMs = Math.round(Math.max(this.#backoff.nextMs(), retryAfterMs));
+    const backoff = status === 403 ? this.#forbiddenBackoff : this.#backoff;
+    const delayMs = Math.round(Math.max(backoff.nextMs(), retryAfterMs));
     const hint = hasReason(cause, 'NotFound') && { hint: 'is the CustomResourceDefinition installed?' };
-    const fields = { resource: resource.plural, error: messageOf(cause), ...hint, delayMs };
+    const fields = { ...this.#logFields(), error: messageOf(cause), ...hint, delayMs };
     if (hasReason(cause, 'Expired', 'Gone')) log.info(fields, 'watch expired; relisting');
     else log[this.#isNewFailure(cause) ? 'warn' : 'debug'](fields, 'list or watch failed; retrying');
     await clock.sleep(delayMs, signal).catch(() => undefined);
+  }
+
+  #recordForbidden(): void {
+    const { clock, keepWhileForbiddenMs = Infinity, log, metrics } = this.#options;
+    this.#setForbidden(true);
+    const forbiddenMs = clock.monotonicMs() - (this.#forbiddenSinceMs ?? Infinity);
+    if (forbiddenMs < keepWhileForbiddenMs || this.#objects.size === 0) return;
+    log.warn(
+      { ...this.#logFields(), objects: this.#objects.size },
+      'list and watch forbidden; dropped all objects',
+    );
+    for (const [key, object] of this.#objects) this.#remove(key, object);
+    metrics?.items(0);
+    this.#resourceVersion = undefined;
+  }
+
+  #setForbidden(isForbidden: boolean): void {
+    if (isForbidden) this.#decided.resolve();
+    if (this.isForbidden === isForbidden) return;
+    this.#forbiddenSinceMs = isForbidden ? this.#options.clock.monotonicMs() : undefined;
+    this.#options.metrics?.forbidden?.(isForbidden);
+    if (!isForbidden) this.#options.log.info(this.#logFields(), 'list and watch allowed again');
   }
 
   /** False for a repeated failure, so that there is one warning per episode. */
@@ -186,62 +231,41 @@ export class Reflector<T extends KubeObject> {
 
   /** @returns the `resourceVersion` of the list. */
   async #list(signal: AbortSignal): Promise<string> {
-    const { client, resource, namespace, labelSelector, fieldSelector, metrics } = this.#options;
-    const limit = this.#options.pageSize ?? DEFAULT_PAGE_SIZE;
-    const query = { namespace, labelSelector, fieldSelector, limit, timeoutMs: LIST_TIMEOUT_MS };
+    const { namespace, labelSelector, fieldSelector, metrics } = this.#options;
+    const query = { namespace, labelSelector, fieldSelector, timeoutMs: LIST_TIMEOUT_MS };
     const listed = new Set<string>();
-    let page: ListPage<KubeObject> | undefined;
-    do {
-      // If the continue token has expired, the server responds with 410 and the list starts over.
-      const next = { ...query, continue: page?.metadata.continue };
-      page = await listPage(client, resource, next, signal);
+    let resourceVersion = '';
+    for await (const page of this.#pagedList.pages(query, signal)) {
       for (const item of page.items) listed.add(this.#put(item));
-    } while (page.metadata.continue);
+      ({ resourceVersion } = page.metadata);
+    }
     for (const [key, object] of this.#objects) if (!listed.has(key)) this.#remove(key, object);
     metrics?.listed();
     metrics?.items(this.#objects.size);
+    this.#setForbidden(false);
     this.#hasSynced = true;
     this.#synced.resolve();
-    return page.metadata.resourceVersion;
+    this.#decided.resolve();
+    return resourceVersion;
   }
 
   /** @returns the duration of the watch, in ms. */
   async #watch(resourceVersion: string, signal: AbortSignal): Promise<number> {
-    const { client, clock, random, resource, metrics } = this.#options;
-    const { namespace, labelSelector, fieldSelector } = this.#options;
+    const { clock, random, metrics } = this.#options;
     const timeoutSeconds = Math.floor(MIN_WATCH_SECONDS * (1 + random()));
-    const request: KubeRequest = {
-      method: 'GET',
-      path: resourcePath(resource, { namespace }),
-      query: {
-        watch: true,
-        allowWatchBookmarks: true,
-        resourceVersion,
-        timeoutSeconds,
-        labelSelector,
-        fieldSelector,
-      },
-    };
     const startMs = clock.monotonicMs();
-    using deadline = clock.deadline(timeoutSeconds * 1_000 + WATCH_GRACE_MS, signal);
     metrics?.watched();
-    try {
-      for await (const event of client.stream(request, deadline.signal)) this.#handleEvent(request, event);
-    } catch (error) {
-      if (deadline.signal.aborted && !signal.aborted) throw watchError(request, 'was not closed in time');
-      throw error;
-    }
+    const watch = watchObjects({ ...this.#options, resourceVersion, timeoutSeconds }, signal);
+    for await (const event of watch) this.#handleEvent(event);
     return clock.monotonicMs() - startMs;
   }
 
-  #handleEvent(request: KubeRequest, event: unknown): void {
+  #handleEvent({ type, object }: WatchEvent<KubeObject>): void {
     const { clock, metrics } = this.#options;
-    const { type, object } = event as WatchEvent;
-    if (type === 'ERROR') throw errorFromStatus(request, object, clock);
-    const { resourceVersion } = object.metadata;
+    this.#setForbidden(false);
     if (type === 'ADDED' || type === 'MODIFIED') this.#put(object);
     else if (type === 'DELETED') this.#delete(object);
-    this.#resourceVersion = resourceVersion;
+    this.#resourceVersion = object.metadata.resourceVersion;
     metrics?.eventAt(clock.now());
     metrics?.items(this.#objects.size);
   }
@@ -283,20 +307,20 @@ export class Reflector<T extends KubeObject> {
     }
   }
 
+  #logFields(): object {
+    const { resource, namespace } = this.#options;
+    return { resource: resource.plural, ...(namespace !== undefined && { namespace }) };
+  }
+
   #notify(change: Change<T>): void {
-    const { log, onChange, resource } = this.#options;
+    const { log, onChange } = this.#options;
     try {
       onChange(change);
     } catch (error) {
-      const fields = { resource: resource.plural, key: objectKey(change.object), change: change.type };
+      const fields = { ...this.#logFields(), key: objectKey(change.object), change: change.type };
       log.error({ ...fields, error: messageOf(error) }, 'change handler failed');
     }
   }
-}
-
-interface WatchEvent {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-  readonly object: KubeObject;
 }
 
 function dropManagedFields(object: KubeObject): KubeObject {
@@ -308,10 +332,6 @@ function dropManagedFields(object: KubeObject): KubeObject {
 /** False if the object was deleted and recreated. */
 function isSameObject(one: KubeObject, other: KubeObject): boolean {
   return one.metadata.uid === other.metadata.uid;
-}
-
-function watchError({ method, path }: KubeRequest, what: string): KubeError {
-  return new KubeError(`${method} ${path}: the watch ${what}`, { status: 0, reason: 'WatchEnded' });
 }
 
 function messageOf(error: unknown): string {

@@ -36,6 +36,7 @@ export class OperatorMetrics {
   readonly #watches;
   readonly #lastEvent;
   readonly #items;
+  readonly #forbiddenNamespaces;
   readonly #startLag;
   readonly #coalesced;
   readonly #missed;
@@ -122,6 +123,10 @@ export class OperatorMetrics {
       kind,
     );
     this.#items = this.#gauge('storage_probe_reflector_items', 'Resources in the cache.', kind);
+    this.#forbiddenNamespaces = this.#gauge(
+      'storage_probe_forbidden_namespaces',
+      'Namespaces in --watch-namespaces that are skipped because listing or watching is forbidden.',
+    );
 
     this.#startLag = this.#histogram(
       'storage_probe_start_lag_seconds',
@@ -225,6 +230,9 @@ export class OperatorMetrics {
       },
       items: (count: number): void => {
         this.#items.set(labels, count);
+      },
+      forbiddenNamespaces: (count: number): void => {
+        this.#forbiddenNamespaces.set(count);
       },
     };
   }

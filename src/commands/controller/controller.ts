@@ -136,6 +136,8 @@ export async function controller(settings: ControllerSettings, context: CommandC
     const cacheAbort = new AbortController();
     const cacheRun = cache.run(cacheAbort.signal);
     try {
+      // A replica that cannot read the probes must not hold the Lease.
+      await cache.untilSynced(signal);
       if (settings.leaderElect)
         await elector.run((leaderSignal, note) => runAsLeader(deps, leaderSignal, note), signal);
       else await runAsLeader(deps, signal);

@@ -53,7 +53,7 @@ const MAX_CONCURRENT_WRITES = 8;
 const MAX_QUEUED_EVENTS = 10_000;
 
 /**
- * Runs the probes until `signal` aborts. Then starts no further runs, waits for runs in progress or aborts them, and
+ * Runs the probes in the cache, which must have synced, until `signal` aborts. Then starts no further runs, waits for runs in progress or aborts them, and
  * reports their results. When it returns, all work that only the leader may do has stopped.
  *
  * @param startedUntil the value that the previous leader returned, if that leader shut down cleanly.
@@ -67,7 +67,6 @@ export async function runAsLeader(
   const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = deps;
   const { operator } = metrics;
   const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
-  await cache.untilSynced(signal);
 
   const entries = new ProbeEntries();
   const queue = new WorkQueue({
