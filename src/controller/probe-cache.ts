@@ -47,7 +47,7 @@ export class ProbeCache {
     const reflectorMetrics = metrics && {
       ...metrics,
       items: () => {
-        metrics.items(this.#sumOf(({ size }) => size));
+        metrics.items(this.size);
       },
       forbidden: () => {
         metrics.forbiddenNamespaces(this.#sumOf(({ isForbidden }) => Number(isForbidden)));
@@ -78,6 +78,10 @@ export class ProbeCache {
       reflectors.some(({ hasSynced }) => hasSynced) &&
       reflectors.every(({ hasSynced, isForbidden }) => hasSynced || isForbidden)
     );
+  }
+
+  get size(): number {
+    return this.#sumOf(({ size }) => size);
   }
 
   /** Resolves once {@link hasSynced} is true. */

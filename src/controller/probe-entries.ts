@@ -39,6 +39,8 @@ export interface ProbeEntry {
   lastWrite?: { readonly seenVersion: string | undefined; readonly version: string | undefined };
   /** Monotonic time of the last status write. */
   lastWriteMs: number;
+  /** Monotonic time reserved for the next heartbeat. */
+  heartbeatAtMs?: number;
   /** True after a requested or initial run: the next status write does not wait for the heartbeat. */
   needsPromptStatus: boolean;
   /** Conditions last reported through Events and metrics. */

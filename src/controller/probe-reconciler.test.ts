@@ -7,6 +7,7 @@ import { ManualClock } from '../clock/manual-clock.ts';
 import { type KubeClient, KubeError, type KubeRequest } from '../kube/kube-client.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { DueRun } from '../scheduler/types.ts';
+import { HeartbeatPacer } from './heartbeat-pacer.ts';
 import { ProbeEntries, runKey } from './probe-entries.ts';
 import { type ProbeObject, ProbeReconciler } from './probe-reconciler.ts';
 import { withRun } from './target-record.ts';
@@ -120,6 +121,7 @@ function setUp(first = probe()) {
     },
     isLeader: () => world.isLeader,
     heartbeatMs: HEARTBEAT_MS,
+    heartbeatPacer: new HeartbeatPacer({ clock, heartbeatMs: HEARTBEAT_MS, probeCount: () => 1 }),
   });
   return {
     clock,

@@ -12,6 +12,7 @@ import { applyStatus } from '../kube/resources.ts';
 import { timetableFor } from '../scheduler/next-due.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { TargetRef, TargetState } from '../telemetry/target-series.ts';
+import type { HeartbeatPacer } from './heartbeat-pacer.ts';
 import type { LeftoverCleaner } from './leftover-cleaner.ts';
 import { probeKey, type ProbeEntries, type ProbeEntry, runKey, type TargetEntry } from './probe-entries.ts';
 import { eventsOf, type ProbeEvent } from './probe-events.ts';
@@ -42,8 +43,9 @@ export interface ProbeReconcilerDeps {
   readonly forgetTarget: (ref: TargetRef) => void;
   /** Returns true if this prober may write. */
   readonly isLeader: () => boolean;
-  /** Maximum delay before writing a status in which only numbers have changed. */
+  /** Minimum time between two status writes in which only numbers have changed. */
   readonly heartbeatMs: number;
+  readonly heartbeatPacer: Pick<HeartbeatPacer, 'reserve' | 'maxStalenessMs'>;
   /** Wall time up to which the previous leader started all due runs, if it stopped cleanly. */
   readonly startedUntilMs?: number | undefined;
 }
@@ -203,7 +205,7 @@ export class ProbeReconciler implements Reconciler {
       seed: uid,
       suspended: plan.suspend,
       startsAtOnce,
-      lastStartStalenessMs: this.#deps.heartbeatMs,
+      lastStartStalenessMs: this.#deps.heartbeatPacer.maxStalenessMs,
       startedUntilMs: this.#deps.startedUntilMs,
       ...(lastRun !== undefined && { lastStartMs: Date.parse(lastRun.startTime) }),
       ...(plan.startingDeadlineMs !== undefined && { startingDeadlineMs: plan.startingDeadlineMs }),
@@ -218,13 +220,13 @@ export class ProbeReconciler implements Reconciler {
   }
 
   async #reportStatus(entry: ProbeEntry, signal: AbortSignal): Promise<ReconcileResult> {
-    const { clock, heartbeatMs, isLeader } = this.#deps;
+    const { isLeader } = this.#deps;
     const status = this.#statusOf(entry);
     this.#publish(entry, status);
-    const heartbeatInMs = entry.lastWriteMs + heartbeatMs - clock.monotonicMs();
     const isChanged = hasTargetChanges(entry.status, status);
-    const mayWait = heartbeatInMs > 0 && !entry.needsPromptStatus;
-    const isDue = isSignificantChange(entry.status, status) || (isChanged && !mayWait);
+    const isUrgent = isSignificantChange(entry.status, status) || (isChanged && entry.needsPromptStatus);
+    const heartbeatInMs = isChanged && !isUrgent ? this.#heartbeatInMs(entry) : Infinity;
+    const isDue = isUrgent || heartbeatInMs <= 0;
     if (isDue && !isLeader()) return { requeueAfterMs: LEADERSHIP_RETRY_MS };
     if (isDue && this.#outage.remainingMs > 0) return { requeueAfterMs: this.#outage.remainingMs };
     if (isDue && !(await this.#write(entry, status, signal))) return { requeueAfterMs: CONFLICT_RETRY_MS };
@@ -234,6 +236,13 @@ export class ProbeReconciler implements Reconciler {
     if (entry.failedSecretReads > 0)
       delays.push(Math.min(FIRST_SECRET_RETRY_MS * 2 ** (entry.failedSecretReads - 1), MAX_SECRET_RETRY_MS));
     return delays.length === 0 ? undefined : { requeueAfterMs: Math.min(...delays) };
+  }
+
+  #heartbeatInMs(entry: ProbeEntry): number {
+    const { clock, heartbeatMs, heartbeatPacer } = this.#deps;
+    const reservedMs = entry.heartbeatAtMs ?? heartbeatPacer.reserve(entry.lastWriteMs);
+    if (reservedMs !== undefined) entry.heartbeatAtMs = reservedMs;
+    return (reservedMs ?? entry.lastWriteMs + heartbeatMs) - clock.monotonicMs();
   }
 
   #statusOf(entry: ProbeEntry): ProbeStatus {
@@ -305,6 +314,7 @@ export class ProbeReconciler implements Reconciler {
     }
     entry.status = status;
     entry.lastWriteMs = clock.monotonicMs();
+    delete entry.heartbeatAtMs;
     entry.needsPromptStatus = false;
     return true;
   }

@@ -110,7 +110,9 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     flag: '--status-heartbeat <duration>',
     env: 'STORAGE_PROBE_STATUS_HEARTBEAT',
     default: '60s',
-    help: 'how often status is updated while the state stays the same; a change of state is written immediately',
+    help:
+      'how often status is updated while the state stays the same, less often with more than 1,000 probes; ' +
+      'a change of state is written immediately',
     ...duration(1_000, 3_600_000),
   },
   maxRuns: {

@@ -4,6 +4,7 @@ import PQueue from 'p-queue';
 import type { Logger } from 'pino';
 
 import type { Clock } from '../../clock/clock.ts';
+import { HeartbeatPacer } from '../../controller/heartbeat-pacer.ts';
 import { LeftoverCleaner } from '../../controller/leftover-cleaner.ts';
 import type { ProbeCache } from '../../controller/probe-cache.ts';
 import { ProbeEntries, probeKey } from '../../controller/probe-entries.ts';
@@ -139,6 +140,11 @@ export async function runAsLeader(
     },
     isLeader,
     heartbeatMs: settings.statusHeartbeatMs,
+    heartbeatPacer: new HeartbeatPacer({
+      clock,
+      heartbeatMs: settings.statusHeartbeatMs,
+      probeCount: () => cache.size,
+    }),
     startedUntilMs: parseTimeMs(startedUntil),
   });
 
