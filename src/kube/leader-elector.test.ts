@@ -6,11 +6,12 @@ import { FakeApiServer, type FakeKubeClient, hang, kubeError } from '../../test/
 import { ManualClock } from '../clock/manual-clock.ts';
 import {
   type LeaderTask,
-  LEASE,
   LeaderElector,
   type LeaderElectorOptions,
   LeadershipLostError,
+  type Term,
 } from './leader-elector.ts';
+import { LEASE } from './lease.ts';
 import { resourcePath } from './objects.ts';
 
 const COLLECTION = resourcePath(LEASE, { namespace: 'storage' });
@@ -66,9 +67,9 @@ function start(
     metrics: { leading: (isLeading) => leading.push(isLeading) },
     ...options,
   });
-  const stopped = elector.run((signal, note) => {
+  const stopped = elector.run((signal, term) => {
     taskSignals.push(signal);
-    return task(signal, note);
+    return task(signal, term);
   }, stop.signal);
   onTestFinished(() => stop.abort());
   return { elector, client, log, leading, taskSignals, stop, stopped };
@@ -464,7 +465,6 @@ describe('a leader with keepsLeadershipWhileUnreachable', () => {
     { name: 'fail', fault: unreachable },
     { name: 'hang', fault: hang },
     { name: 'get a 503', fault: unavailable },
-    { name: 'get a 429', fault: throttled },
   ])('keeps leading while requests $name, and renews the Lease afterwards', async ({ fault }) => {
     const world = createWorld();
     const a = start(world, 'a', untilAborted, KEEPS_LEADING);
@@ -511,15 +511,32 @@ describe('a leader with keepsLeadershipWhileUnreachable', () => {
     expect(specOf(world)).toMatchObject({ holderIdentity: 'b' });
   });
 
-  it('stops at its renew deadline if the server refuses the renewals', async () => {
+  it.each([
+    { name: 'refuses', fault: forbidden },
+    { name: 'throttles', fault: throttled },
+  ])('stops at its renew deadline if the server $name the renewals', async ({ fault }) => {
     const world = createWorld();
     const a = start(world, 'a', untilAborted, KEEPS_LEADING);
     await world.clock.advance(1_000);
-    a.client.onRequest = forbidden;
+    a.client.onRequest = fault;
     await world.clock.advance(8_999);
     expect(a.taskSignals[0]?.aborted).toBe(false);
     await world.clock.advance(1);
     expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
+  });
+
+  it('stops if another process led and released the Lease during the outage', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, KEEPS_LEADING);
+    await world.clock.advance(1_000);
+    a.client.onRequest = unreachable;
+    await world.clock.advance(30_000);
+    world.server.put(PATH, heldBy('', { leaseTransitions: 1 }));
+    a.client.onRequest = () => undefined;
+    await world.clock.advance(4_000);
+    expect(a.taskSignals[0]?.reason).toBeInstanceOf(LeadershipLostError);
+    expect(a.taskSignals).toHaveLength(2);
+    expect(specOf(world)).toMatchObject({ holderIdentity: 'a', leaseTransitions: 2 });
   });
 
   it('tolerates refusals for one renew deadline after an outage', async () => {
@@ -644,13 +661,48 @@ describe('a leader with keepsLeadershipWhileUnreachable', () => {
   });
 });
 
+describe('the number of a term', () => {
+  it('is different for each leader, and kept by a leader that creates its Lease again', async () => {
+    const world = createWorld();
+    const numbers: string[] = [];
+    const taskOf =
+      (identity: string): LeaderTask =>
+      (signal, { number }) => {
+        numbers.push(`${identity}${number}`);
+        return untilAborted(signal);
+      };
+    const a = start(world, 'a', taskOf('a'), { keepsLeadershipWhileUnreachable: true });
+    await world.clock.advance(1_000);
+    a.client.onRequest = unreachable;
+    const b = start(world, 'b', taskOf('b'));
+    await world.clock.advance(20_000);
+    world.server.delete(PATH);
+    await world.clock.advance(3_000);
+    expect(specOf(world)).toMatchObject({ holderIdentity: 'b', leaseTransitions: 1 });
+    b.stop.abort(SHUTDOWN);
+    await b.stopped;
+    a.client.onRequest = () => undefined;
+    await world.clock.advance(5_000);
+    expect(numbers).toEqual(['a0', 'b1', 'a2']);
+  });
+});
+
+it('sends all requests about the Lease as urgent', async () => {
+  const world = createWorld();
+  const a = start(world, 'a');
+  await world.clock.advance(5_000);
+  const requests = a.client.requests.filter(({ query }) => query?.['watch'] !== true);
+  expect(requests.length).toBeGreaterThan(2);
+  expect(requests.filter(({ isUrgent }) => isUrgent !== true)).toEqual([]);
+});
+
 describe('the note for the next leader', () => {
   const noteAnnotation = 'example.com/note';
 
   it('is passed to one leader only, after a clean shutdown', async () => {
     const world = createWorld();
     const notes: (string | undefined)[] = [];
-    const task = async (signal: AbortSignal, note: string | undefined): Promise<string> => {
+    const task = async (signal: AbortSignal, { note }: Term): Promise<string> => {
       notes.push(note);
       await untilAborted(signal);
       return `from ${notes.length}`;
@@ -701,6 +753,17 @@ describe('shutdown', () => {
       expect.objectContaining({ reason: 'TimeoutError' }),
       'could not release the Lease; standbys must wait until it expires',
     );
+  });
+
+  it('aborts a renewal in progress at once, and releases within the given time', async () => {
+    const world = createWorld();
+    const a = start(world, 'a', untilAborted, { releaseTimeoutMs: () => 300 });
+    await world.clock.advance(1_000);
+    a.client.onRequest = hang;
+    await world.clock.advance(2_000);
+    a.stop.abort(SHUTDOWN);
+    await world.clock.advance(300);
+    await expect(a.stopped).resolves.toBeUndefined();
   });
 
   it('releases the Lease even if an aborted renewal changed it', async () => {

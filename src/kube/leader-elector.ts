@@ -1,13 +1,22 @@
-import { isDeepStrictEqual } from 'node:util';
-
 import type { Clock } from '../clock/clock.ts';
 import type { Deadline } from '../clock/deadline.ts';
+import { EpisodeLog } from './episode-log.ts';
 import { errorFields } from './error-fields.ts';
 import { hasReason, type KubeClient, type KubeLogger } from './kube-client.ts';
-import { microTime } from './micro-time.ts';
-import { type KubeObject, resourcePath, type ResourceType } from './objects.ts';
-import { isUnavailable } from './outage-backoff.ts';
+import { LeaseRecord } from './lease-record.ts';
+import {
+  heldSpec,
+  holderOf,
+  type Lease,
+  LEASE,
+  type LeaseSpec,
+  releasedSpec,
+  transitionsOf,
+  withAnnotation,
+} from './lease.ts';
+import { isUnreachable } from './outage-backoff.ts';
 import { createObject, getObject, replaceObject } from './resources.ts';
+import { watchObjects } from './watch.ts';
 
 export interface LeaderElectorOptions {
   readonly client: KubeClient;
@@ -28,8 +37,9 @@ export interface LeaderElectorOptions {
   /** Delay between renewals, and between attempts to acquire the Lease. Default 2,000. */
   readonly retryPeriodMs?: number;
   /**
-   * If true, a leader whose renewals fail (no response, 429 or 5xx) keeps its task running past the renew deadline
-   * until it learns whether it still holds the Lease. During this time, {@link LeaderElector.isLeader} is false.
+   * If true, a leader whose renewals get no answer (no response or 5xx) keeps its task running past the renew deadline
+   * until it learns whether it still holds the Lease. During this time, {@link LeaderElector.isLeader} is false. A 429
+   * is an answer: the server is up, so a standby may acquire the Lease.
    *
    * During an outage, no standby can acquire the Lease. After the outage, the standbys give the leader time to renew.
    * If only the leader is cut off, a standby takes over, and both run their tasks until the old leader reaches the
@@ -39,11 +49,21 @@ export interface LeaderElectorOptions {
   readonly keepsLeadershipWhileUnreachable?: boolean;
   /** Lease annotation in which a leader that shuts down cleanly leaves a note for the next leader. Default: no note. */
   readonly noteAnnotation?: string;
+  /** Time limit for releasing the Lease, read when the release starts. Default 5,000. */
+  readonly releaseTimeoutMs?: () => number;
   readonly metrics?: LeaderMetrics | undefined;
 }
 
+/** One process's time as the leader. */
+export interface Term {
+  /** `leaseTransitions` of the Lease. Each term of a Lease has a different number, higher than those before. */
+  readonly number: number;
+  /** Note from the previous leader, if that leader shut down cleanly. */
+  readonly note: string | undefined;
+}
+
 /** Work that only the leader does. See {@link LeaderElector.run}. */
-export type LeaderTask = (signal: AbortSignal, note: string | undefined) => Promise<string | void>;
+export type LeaderTask = (signal: AbortSignal, term: Term) => Promise<string | void>;
 
 export interface LeaderMetrics {
   /** Called when leadership changes. `isLeading` is also false while a leader keeps running without the Lease. */
@@ -56,45 +76,30 @@ export class LeadershipLostError extends Error {
   readonly reason = 'LeadershipLost';
 }
 
-export const LEASE: ResourceType = {
-  group: 'coordination.k8s.io',
-  version: 'v1',
-  plural: 'leases',
-  kind: 'Lease',
-};
-
-interface LeaseSpec {
-  holderIdentity?: string;
-  leaseDurationSeconds?: number;
-  acquireTime?: string;
-  renewTime?: string;
-  leaseTransitions?: number;
-}
-
-interface Lease extends KubeObject {
-  spec?: LeaseSpec;
-}
-
-interface WatchEvent {
-  type: string;
-  object: Lease;
-}
-
 /** Result of one renewal attempt. */
-type RenewResult = 'renewed' | 'refused' | 'unavailable';
+type RenewResult = 'renewed' | 'refused' | 'unreachable';
+
+interface TaskOutcome {
+  /** True if leadership was lost and should be acquired again. */
+  readonly isLost: boolean;
+  /** Note for the next leader. */
+  readonly note: string | undefined;
+}
 
 /** The delay between attempts is 1 to 2.2 retry periods. Source: client-go, leaderelection.JitterFactor. */
 const JITTER_FACTOR = 1.2;
 const RELEASE_TIMEOUT_MS = 5_000;
 const WATCH_SECONDS = 300;
-/** Extra time for the server to close the watch. */
-const WATCH_GRACE_MS = 30_000;
+/**
+ * Time limit for one request, as a share of the attempt's. The client then reports a 429 that it has retried, before the
+ * attempt ends as if the server had not answered.
+ */
+const REQUEST_SHARE = 0.8;
 
 /**
  * Leader election with a Lease, following the rules of client-go. At most one process leads: the holder of the Lease.
- * The Lease expires when its record has not changed for the lease duration. Each process measures this with its own
- * clock, so clocks need not be synchronized. A leader stops before a standby can take over, because the renew deadline
- * is shorter than the lease duration and starts when the renewal request is sent.
+ * A leader stops before a standby can take over, because the renew deadline is shorter than the lease duration and
+ * starts when the renewal request is sent.
  *
  * Unlike client-go, a standby also watches the Lease and takes over as soon as it is released. If the Lease is deleted,
  * standbys that saw it still wait until it would have expired.
@@ -112,22 +117,16 @@ export class LeaderElector {
   readonly #retryPeriodMs: number;
   readonly #keepsLeadershipWhileUnreachable: boolean;
   readonly #noteAnnotation: string | undefined;
+  readonly #releaseTimeoutMs: () => number;
   readonly #metrics: LeaderMetrics | undefined;
-  /** Note from the previous leader. */
-  #receivedNote: string | undefined;
-  /** Note for the next leader. */
-  #handoverNote: string | undefined;
-  /** Last observed Lease. */
-  #lease: Lease | undefined;
-  /** When the Lease record was last seen to change. Monotonic. */
-  #lastChangeMs = 0;
-  #lastSeenMs = -Infinity;
+  readonly #record: LeaseRecord;
+  readonly #updates: EpisodeLog;
+  readonly #watches: EpisodeLog;
+  /** Renew deadline. Monotonic. */
   #leadsUntilMs = -Infinity;
-  /** When a renewal last failed because the API server was unavailable. Monotonic. */
-  #lastUnavailableMs = -Infinity;
+  /** When a renewal last got no answer. Monotonic. */
+  #lastUnreachableMs = -Infinity;
   #wake: () => void = () => undefined;
-  /** Reason that was last logged for each operation, so that each episode is logged once. */
-  readonly #loggedReasons = new Map<Operation, string>();
 
   /** @throws RangeError if the lease duration, renew deadline and retry period do not fit together. */
   constructor(options: LeaderElectorOptions) {
@@ -139,7 +138,7 @@ export class LeaderElector {
           `(${retryPeriodMs} ms).`,
       );
     }
-    this.#client = options.client;
+    this.#client = urgentClient(options.client, (renewDeadlineMs / 2) * REQUEST_SHARE);
     this.#clock = options.clock;
     this.#random = options.random;
     this.#log = options.log;
@@ -151,18 +150,36 @@ export class LeaderElector {
     this.#retryPeriodMs = retryPeriodMs;
     this.#keepsLeadershipWhileUnreachable = options.keepsLeadershipWhileUnreachable ?? false;
     this.#noteAnnotation = options.noteAnnotation;
+    this.#releaseTimeoutMs = options.releaseTimeoutMs ?? (() => RELEASE_TIMEOUT_MS);
     this.#metrics = options.metrics;
+    // After an outage, a standby must give the leader time to renew.
+    this.#record = new LeaseRecord(
+      options.clock,
+      this.#keepsLeadershipWhileUnreachable ? renewDeadlineMs : Infinity,
+    );
+    this.#updates = new EpisodeLog(options.log, this.#logFields(), {
+      failed: 'reading or writing the Lease failed',
+      recovered: 'Lease reachable again',
+    });
+    this.#watches = new EpisodeLog(options.log, this.#logFields(), {
+      failed: 'watching the Lease failed; polling instead',
+      recovered: 'Lease reachable again',
+    });
   }
 
   /** False once the renew deadline has passed, even if timers fire late. */
   get isLeader(): boolean {
-    return this.#clock.monotonicMs() < this.#leadsUntilMs;
+    return this.leadsForMs > 0;
+  }
+
+  /** Time until the renew deadline. 0 if this process is not the leader. */
+  get leadsForMs(): number {
+    return Math.max(0, this.#leadsUntilMs - this.#clock.monotonicMs());
   }
 
   /** Holder of the Lease when it was last seen. */
   get leader(): string | undefined {
-    const holder = this.#lease?.spec?.holderIdentity;
-    return holder === '' ? undefined : holder;
+    return this.#record.holder;
   }
 
   /**
@@ -170,24 +187,29 @@ export class LeaderElector {
    * `task` resolves without an abort. The Lease is renewed until `task` settles, then released.
    *
    * @param task its signal aborts with the reason of `signal`, or with a `LeadershipLostError`. The task must then stop
-   *   and settle. Rejecting with the abort reason counts as resolving. The task gets the previous leader's note if that
-   *   leader shut down cleanly, and may resolve with a note for the next leader.
+   *   and settle. Rejecting with the abort reason counts as resolving. The task may resolve with a note for the next
+   *   leader.
    * @throws what `task` throws, after the release.
    */
   async run(task: LeaderTask, signal: AbortSignal): Promise<void> {
     this.#metrics?.leading(false);
+    let note: string | undefined;
     try {
-      while (await this.#acquire(signal)) {
-        const isLost = await this.#runTask(task, signal);
-        if (!isLost) return;
+      for (;;) {
+        const term = await this.#acquire(signal);
+        if (term === undefined) return;
+        const outcome = await this.#runTask(task, term, signal);
+        if (outcome.isLost) continue;
+        ({ note } = outcome);
+        return;
       }
     } finally {
-      await this.#release();
+      await this.#release(note);
     }
   }
 
-  /** @returns true once the Lease is acquired, false if `signal` has aborted. */
-  async #acquire(signal: AbortSignal): Promise<boolean> {
+  /** @returns undefined if `signal` has aborted. */
+  async #acquire(signal: AbortSignal): Promise<Term | undefined> {
     const watchController = new AbortController();
     let watching: Promise<void> | undefined;
     try {
@@ -195,38 +217,52 @@ export class LeaderElector {
         const woken = new AbortController();
         // Set first, because the watch may report a release during the attempt.
         this.#wake = () => woken.abort();
-        if (await this.#tryToAcquire(signal)) return true;
+        const term = await this.#tryToAcquire(signal);
+        if (term !== undefined) return term;
         // A closed watch is reopened only here, so at most once per attempt.
         watching ??= this.#watch(watchController.signal).finally(() => {
           watching = undefined;
         });
         await this.#pause(woken, signal);
       }
-      return false;
+      return undefined;
     } finally {
       watchController.abort();
       await watching;
     }
   }
 
-  async #tryToAcquire(signal: AbortSignal): Promise<boolean> {
+  async #tryToAcquire(signal: AbortSignal): Promise<Term | undefined> {
     using attempt = this.#attemptDeadline(signal);
+    let term: Term | undefined;
     try {
       const lease = await this.#read(attempt.signal);
-      if (this.#canAcquire()) await this.#write(lease, attempt.signal);
-      this.#logRecovery('update');
+      if (this.#record.canBeAcquiredBy(this.#identity)) {
+        term = this.#nextTerm(lease);
+        await this.#write(lease, term.number, attempt.signal);
+      }
+      this.#updates.succeeded();
     } catch (error) {
       // Another process may have been faster.
-      if (!signal.aborted && !hasReason(error, 'Conflict', 'AlreadyExists'))
-        this.#logFailure('update', error);
+      if (!signal.aborted && !hasReason(error, 'Conflict', 'AlreadyExists')) this.#updates.failed(error);
     }
-    return this.isLeader;
+    return this.isLeader ? term : undefined;
+  }
+
+  #nextTerm(lease: Lease | undefined): Term {
+    const note =
+      this.#noteAnnotation === undefined ? undefined : lease?.metadata.annotations?.[this.#noteAnnotation];
+    // If the Lease was deleted, the last record still counts.
+    const last = lease ?? this.#record.lease;
+    if (last === undefined) return { number: 0, note };
+    const isOwn = holderOf(lease) === this.#identity;
+    return { number: transitionsOf(last) + (isOwn ? 0 : 1), note };
   }
 
   /** Sleeps until the next attempt is due or `woken` aborts. */
   async #pause(woken: AbortController, signal: AbortSignal): Promise<void> {
     const periodMs = this.#retryPeriodMs * (1 + JITTER_FACTOR * this.#random());
-    const expiresInMs = this.#expiresInMs();
+    const { expiresInMs } = this.#record;
     const onAbort = (): void => woken.abort();
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
@@ -241,28 +277,30 @@ export class LeaderElector {
 
   /** Watches the Lease. Resolves when the watch closes or fails. */
   async #watch(signal: AbortSignal): Promise<void> {
-    using deadline = this.#clock.deadline(WATCH_SECONDS * 1_000 + WATCH_GRACE_MS, signal);
-    const query = {
-      watch: true,
-      fieldSelector: `metadata.name=${this.#name}`,
-      resourceVersion: this.#lease?.metadata.resourceVersion,
-      timeoutSeconds: WATCH_SECONDS,
-    };
-    const path = resourcePath(LEASE, { namespace: this.#namespace });
+    const watch = watchObjects<Lease>(
+      {
+        client: this.#client,
+        clock: this.#clock,
+        resource: LEASE,
+        namespace: this.#namespace,
+        fieldSelector: `metadata.name=${this.#name}`,
+        resourceVersion: this.#record.lease?.metadata.resourceVersion,
+        timeoutSeconds: WATCH_SECONDS,
+      },
+      signal,
+    );
     try {
-      for await (const event of this.#client.stream({ method: 'GET', path, query }, deadline.signal)) {
-        this.#logRecovery('watch');
-        const { type, object } = event as WatchEvent;
-        if (type === 'ERROR') return;
-        if (this.#observe(object) && this.#canAcquire()) this.#wake();
+      for await (const { type, object } of watch) {
+        this.#watches.succeeded();
+        if (type === 'BOOKMARK') continue;
+        if (this.#observe(object) && this.#record.canBeAcquiredBy(this.#identity)) this.#wake();
       }
     } catch (error) {
-      if (!deadline.signal.aborted) this.#logFailure('watch', error);
+      if (!signal.aborted && !hasReason(error, 'Expired', 'Gone')) this.#watches.failed(error);
     }
   }
 
-  /** @returns true if leadership was lost and should be acquired again. */
-  async #runTask(task: LeaderTask, signal: AbortSignal): Promise<boolean> {
+  async #runTask(task: LeaderTask, term: Term, signal: AbortSignal): Promise<TaskOutcome> {
     this.#log.info(this.#logFields(), 'became the leader');
     this.#metrics?.leading(true);
     const leadership = new AbortController();
@@ -270,9 +308,10 @@ export class LeaderElector {
     const onAbort = (): void => leadership.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
-    const renewing = this.#keepRenewing(leadership, renewal.signal);
+    const renewing = this.#keepRenewing(term, leadership, renewal.signal);
+    let note: string | undefined;
     try {
-      this.#handoverNote = (await task(leadership.signal, this.#receivedNote)) ?? undefined;
+      note = (await task(leadership.signal, term)) ?? undefined;
     } catch (error) {
       if (!leadership.signal.aborted || error !== leadership.signal.reason) throw error;
     } finally {
@@ -281,15 +320,15 @@ export class LeaderElector {
       await renewing;
       this.#stepDown();
     }
-    return leadership.signal.reason instanceof LeadershipLostError && !signal.aborted;
+    return { isLost: leadership.signal.reason instanceof LeadershipLostError && !signal.aborted, note };
   }
 
   /** Renews the Lease until `taskEnded` aborts. If the Lease is lost, aborts `leadership`. */
-  async #keepRenewing(leadership: AbortController, taskEnded: AbortSignal): Promise<void> {
+  async #keepRenewing(term: Term, leadership: AbortController, taskEnded: AbortSignal): Promise<void> {
     try {
       for (;;) {
-        const isRenewed = await this.#renewBeforeDeadline(taskEnded);
-        if (!isRenewed) await this.#renewAfterOutage(taskEnded);
+        const isRenewed = await this.#renewBeforeDeadline(term, taskEnded);
+        if (!isRenewed) await this.#renewAfterOutage(term, taskEnded);
       }
     } catch (error) {
       if (taskEnded.aborted) return;
@@ -301,14 +340,14 @@ export class LeaderElector {
 
   /**
    * @returns false if the renew deadline has passed.
-   * @throws {LeadershipLostError} if another process holds the Lease. @throws the reason of `taskEnded`.
+   * @throws {LeadershipLostError} if another process led since. @throws the reason of `taskEnded`.
    */
-  async #renewBeforeDeadline(taskEnded: AbortSignal): Promise<boolean> {
-    using deadline = this.#clock.deadline(this.#leadsUntilMs - this.#clock.monotonicMs(), taskEnded);
+  async #renewBeforeDeadline(term: Term, taskEnded: AbortSignal): Promise<boolean> {
+    using deadline = this.#clock.deadline(this.leadsForMs, taskEnded);
     try {
       do {
         await this.#clock.sleep(this.#retryPeriodMs, deadline.signal);
-      } while ((await this.#tryToRenew(deadline.signal)) !== 'renewed');
+      } while ((await this.#tryToRenew(term, deadline.signal)) !== 'renewed');
       return true;
     } catch (error) {
       if (deadline.signal.aborted && !taskEnded.aborted) return false;
@@ -317,11 +356,11 @@ export class LeaderElector {
   }
 
   /**
-   * Retries the renewal after the deadline while the API server is unavailable. Resolves when the Lease is renewed.
-   * @throws {LeadershipLostError} if the renewal is refused or another process holds the Lease.
+   * Retries the renewal after the deadline while the API server does not answer. Resolves when the Lease is renewed.
+   * @throws {LeadershipLostError} if the renewal is refused or another process led since.
    * @throws the reason of `taskEnded`.
    */
-  async #renewAfterOutage(taskEnded: AbortSignal): Promise<void> {
+  async #renewAfterOutage(term: Term, taskEnded: AbortSignal): Promise<void> {
     this.#stepDown();
     const lostError = new LeadershipLostError(
       `Lease ${this.#namespace}/${this.#name} was not renewed in time, or another process holds it.`,
@@ -329,11 +368,11 @@ export class LeaderElector {
     if (!this.#keepsLeadershipWhileUnreachable) throw lostError;
     // Try first: if this process was suspended, it has not tried to renew yet.
     for (let isLogged = false; ;) {
-      const result = await this.#tryToRenew(taskEnded);
+      const result = await this.#tryToRenew(term, taskEnded);
       if (result === 'renewed') break;
       // A server that is starting may refuse valid requests, so tolerate refusals for `renewDeadlineMs` after an
       // outage.
-      if (this.#clock.monotonicMs() - this.#lastUnavailableMs >= this.#renewDeadlineMs) throw lostError;
+      if (this.#clock.monotonicMs() - this.#lastUnreachableMs >= this.#renewDeadlineMs) throw lostError;
       if (!isLogged)
         this.#log.warn(this.#logFields(), 'API server unavailable; still leading without the Lease');
       isLogged = true;
@@ -343,47 +382,48 @@ export class LeaderElector {
     this.#log.info(this.#logFields(), 'renewed the Lease after the outage');
   }
 
-  /** @throws {LeadershipLostError} if another process holds the Lease. @throws the reason of `signal`. */
-  async #tryToRenew(signal: AbortSignal): Promise<RenewResult> {
+  /** @throws {LeadershipLostError} if another process led since. @throws the reason of `signal`. */
+  async #tryToRenew(term: Term, signal: AbortSignal): Promise<RenewResult> {
     using attempt = this.#attemptDeadline(signal);
     try {
-      await this.#renew(attempt.signal);
-      this.#logRecovery('update');
+      await this.#renew(term, attempt.signal);
+      this.#updates.succeeded();
       return 'renewed';
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof LeadershipLostError) throw error;
-      this.#logFailure('update', error);
-      if (!isUnavailable(error)) return 'refused';
-      this.#lastUnavailableMs = this.#clock.monotonicMs();
-      return 'unavailable';
+      this.#updates.failed(error);
+      if (!isUnreachable(error)) return 'refused';
+      this.#lastUnreachableMs = this.#clock.monotonicMs();
+      return 'unreachable';
     }
   }
 
-  async #renew(signal: AbortSignal): Promise<void> {
+  async #renew({ number }: Term, signal: AbortSignal): Promise<void> {
     try {
-      await this.#write(this.#lease, signal);
+      await this.#write(this.#record.lease, number, signal);
     } catch (error) {
       if (!hasReason(error, 'Conflict', 'NotFound')) throw error;
       const lease = await this.#read(signal);
-      if (this.leader !== undefined && this.leader !== this.#identity) {
-        throw new LeadershipLostError('Another process holds the Lease.');
-      }
-      await this.#write(lease, signal);
+      const isHeld = holderOf(lease) === this.#identity;
+      // If nobody holds the Lease, another process may have led and released it.
+      const hasBeenLost =
+        lease !== undefined && !isHeld && (holderOf(lease) !== undefined || transitionsOf(lease) !== number);
+      if (hasBeenLost) throw new LeadershipLostError('Another process holds or held the Lease.');
+      await this.#write(lease, number, signal);
     }
   }
 
   /** Releases the Lease, so that standbys need not wait until it expires. Never throws. */
-  async #release(): Promise<void> {
+  async #release(note: string | undefined): Promise<void> {
     if (this.leader !== this.#identity) return;
-    using deadline = this.#clock.deadline(RELEASE_TIMEOUT_MS);
+    using deadline = this.#clock.deadline(this.#releaseTimeoutMs());
     try {
       // An aborted renewal may still have changed the Lease.
       const lease = await this.#read(deadline.signal);
       if (lease === undefined || this.leader !== this.#identity) return;
-      const now = microTime(this.#clock.now());
-      const spec = { holderIdentity: '', leaseDurationSeconds: 1, acquireTime: now, renewTime: now };
-      const released = { ...this.#withNote(lease, this.#handoverNote), spec: { ...lease.spec, ...spec } };
+      const spec = releasedSpec(lease, this.#clock.now());
+      const released = { ...this.#withNote(lease, note), spec };
       this.#observe(await replaceObject(this.#client, LEASE, released, deadline.signal));
       this.#log.info(this.#logFields(), 'released the Lease');
     } catch (error) {
@@ -405,16 +445,6 @@ export class LeaderElector {
     return this.#clock.deadline(this.#renewDeadlineMs / 2, signal);
   }
 
-  #canAcquire(): boolean {
-    const { leader } = this;
-    return leader === undefined || leader === this.#identity || this.#expiresInMs() <= 0;
-  }
-
-  #expiresInMs(): number {
-    const durationMs = (this.#lease?.spec?.leaseDurationSeconds ?? 0) * 1_000;
-    return this.#lastChangeMs + durationMs - this.#clock.monotonicMs();
-  }
-
   /** @returns undefined if the Lease does not exist. */
   async #read(signal: AbortSignal): Promise<Lease | undefined> {
     try {
@@ -429,57 +459,32 @@ export class LeaderElector {
   }
 
   /** Acquires or renews the Lease. Fails with `Conflict` if the Lease has changed since it was read. */
-  async #write(lease: Lease | undefined, signal: AbortSignal): Promise<void> {
+  async #write(lease: Lease | undefined, transitions: number, signal: AbortSignal): Promise<void> {
     const startMs = this.#clock.monotonicMs();
-    const now = microTime(this.#clock.now());
-    const { acquireTime = now, leaseTransitions = 0 } = lease?.spec ?? {};
-    const isRenewal = lease?.spec?.holderIdentity === this.#identity;
-    const spec: LeaseSpec = {
-      ...lease?.spec,
-      holderIdentity: this.#identity,
-      leaseDurationSeconds: Math.ceil(this.#leaseDurationMs / 1_000),
-      acquireTime: isRenewal ? acquireTime : now,
-      renewTime: now,
-      leaseTransitions: isRenewal || lease === undefined ? leaseTransitions : leaseTransitions + 1,
-    };
+    const spec: LeaseSpec = heldSpec(lease, {
+      identity: this.#identity,
+      durationMs: this.#leaseDurationMs,
+      transitions,
+      nowMs: this.#clock.now(),
+    });
     const metadata = { namespace: this.#namespace, name: this.#name };
     const written =
       lease === undefined
         ? await createObject<Lease>(this.#client, LEASE, { metadata, spec }, signal)
         : await replaceObject<Lease>(this.#client, LEASE, { ...this.#withNote(lease), spec }, signal);
-    if (!isRenewal) {
-      this.#receivedNote = this.#noteIn(lease);
-      this.#handoverNote = undefined;
-    }
     this.#observe(written);
     this.#leadsUntilMs = startMs + this.#renewDeadlineMs;
   }
 
-  #noteIn(lease: Lease | undefined): string | undefined {
-    return this.#noteAnnotation === undefined
-      ? undefined
-      : lease?.metadata.annotations?.[this.#noteAnnotation];
-  }
-
   /** Replaces the note in the annotations of the Lease, or removes it if `note` is undefined. */
   #withNote(lease: Lease, note?: string): Lease {
-    if (this.#noteAnnotation === undefined) return lease;
-    const { [this.#noteAnnotation]: _, ...others } = lease.metadata.annotations ?? {};
-    const annotations = note === undefined ? others : { ...others, [this.#noteAnnotation]: note };
-    return { ...lease, metadata: { ...lease.metadata, annotations } };
+    return this.#noteAnnotation === undefined ? lease : withAnnotation(lease, this.#noteAnnotation, note);
   }
 
   /** Stores the Lease that was read or written. @returns true if its record has changed. */
   #observe(lease: Lease): boolean {
-    const isChanged = !isDeepStrictEqual(lease.spec, this.#lease?.spec);
     const previousLeader = this.leader;
-    const nowMs = this.#clock.monotonicMs();
-    // After an outage, a standby must give the leader time to renew.
-    const hadOutage =
-      this.#keepsLeadershipWhileUnreachable && nowMs - this.#lastSeenMs > this.#renewDeadlineMs;
-    this.#lease = lease;
-    this.#lastSeenMs = nowMs;
-    if (isChanged || hadOutage) this.#lastChangeMs = nowMs;
+    const isChanged = this.#record.observe(lease);
     const { leader } = this;
     if (leader !== undefined && leader !== previousLeader && leader !== this.#identity)
       this.#log.info({ ...this.#logFields(), leader }, 'new leader elected');
@@ -489,21 +494,13 @@ export class LeaderElector {
   #logFields(): object {
     return { lease: `${this.#namespace}/${this.#name}`, identity: this.#identity };
   }
-
-  #logFailure(operation: Operation, error: unknown): void {
-    const fields = errorFields(error);
-    if (this.#loggedReasons.get(operation) === fields.reason) return;
-    this.#loggedReasons.set(operation, fields.reason);
-    this.#log.warn({ ...this.#logFields(), ...fields }, FAILURE_MESSAGES[operation]);
-  }
-
-  #logRecovery(operation: Operation): void {
-    if (this.#loggedReasons.delete(operation)) this.#log.info(this.#logFields(), 'Lease reachable again');
-  }
 }
 
-const FAILURE_MESSAGES = {
-  update: 'reading or writing the Lease failed',
-  watch: 'watching the Lease failed; polling instead',
-} as const;
-type Operation = keyof typeof FAILURE_MESSAGES;
+/** Requests about the Lease must not wait for other requests. */
+function urgentClient(client: KubeClient, timeoutMs: number): KubeClient {
+  return {
+    request: (request, signal) => client.request({ ...request, timeoutMs, isUrgent: true }, signal),
+    stream: (request, signal) => client.stream(request, signal),
+    close: () => client.close(),
+  };
+}

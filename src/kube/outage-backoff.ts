@@ -54,8 +54,12 @@ export class OutageBackoff {
 
 /** True if the API server did not process the request: no response, 429 or 5xx. */
 export function isUnavailable(error: unknown): boolean {
+  return isUnreachable(error) || (error instanceof KubeError && error.status === 429);
+}
+
+/** True if the API server did not answer: no response, or a 5xx, which may come from a proxy. */
+export function isUnreachable(error: unknown): boolean {
   if (!(error instanceof KubeError)) return errorFields(error).reason === 'TimeoutError';
   const { status, reason } = error;
-  if (status === 0) return reason !== 'CredentialsFailed';
-  return status === 429 || status >= 500;
+  return status === 0 ? reason !== 'CredentialsFailed' : status >= 500;
 }

@@ -139,8 +139,8 @@ export async function controller(settings: ControllerSettings, context: CommandC
       // A replica that cannot read the probes must not hold the Lease.
       await cache.untilSynced(signal);
       if (settings.leaderElect)
-        await elector.run((leaderSignal, note) => runAsLeader(deps, leaderSignal, note), signal);
-      else await runAsLeader(deps, signal);
+        await elector.run((leaderSignal, term) => runAsLeader(deps, leaderSignal, term), signal);
+      else await runAsLeader(deps, signal, { number: 0, note: undefined });
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {

@@ -15,6 +15,7 @@ import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
 import { errorFields } from '../../kube/error-fields.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
+import type { Term } from '../../kube/leader-elector.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
 import { createResolver } from '../../s3/create-resolver.ts';
@@ -57,13 +58,13 @@ const MAX_QUEUED_EVENTS = 10_000;
  * Runs the probes in the cache, which must have synced, until `signal` aborts. Then starts no further runs, waits for runs in progress or aborts them, and
  * reports their results. When it returns, all work that only the leader may do has stopped.
  *
- * @param startedUntil the value that the previous leader returned, if that leader shut down cleanly.
+ * @param term its note is the value that the previous leader returned.
  * @returns the time up to which every due run has started, in ISO 8601. The next leader resumes from there.
  */
 export async function runAsLeader(
   deps: LeaderDeps,
   signal: AbortSignal,
-  startedUntil?: string,
+  term: Term,
 ): Promise<string | undefined> {
   const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = deps;
   const { operator } = metrics;
@@ -145,7 +146,7 @@ export async function runAsLeader(
       heartbeatMs: settings.statusHeartbeatMs,
       probeCount: () => cache.size,
     }),
-    startedUntilMs: parseTimeMs(startedUntil),
+    startedUntilMs: parseTimeMs(term.note),
   });
 
   const controllerAbort = new AbortController();
