@@ -26,7 +26,6 @@ import {
   createProbes,
   messagesOf,
   ONCE_A_DAY,
-  SLACK_MS,
   specOf,
   startFastStatusOperator,
   sumOfSamples,
@@ -213,10 +212,10 @@ it(
       const stoppingMs = performance.now();
       expect(await operator.stop()).toMatchObject({ code: 0 });
       const shutdownMs = performance.now() - stoppingMs;
-      expect(shutdownMs).toBeLessThan(SHUTDOWN_MS + SLACK_MS);
-      expect(messagesOf(operator, 'warn')).toContain(
-        'could not release the Lease; standbys must wait until it expires',
-      );
+      expect(shutdownMs).toBeLessThan(SHUTDOWN_MS);
+      const warnings = messagesOf(operator, 'warn');
+      expect(warnings).toContain('could not release the Lease; standbys must wait until it expires');
+      expect(warnings).not.toContain('shutdown timed out with work unfinished');
     } finally {
       kube.apiServer.kill('SIGCONT');
       await removeBuckets(hanging);

@@ -19,7 +19,7 @@ import { type CommandContext, EXIT, type ExitCode, InputError } from '../context
 import { createSpanExporters } from '../span-exporter.ts';
 import type { ControllerSettings } from './flags.ts';
 import { type LeaderDeps, runAsLeader } from './run-as-leader.ts';
-import { finishesInTime, shutdownTimer } from './shutdown-timer.ts';
+import { finishesInTime, ShutdownBudget } from './shutdown-budget.ts';
 
 /** Shorter delay and longer queue than OpenTelemetry's defaults, because an operator exports many spans. */
 const BATCH_DEFAULTS = { OTEL_BSP_SCHEDULE_DELAY: '500', OTEL_BSP_MAX_QUEUE_SIZE: '8192' };
@@ -29,7 +29,8 @@ const STARTED_UNTIL_ANNOTATION = 'storageprobe.dev/started-until';
 const MAX_SCHEDULER_IDLE_MS = 30_000;
 const MAX_EVENT_LOOP_DELAY_MS = 10_000;
 const EVENT_LOOP_RESOLUTION_MS = 50;
-const SHUTDOWN_GRACE_MS = 1_000;
+/** Share of the remaining shutdown time for releasing the Lease. The rest is for the last spans. */
+const RELEASE_SHARE = 0.4;
 
 /**
  * Runs the StorageProbes in a cluster until the process is asked to stop.
@@ -38,7 +39,7 @@ const SHUTDOWN_GRACE_MS = 1_000;
  */
 export async function controller(settings: ControllerSettings, context: CommandContext): Promise<ExitCode> {
   const { clock, signal, stderr, stdout, version } = context;
-  const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
+  const budget = new ShutdownBudget(clock, settings.shutdownTimeoutMs, signal);
   const log = createLogger(settings.logLevel, stderr);
   const onDeliveryChange = (error?: string): void => {
     if (error === undefined) log.info({}, 'span delivery recovered');
@@ -92,6 +93,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     // Without the API server, the leader misses changes but keeps probing, since probes matter most in an outage.
     keepsLeadershipWhileUnreachable: true,
     noteAnnotation: STARTED_UNTIL_ANNOTATION,
+    releaseTimeoutMs: () => budget.stepMs(RELEASE_SHARE),
     metrics: metrics.operator.leader(settings.leaderElectionId),
   });
 
@@ -106,7 +108,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     tracing,
     version,
     identity,
-    isLeader: () => !settings.leaderElect || elector.isLeader,
+    leadsForMs: () => (settings.leaderElect ? elector.leadsForMs : Infinity),
     setScheduler: (current) => {
       scheduler = current;
     },
@@ -144,16 +146,14 @@ export async function controller(settings: ControllerSettings, context: CommandC
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      using flushDeadline = clock.deadline(remainingMs());
+      using flushDeadline = clock.deadline(budget.stepMs(1));
       cacheAbort.abort();
       await Promise.all([cacheRun, tracing.shutdown(flushDeadline.signal)]);
       await Promise.all([client.close(), http?.close(flushDeadline.signal)]);
       log.info({}, 'stopped');
     }
   }
-  // Every shutdown step gets a minimum time even after the timeout, so the shutdown may run slightly over.
-  const limitMs = settings.shutdownTimeoutMs + SHUTDOWN_GRACE_MS;
-  if (!(await finishesInTime(run(), limitMs, { clock, signal })))
+  if (!(await finishesInTime(run(), settings.shutdownTimeoutMs, { clock, signal })))
     log.warn({}, 'shutdown timed out with work unfinished');
   return EXIT.passed;
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { addAbortListener } from 'node:events';
 
 import PQueue from 'p-queue';
 import type { Logger } from 'pino';
@@ -15,7 +16,8 @@ import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
 import { errorFields } from '../../kube/error-fields.ts';
 import type { KubeClient } from '../../kube/kube-client.ts';
-import type { Term } from '../../kube/leader-elector.ts';
+import { fencedClient } from '../../kube/fenced-client.ts';
+import { LeadershipLostError, type Term } from '../../kube/leader-elector.ts';
 import { WorkQueue } from '../../kube/work-queue.ts';
 import { addressPolicy } from '../../s3/address-policy.ts';
 import { createResolver } from '../../s3/create-resolver.ts';
@@ -27,7 +29,7 @@ import type { ProberMetrics } from '../../telemetry/metrics.ts';
 import type { Tracing } from '../../telemetry/tracing.ts';
 import { readTokenFile } from '../token-file.ts';
 import type { ControllerSettings } from './flags.ts';
-import { shutdownTimer } from './shutdown-timer.ts';
+import { settlesWithin, ShutdownBudget } from './shutdown-budget.ts';
 
 /** Dependencies that exist whether or not the process is the leader. */
 export interface LeaderDeps {
@@ -40,7 +42,8 @@ export interface LeaderDeps {
   readonly tracing: Tracing;
   readonly version: string;
   readonly identity: string;
-  readonly isLeader: () => boolean;
+  /** Time for which this process may write to the cluster. 0 if it is not the leader. */
+  readonly leadsForMs: () => number;
   /** Sets the scheduler that the liveness probe checks. Undefined while no scheduler is running. */
   readonly setScheduler: (scheduler: Scheduler | undefined) => void;
 }
@@ -53,6 +56,15 @@ const FIRST_RETRY_DELAY_MS = 100;
 const MAX_CONCURRENT_WRITES = 8;
 /** Thousands of probes may be applied at once, or fail at once because of a shared store. */
 const MAX_QUEUED_EVENTS = 10_000;
+/**
+ * Share of the shutdown for runs in progress and their clean-up. With the default timeout, this is more than the drain
+ * timeout and the time limit for a clean-up together.
+ */
+const RUNS_SHARE = 0.6;
+/** The same for a long drain timeout. */
+const MAX_RUNS_SHARE = 0.8;
+/** Share of the then remaining time for the last statuses, Events and clean-ups. */
+const WRITES_SHARE = 0.4;
 
 /**
  * Runs the probes in the cache, which must have synced, until `signal` aborts. Then starts no further runs, waits for runs in progress or aborts them, and
@@ -66,9 +78,10 @@ export async function runAsLeader(
   signal: AbortSignal,
   term: Term,
 ): Promise<string | undefined> {
-  const { settings, client, cache, clock, log, metrics, tracing, version, identity, isLeader } = deps;
+  const { settings, client, cache, clock, log, metrics, tracing, version, identity } = deps;
+  const isLeader = (): boolean => deps.leadsForMs() > 0;
   const { operator } = metrics;
-  const remainingMs = shutdownTimer(clock, settings.shutdownTimeoutMs, signal);
+  const budget = new ShutdownBudget(clock, settings.shutdownTimeoutMs, signal);
 
   const entries = new ProbeEntries();
   const queue = new WorkQueue({
@@ -78,8 +91,9 @@ export async function runAsLeader(
     maxDelayMs: MAX_RETRY_DELAY_MS,
     metrics: operator.workQueue(CONTROLLER),
   });
+  const leaderClient = fencedClient(client, { clock, leadsForMs: deps.leadsForMs });
   const events = new EventRecorder({
-    client,
+    client: leaderClient,
     clock,
     random: Math.random,
     log,
@@ -120,7 +134,7 @@ export async function runAsLeader(
   });
   const leftoverCleaner = new LeftoverCleaner({ runner, probe, log });
   const reconciler = new ProbeReconciler({
-    client,
+    client: leaderClient,
     clock,
     random: Math.random,
     entries,
@@ -168,7 +182,14 @@ export async function runAsLeader(
   );
   deps.setScheduler(scheduler);
   try {
-    await scheduler.run(signal);
+    const runs = scheduler.run(signal);
+    await Promise.race([runs, untilAborted(signal)]);
+    const runsMs = Math.max(
+      budget.stepMs(RUNS_SHARE),
+      Math.min(settings.drainTimeoutMs, budget.stepMs(MAX_RUNS_SHARE)),
+    );
+    if (!(await settlesWithin(runs, runsMs, clock)))
+      log.warn({}, 'runs in progress did not finish in time; their results are lost');
   } finally {
     deps.setScheduler(undefined);
     subscription[Symbol.dispose]();
@@ -177,8 +198,7 @@ export async function runAsLeader(
     await controllerRun;
   }
 
-  // Half of the remaining time is reserved for releasing the Lease and exporting the last spans.
-  using deadline = clock.deadline(remainingMs() / 2);
+  using deadline = clock.deadline(budget.stepMs(WRITES_SHARE));
   const statusWrites = Array.from(entries.values(), (entry) => async () => {
     await reconciler.flush(entry, deadline.signal).catch((error: unknown) => {
       log.warn({ probe: probeKey(entry), ...errorFields(error) }, 'could not write the final status');
@@ -186,7 +206,10 @@ export async function runAsLeader(
     reconciler.forget(entry);
   });
   await new PQueue({ concurrency: MAX_CONCURRENT_WRITES }).addAll(statusWrites);
-  await Promise.all([leftoverCleaner.finish(deadline.signal), events.flush(deadline.signal)]);
+  const isLost = signal.reason instanceof LeadershipLostError;
+  // The new leader reports the state of the probes from now on.
+  const flushing = isLost ? undefined : events.flush(deadline.signal);
+  await Promise.all([leftoverCleaner.finish(deadline.signal), flushing]);
   await events.close();
   const { startedUntilMs } = scheduler;
   return startedUntilMs === undefined ? undefined : new Date(startedUntilMs).toISOString();
@@ -203,6 +226,12 @@ function createWebIdentity(
     readToken: (signal) => readTokenFile(file, signal),
     allowedStsEndpoints: webIdentityStsEndpoints,
   });
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  addAbortListener(signal, () => resolve());
+  return promise;
 }
 
 function parseTimeMs(text: string | undefined): number | undefined {

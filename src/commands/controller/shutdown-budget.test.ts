@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { ManualClock } from '../../clock/manual-clock.ts';
-import { finishesInTime, shutdownTimer } from './shutdown-timer.ts';
+import { finishesInTime, ShutdownBudget } from './shutdown-budget.ts';
 
 function setUp(): {
   clock: ManualClock;
@@ -20,25 +21,40 @@ function setUp(): {
   };
 }
 
-describe('shutdownTimer', () => {
-  it('starts when the signal aborts and never falls below the minimum', async () => {
+describe('ShutdownBudget', () => {
+  it('starts when the signal aborts', async () => {
     const clock = new ManualClock();
     const stopping = new AbortController();
-    const remainingMs = shutdownTimer(clock, 25_000, stopping.signal);
+    const budget = new ShutdownBudget(clock, 20_000, stopping.signal);
     await clock.advance(60_000);
-    expect(remainingMs()).toBe(25_000);
+    expect(budget.stepMs(1)).toBe(18_000);
     stopping.abort();
-    await clock.advance(20_000);
-    expect(remainingMs()).toBe(5_000);
+    await clock.advance(8_000);
+    expect(budget.stepMs(0.5)).toBe(5_000);
     await clock.advance(60_000);
-    expect(remainingMs()).toBe(500);
+    expect(budget.stepMs(0.5)).toBe(0);
   });
 
   it('starts immediately if the signal has already aborted', async () => {
     const clock = new ManualClock();
-    const remainingMs = shutdownTimer(clock, 25_000, AbortSignal.abort());
+    const budget = new ShutdownBudget(clock, 20_000, AbortSignal.abort());
     await clock.advance(1_000);
-    expect(remainingMs()).toBe(24_000);
+    expect(budget.stepMs(1)).toBe(17_000);
+  });
+
+  it('leaves a tenth of the time when every step uses up its share', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1_000, max: 600_000 }),
+        fc.array(fc.double({ min: 0, max: 1, noNaN: true })),
+        async (totalMs, shares) => {
+          const clock = new ManualClock();
+          const budget = new ShutdownBudget(clock, totalMs, AbortSignal.abort());
+          for (const share of shares) await clock.advance(budget.stepMs(share));
+          expect(clock.monotonicMs()).toBeLessThanOrEqual(totalMs * 0.9 + 0.001);
+        },
+      ),
+    );
   });
 });
 
