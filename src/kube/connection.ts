@@ -7,7 +7,7 @@ import { Agent, type buildConnector, type Dispatcher, ProxyAgent, Socks5ProxyAge
 import type { HeaderValue } from './impersonation.ts';
 import { KubeError } from './kube-client.ts';
 import type { KubeUser } from './kube-config.ts';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '../api/one-line.ts';
 
 export type Tls = buildConnector.BuildOptions;
 

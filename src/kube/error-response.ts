@@ -1,6 +1,6 @@
 import type { Clock } from '../clock/clock.ts';
 import { KubeError, type KubeRequest } from './kube-client.ts';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '../api/one-line.ts';
 
 /** A response whose status is not 2xx. */
 export interface ErrorResponse {
@@ -39,6 +39,8 @@ const REASONS: Readonly<Record<number, string>> = {
   504: 'Timeout',
 };
 
+const MAX_MESSAGE_LENGTH = 300;
+
 /** Maximum retry delay. Longer `Retry-After` values are capped at this. */
 const MAX_RETRY_AFTER_MS = 600_000;
 
@@ -54,7 +56,8 @@ export function errorFromResponse(
   const status = statusIn(response.body);
   const code = response.status;
   const reason = typeof status.reason === 'string' && status.reason !== '' ? status.reason : reasonOf(code);
-  const message = typeof status.message === 'string' ? `: ${oneLine(status.message)}` : '';
+  const message =
+    typeof status.message === 'string' ? `: ${oneLine(status.message, MAX_MESSAGE_LENGTH)}` : '';
   return new KubeError(`${method} ${path}: ${code} ${oneLine(reason)}${message}`, {
     status: code,
     reason,

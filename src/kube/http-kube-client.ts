@@ -9,7 +9,7 @@ import { type Credentials, resolveCredentials } from './connection.ts';
 import { ConnectionPools, type PoolName } from './connection-pools.ts';
 import { errorFromResponse } from './error-response.ts';
 import { type KubeClient, type KubeClientMetrics, KubeError, type KubeRequest } from './kube-client.ts';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '../api/one-line.ts';
 
 export interface HttpKubeClientOptions {
   /** API server, CA and credentials. Credentials are read again for each request because they can change. */

@@ -5,7 +5,7 @@ import { KubeConfig, type User } from '@kubernetes/client-node';
 import { parse } from 'yaml';
 
 import { type HeaderValue, impersonationHeaders } from './impersonation.ts';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '../api/one-line.ts';
 
 export interface KubeConfigOptions {
   /** Path of a kubeconfig file. Takes precedence over `env`. */
@@ -28,6 +28,7 @@ export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
 }
 
+const MAX_MESSAGE_LENGTH = 300;
 const TOKEN_FILE = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
@@ -112,7 +113,7 @@ function checkConfig(config: KubeConfig, source: string): void {
   if (config.getContextObject(context) === null) {
     const known = config.contexts.map(({ name }) => name).join(', ');
     throw new KubeConfigError(
-      oneLine(`kubeconfig: ${source} has no context ${context}; available: ${known}`),
+      oneLine(`kubeconfig: ${source} has no context ${context}; available: ${known}`, MAX_MESSAGE_LENGTH),
     );
   }
   const cluster = config.getCurrentCluster();

@@ -4,7 +4,7 @@ import { Backoff } from './backoff.ts';
 import { errorFields } from './error-fields.ts';
 import { hasReason, type KubeClient, KubeError, type KubeLogger } from './kube-client.ts';
 import { type KubeObject, objectKey, type ResourceType } from './objects.ts';
-import { oneLine } from './one-line.ts';
+import { oneLine } from '../api/one-line.ts';
 import { isUnavailable } from './outage-backoff.ts';
 import { PagedList } from './paged-list.ts';
 import { type WatchEvent, watchObjects } from './watch.ts';
