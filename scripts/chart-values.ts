@@ -74,6 +74,11 @@ export const ChartValues = z.strictObject({
   watchNamespaces: z.array(Name.min(1)),
   serviceAccount: z.strictObject({ create: z.boolean(), name: ObjectName, annotations: Texts }),
   rbac: z.strictObject({ create: z.boolean(), aggregate: z.boolean() }),
+  flowSchema: z.strictObject({
+    enabled: z.boolean(),
+    priorityLevel: ObjectName.min(1),
+    matchingPrecedence: z.int().min(1).max(9_999),
+  }),
   controller: z.strictObject({
     maxRuns: z.int().min(1).max(10_000),
     workers: z.int().min(1).max(100),

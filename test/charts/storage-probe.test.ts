@@ -110,6 +110,7 @@ describe('rendered manifests', () => {
       'ClusterRoleBinding storage-probe',
       'CustomResourceDefinition storageprobes.storageprobe.dev',
       'Deployment storage-probe',
+      'FlowSchema storage-probe-leader-election',
       'Pod storage-probe-test',
       'Role storage-probe-leader-election',
       'RoleBinding storage-probe-leader-election',
@@ -632,6 +633,14 @@ describe('the API server', () => {
 
   it('accepts deploy/install.yaml', async () => {
     await expect(dryRunApply(await installManifests())).resolves.toBeUndefined();
+  });
+
+  it('has the priority level of the FlowSchema', async () => {
+    const { spec } = (await renderOne('FlowSchema')) as unknown as {
+      spec: { priorityLevelConfiguration: { name: string } };
+    };
+    const path = `/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/${spec.priorityLevelConfiguration.name}`;
+    expect(await requestKube(kube, { path })).toMatchObject({ status: 200 });
   });
 
   it('rejects an unknown field', async () => {
