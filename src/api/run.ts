@@ -78,8 +78,8 @@ export interface RunRequest {
   readonly runId: string;
   readonly probe: ProbeRef;
   /**
-   * Identity of the prober: the UID of the StorageProbe, or for the CLI, an ID kept in the user's state folder. Stable
-   * across runs and unique to each prober, so that two probers never share a bucket.
+   * Identity of the prober: the UID of the StorageProbe with the Lease and the leader's term, or for the CLI, an ID kept in
+   * the user's state folder. Stable across runs and unique to each prober, so that two probers never share a bucket.
    */
   readonly owner: string;
   readonly target: RunTarget;

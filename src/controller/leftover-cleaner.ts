@@ -3,12 +3,14 @@ import PQueue from 'p-queue';
 
 import type { ProbePlan } from '../api/plan.ts';
 import { runTemplate } from '../api/run-template.ts';
-import { type CleanUpDeps, cleanUpProbe } from '../probe/clean-up.ts';
-import type { ProbeEntry, TargetEntry } from './probe-entries.ts';
+import { type CleanUpDeps, type CleanUpResult, cleanUpProbe } from '../probe/clean-up.ts';
+import { type ProbeEntry, runKey, type TargetEntry } from './probe-entries.ts';
 import type { ProbeRunner } from './probe-runner.ts';
+import type { RunOwners } from './run-owners.ts';
 
 export interface LeftoversDeps {
   readonly runner: ProbeRunner;
+  readonly owners: RunOwners;
   readonly probe: CleanUpDeps;
   readonly log: Logger;
 }
@@ -38,7 +40,10 @@ export class LeftoverCleaner {
   cleanUpAfter(lastRun: Promise<void>, removed: RemovedTarget): void {
     void this.#queue.add(async () => {
       await lastRun;
-      if (!removed.target.isClean) await this.#cleanUp(removed);
+      const { entry, target } = removed;
+      if (!target.isClean) await this.#cleanUp(removed);
+      // A probe with the same UID and target may have been added again since; it then starts over with all names.
+      this.#deps.owners.forget(runKey(entry, target.plan.name));
     });
   }
 
@@ -55,7 +60,7 @@ export class LeftoverCleaner {
   }
 
   async #cleanUp({ entry, plan, target }: RemovedTarget): Promise<void> {
-    const { log, probe, runner } = this.#deps;
+    const { log, owners, probe, runner } = this.#deps;
     const { signal } = this.#cancellation;
     const labels = { probe: `${entry.namespace}/${entry.name}`, target: target.plan.name };
     // The credentials of a Secret may be gone with the probe, but those of a web identity may have expired.
@@ -68,8 +73,18 @@ export class LeftoverCleaner {
       );
       return;
     }
-    const request = { ...runTemplate(plan, resolved), owner: entry.uid };
-    const { error, leftBehind, removed } = await cleanUpProbe(request, probe, signal);
+    const request = runTemplate(plan, resolved);
+    const key = runKey(entry, target.plan.name);
+    const maxRunMs = request.timeoutMs + request.cleanUpTimeoutMs;
+    const earlier = owners.removable(key, entry.uid, maxRunMs);
+    const results: CleanUpResult[] = [];
+    for (const owner of new Set([owners.current(entry.uid), ...earlier])) {
+      const cleanUpTimeoutMs = owners.removalMs(request.cleanUpTimeoutMs);
+      results.push(await cleanUpProbe({ ...request, owner, cleanUpTimeoutMs }, probe, signal));
+    }
+    const removed = results.flatMap((result) => result.removed);
+    const leftBehind = results.flatMap((result) => result.leftBehind);
+    const error = results.find((result) => result.error !== undefined)?.error;
     const fields = { ...labels, removed: removed.length };
     if (error === undefined && leftBehind.length === 0) {
       log.info(fields, 'clean-up finished');

@@ -14,10 +14,12 @@ import { logRun } from '../telemetry/logs.ts';
 import type { Obstacle } from './health.ts';
 import type { ProbeEntries, ProbeEntry, TargetEntry } from './probe-entries.ts';
 import { resolveTarget, type ResolveDeps } from './resolve-target.ts';
+import type { RunOwners } from './run-owners.ts';
 import { withObstacle, withRun } from './target-record.ts';
 
 export interface ProbeRunnerDeps extends ResolveDeps {
   readonly entries: ProbeEntries;
+  readonly owners: RunOwners;
   readonly tracerFor: (target: { readonly namespace: string; readonly name: string }) => Tracer;
   /** Dependencies shared by all runs. */
   readonly probe: Omit<ProbeDeps, 'tracer' | 'onProgress'>;
@@ -25,6 +27,13 @@ export interface ProbeRunnerDeps extends ResolveDeps {
   /** Called when the state of a probe has changed. */
   readonly onUpdate: (entry: ProbeEntry) => void;
   readonly log: Logger;
+}
+
+interface TargetRun {
+  readonly key: string;
+  /** UID of the StorageProbe. */
+  readonly uid: string;
+  readonly request: RunRequest;
 }
 
 /** Executes the runs that are due and records their results. */
@@ -40,7 +49,7 @@ export class ProbeRunner {
    * run, the result is logged but not recorded.
    */
   async run({ key, trigger }: DueRun, signal: AbortSignal): Promise<void> {
-    const { entries, log, onUpdate, probe, recordRun, tracerFor } = this.#deps;
+    const { entries, log, onUpdate, owners, probe, recordRun, tracerFor } = this.#deps;
     const { entry, target } = entries.byRunKey(key) ?? {};
     if (entry?.plan === undefined || target === undefined) return;
     const { generation, plan } = entry;
@@ -49,14 +58,18 @@ export class ProbeRunner {
       if (!signal.aborted) onUpdate(entry);
       return;
     }
-    const request = { ...runTemplate(plan, resolved), owner: entry.uid, runId: randomUUID() };
+    const request = { ...runTemplate(plan, resolved), owner: owners.current(entry.uid), runId: randomUUID() };
     const needsSweep = !target.isClean && plan.bucket.mode === 'Existing';
     target.isClean = false;
     const tracer = tracerFor({ namespace: entry.namespace, name: resolved.name });
     const result = await runProbe(request, { ...probe, tracer }, signal);
     target.isClean = result.leftBehind.length === 0 && !needsSweep;
+    if (!target.isClean) owners.recordLeftovers(key, entry.uid, request.owner);
     logRun(log, result);
-    if (needsSweep && result.verdict === 'Passed') await this.#sweep(request, target, signal);
+    if (result.verdict === 'Passed') {
+      if (needsSweep) await this.#sweep(request, target, signal);
+      await this.#removeEarlierLeftovers({ key, uid: entry.uid, request }, signal);
+    }
     if (result.reason === 'Cancelled') return;
     if (entries.byRunKey(key)?.target !== target || entry.generation !== generation) return;
     target.record = withRun(target.record, result, plan.failureThreshold);
@@ -87,6 +100,26 @@ export class ProbeRunner {
   async #sweep(request: RunRequest, target: TargetEntry, signal: AbortSignal): Promise<void> {
     const { error, leftBehind } = await cleanUpProbe(request, this.#deps.probe, signal);
     target.isClean = error === undefined && leftBehind.length === 0;
+  }
+
+  /** Removes what runs under other names left behind, within the time limit of one clean-up. */
+  async #removeEarlierLeftovers({ key, uid, request }: TargetRun, signal: AbortSignal): Promise<void> {
+    const { log, owners, probe } = this.#deps;
+    const { cleanUpTimeoutMs, timeoutMs } = request;
+    const removable = owners.removable(key, uid, timeoutMs + cleanUpTimeoutMs);
+    if (removable.length === 0) return;
+    using deadline = probe.clock.deadline(owners.removalMs(cleanUpTimeoutMs), signal);
+    for (const owner of removable) {
+      const { error, leftBehind, removed } = await cleanUpProbe(
+        { ...request, owner },
+        probe,
+        deadline.signal,
+      );
+      if (deadline.signal.aborted) return;
+      owners.recordRemoval(key, uid, owner, error === undefined && leftBehind.length === 0);
+      if (removed.length > 0)
+        log.info({ owner, removed: removed.length }, 'removed leftovers of an earlier leader');
+    }
   }
 }
 

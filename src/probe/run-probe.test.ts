@@ -239,6 +239,27 @@ describe('a run that passes', () => {
     expectConsistent(run);
   });
 
+  it('accepts that its bucket was created by itself in the meantime', async () => {
+    const store = new FakeS3();
+    let isFirst = true;
+    const server = await serveHttp((request, response) => {
+      if (isFirst && request.method === 'HEAD') {
+        isFirst = false;
+        store.seed(OWN_BUCKET, []);
+        return void response.writeHead(404).end();
+      }
+      if (request.url?.includes('location') === true && !store.requests.includes('PUT')) {
+        request.resume();
+        return void response.writeHead(404).end('<Error><Code>NoSuchBucket</Code></Error>');
+      }
+      void store.handle(request, response);
+    });
+    const run = await probe({ url: server.url });
+    expect(run.result).toMatchObject({ verdict: 'Passed' });
+    expect(run.result.steps[0]?.calls.at(-1)).toMatchObject({ status: 409 });
+    expect(store.contents).toEqual([]);
+  });
+
   it('reports the progress of each step', async () => {
     const { url } = await FakeS3.start();
     const reported: string[] = [];

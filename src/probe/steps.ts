@@ -82,6 +82,8 @@ async function checkBucket({ request, bucket, created, store, event }: StepConte
   try {
     await store.createBucket();
   } catch (error) {
+    // The name belongs to this probe alone, so an earlier attempt or a run that was killed created the bucket.
+    if (error instanceof S3Error && error.code === 'BucketAlreadyOwnedByYou') return;
     if (wasNotCreated(error)) created.bucket = false;
     throw error;
   }

@@ -34,6 +34,8 @@ export type ApiFault = (request: ApiRequest) => ApiFaultAction | undefined;
 export type ApiFaultAction =
   /** Rejects the request with this status. */
   | { readonly status: number; readonly retryAfterSeconds?: number }
+  /** Closes the connection without a response. */
+  | { readonly disconnect: true }
   /** Forwards the request, and ends the response normally this long after it started. */
   | { readonly endAfterMs: number };
 
@@ -57,6 +59,11 @@ export async function startApiServerProxy(
     if (action !== undefined && 'status' in action) {
       request.isRejected = true;
       reject(outgoing, action.status, action.retryAfterSeconds);
+      return;
+    }
+    if (action !== undefined && 'disconnect' in action) {
+      request.isRejected = true;
+      incoming.socket.destroy();
       return;
     }
     forward(access.url, agent, incoming, outgoing, action?.endAfterMs);

@@ -108,6 +108,7 @@ export async function controller(settings: ControllerSettings, context: CommandC
     tracing,
     version,
     identity,
+    lease: `${namespace}/${settings.leaderElectionId}`,
     leadsForMs: () => (settings.leaderElect ? elector.leadsForMs : Infinity),
     setScheduler: (current) => {
       scheduler = current;

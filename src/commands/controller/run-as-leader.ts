@@ -12,6 +12,7 @@ import { ProbeEntries, probeKey } from '../../controller/probe-entries.ts';
 import { ProbeReconciler } from '../../controller/probe-reconciler.ts';
 import { ProbeRunner } from '../../controller/probe-runner.ts';
 import { KubeObjectReader } from '../../controller/object-reader.ts';
+import { RunOwners } from '../../controller/run-owners.ts';
 import { runController } from '../../kube/controller.ts';
 import { EventRecorder } from '../../kube/event-recorder.ts';
 import { errorFields } from '../../kube/error-fields.ts';
@@ -42,6 +43,8 @@ export interface LeaderDeps {
   readonly tracing: Tracing;
   readonly version: string;
   readonly identity: string;
+  /** `namespace/name` of the Lease. */
+  readonly lease: string;
   /** Time for which this process may write to the cluster. 0 if it is not the leader. */
   readonly leadsForMs: () => number;
   /** Sets the scheduler that the liveness probe checks. Undefined while no scheduler is running. */
@@ -110,8 +113,15 @@ export async function runAsLeader(
     addressPolicy: addressPolicy({ allowed: [...settings.allowAddresses] }),
     resolver: createResolver(clock, process.platform),
   };
+  const owners = new RunOwners({
+    lease: deps.lease,
+    term: term.number,
+    leadsForMs: deps.leadsForMs,
+    clock,
+  });
   const runner = new ProbeRunner({
     entries,
+    owners,
     objects: new KubeObjectReader({ client, clock, random: Math.random }),
     webIdentity: createWebIdentity(settings, probe),
     tracerFor: (target) => tracing.tracerFor(target),
@@ -132,7 +142,7 @@ export async function runAsLeader(
     drainMs: settings.drainTimeoutMs,
     metrics: operator.scheduler(),
   });
-  const leftoverCleaner = new LeftoverCleaner({ runner, probe, log });
+  const leftoverCleaner = new LeftoverCleaner({ runner, owners, probe, log });
   const reconciler = new ProbeReconciler({
     client: leaderClient,
     clock,
