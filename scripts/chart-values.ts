@@ -162,6 +162,7 @@ export const ChartValues = z.strictObject({
       certificate: alert({ days: z.int().min(1) }),
       spansDropped: alert(),
       noLeader: alert(),
+      namespaceForbidden: alert(),
     }),
     extraRules: Parts,
   }),

@@ -113,6 +113,7 @@ const SLOW = 'StorageProbeSlow';
 const CERTIFICATE = 'StorageProbeCertificateExpires';
 const SPANS_DROPPED = 'StorageProbeSpansDropped';
 const NO_LEADER = 'StorageProbeNoLeader';
+const NAMESPACE_FORBIDDEN = 'StorageProbeNamespaceForbidden';
 
 const CASES: readonly Case[] = [
   {
@@ -303,6 +304,14 @@ const CASES: readonly Case[] = [
     name: 'NoLeader fires without replicas, even if other controllers have leaders',
     series: [leaderSeries('1x30', { name: 'kube-scheduler' }), leaderSeries('1x30', { namespace: 'other' })],
     fires: { '1m30s': [], '2m': [NO_LEADER] },
+  },
+  {
+    name: 'NamespaceForbidden fires while a watched namespace is skipped, but not for a short refusal',
+    series: [
+      leaderSeries('1x80'),
+      replicaSeries('storage_probe_forbidden_namespaces', '0x4 1x4 0x8 2x30 0x10'),
+    ],
+    fires: { '5m': [], '18m30s': [], '19m30s': [NAMESPACE_FORBIDDEN], '25m30s': [] },
   },
 ];
 

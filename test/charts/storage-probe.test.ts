@@ -724,6 +724,7 @@ describe('rules, dashboard and ServiceMonitor', () => {
       'StorageProbeCertificateExpires',
       'StorageProbeSpansDropped',
       'StorageProbeNoLeader',
+      'StorageProbeNamespaceForbidden',
     ]);
     const rest = await renderAllRules({ alerts: { slow: { enabled: false }, noLeader: { enabled: false } } });
     expect(rest.map(({ alert, record }) => alert ?? record)).toEqual(
