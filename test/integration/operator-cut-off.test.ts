@@ -99,6 +99,34 @@ it(
   },
 );
 
+it('two installations that watch the same namespace do not disturb each other', async () => {
+  await using bucket = await createBucket();
+  const namespace = await createNamespace('installations');
+  await namespace.putSecret('probe-user', ROOT);
+  const names = Array.from({ length: 6 }, () => uniqueName('probe'));
+  for (const [index, name] of names.entries()) {
+    await namespace.apply(name, {
+      schedule: { interval: '1s' },
+      targets: [targetOf(name, sharedStore.url)],
+      ...(index % 2 === 0 && { bucket: { mode: 'Existing', name: bucket.name } }),
+    });
+  }
+  await using first = await startOperator({ namespaces: [namespace.name] });
+  await using second = await startOperator({ namespaces: [namespace.name] });
+  await Promise.all(
+    [first, second].flatMap((operator) => names.map((name) => untilMoreRuns(operator, name, 5))),
+  );
+  for (const operator of [first, second]) {
+    expect(operator.logs().filter(({ msg }) => msg === 'run did not pass')).toEqual([]);
+    expect(await operator.stop()).toMatchObject({ code: 0 });
+  }
+  for (const name of names) {
+    expect(new Set((await namespace.events(name)).map(({ reason }) => reason))).toEqual(new Set(['Passed']));
+    expect(await bucketsOf(name)).toEqual([]);
+  }
+  expect(await keysIn(bucket.name)).toEqual([FOREIGN_OBJECT]);
+});
+
 it(
   "a new leader removes a crashed leader's leftovers, but nothing of another installation",
   { timeout: 90_000 },
