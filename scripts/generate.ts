@@ -225,7 +225,7 @@ ${Object.entries(CONDITION_TYPES)
   .map(([type, means]) => `- \`${type}\`: ${means}`)
   .join('\n')}
 
-If all affected targets have the same reason from the list above, the condition has that reason. Otherwise, it has one of these:
+If all targets that keep the condition from being True have the same reason from the list above, the condition has that reason. Otherwise, it has one of these:
 
 | Reason | Conditions | Meaning |
 | --- | --- | --- |

@@ -75,7 +75,7 @@ function schema(): JsonSchema {
   return {
     type: 'object',
     description:
-      'A StorageProbe tests object stores on a schedule by using them as a client would. It reports each run as a trace, metrics, a log line and status.',
+      'A StorageProbe tests object stores on a schedule by using them as a client would. It reports each run in a trace, metrics, a log line and its status.',
     required: ['spec'],
     properties: {
       apiVersion: { type: 'string', description: descriptionOf(apiVersion) },

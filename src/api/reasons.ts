@@ -85,7 +85,7 @@ export const REASONS = {
   TLSFailed: {
     verdict: 'Failed',
     means: 'The TLS handshake failed.',
-    fix: 'Check that the port uses TLS (an `https` endpoint on a plain HTTP port fails like this) and which versions and ciphers the server supports.',
+    fix: 'Check that the port uses TLS (an `https` endpoint on a plain HTTP port fails like this), and check which TLS versions and ciphers the server supports.',
   },
   InvalidAccessKey: {
     verdict: 'Failed',
@@ -115,7 +115,7 @@ export const REASONS = {
   AccessDenied: {
     verdict: 'Failed',
     means: 'The store accepts the credentials, but their policy does not allow the request.',
-    fix: 'Attach the policy for this bucket mode to the user; the failed step shows which action is missing.',
+    fix: 'Attach the policy for this bucket mode (see the installation guide) to the user; the failed step shows which action is missing.',
   },
   RegionMismatch: {
     verdict: 'Failed',

@@ -108,7 +108,7 @@ const WebIdentity = z
     stsEndpoint: format
       .origin({
         description:
-          'URL of the STS service. If absent, it is the regional STS endpoint for AWS S3, or the `endpoint` of the target for any other store, as MinIO requires.',
+          'URL of the STS service. If absent, the regional STS endpoint is used for AWS S3. For any other store, the `endpoint` of the target is used, which is what MinIO requires.',
         example: 'https://sts.eu-central-1.amazonaws.com',
         secretRef: 'credentialsSecretRef',
       })

@@ -129,7 +129,7 @@ export const FLAGS: { readonly [K in keyof ControllerSettings]: Flag<ControllerS
     env: 'STORAGE_PROBE_ALLOW_ADDRESSES',
     default: '',
     defaultText: 'none',
-    help: 'loopback, link-local or cloud metadata addresses that targets may use despite the default block',
+    help: 'loopback, link-local or cloud metadata addresses that targets may use although they are blocked by default',
     ...list('a comma-separated list of addresses and CIDRs, for example 127.0.0.1,fe80::/64', addressOrCidr),
   },
   webIdentityTokenFile: {
