@@ -7,8 +7,8 @@ export type ObjectData = Readonly<Record<string, Uint8Array>>;
 const MAX_LISTED_KEYS = 12;
 
 /**
- * Decodes a value as UTF-8, or as UTF-16 if it starts with a byte order mark, as files from PowerShell do. The byte order
- * mark itself is removed. Undefined if the bytes are not text.
+ * Decodes a value as UTF-8, or as UTF-16 if it starts with a UTF-16 byte order mark, as files from PowerShell do. The
+ * byte order mark itself is removed. Undefined if the bytes are not text.
  */
 export function textOf(bytes: Uint8Array): string | undefined {
   const [first, second] = bytes;

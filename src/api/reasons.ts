@@ -12,8 +12,8 @@ export interface ReasonInfo {
 }
 
 /**
- * All reasons for a run not to pass. Spans, metrics, conditions, Events, logs and the page use the same word.
- * `docs/reference/reasons.md` is generated from this table.
+ * All reasons for a run not to pass. Spans, metrics, conditions, Events, logs and the reference page all use these
+ * words. `docs/reference/reasons.md` is generated from this table.
  */
 export const REASONS = {
   DNSFailed: {

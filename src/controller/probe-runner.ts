@@ -102,7 +102,7 @@ export class ProbeRunner {
     target.isClean = error === undefined && leftBehind.length === 0;
   }
 
-  /** Removes what runs under other names left behind, within the time limit of one clean-up. */
+  /** Removes the leftovers of runs that used other names, within the time limit of one clean-up. */
   async #removeEarlierLeftovers({ key, uid, request }: TargetRun, signal: AbortSignal): Promise<void> {
     const { log, owners, probe } = this.#deps;
     const { cleanUpTimeoutMs, timeoutMs } = request;

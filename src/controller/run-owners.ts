@@ -45,7 +45,7 @@ export class RunOwners {
     this.#startMs = clock.monotonicMs();
   }
 
-  /** Owner of a run that starts now. @param uid of the StorageProbe. */
+  /** Owner of a run that starts now. @param uid UID of the StorageProbe. */
   current(uid: string): string {
     return this.#ownerOf(uid, this.#slot + (this.#leadsForMs() > 0 ? 0 : SLOTS));
   }

@@ -97,12 +97,12 @@ const WATCH_SECONDS = 300;
 const REQUEST_SHARE = 0.8;
 
 /**
- * Leader election with a Lease, following the rules of client-go. At most one process leads: the holder of the Lease.
- * A leader stops before a standby can take over, because the renew deadline is shorter than the lease duration and
- * starts when the renewal request is sent.
+ * Leader election with a Lease, following the rules of client-go. At most one process leads: the holder of the Lease. A
+ * leader stops before a standby can take over, because the renew deadline is shorter than the lease duration and starts
+ * when the renewal request is sent.
  *
  * Unlike client-go, a standby also watches the Lease and takes over as soon as it is released. If the Lease is deleted,
- * standbys that saw it still wait until it would have expired.
+ * a standby that has seen it still waits until it would have expired.
  */
 export class LeaderElector {
   readonly #client: KubeClient;

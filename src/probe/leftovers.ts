@@ -66,7 +66,7 @@ export class LeftoverRemoval {
     return [...this.#removed].filter((key) => !this.#leftBehind.has(key) && !this.#hidden.has(key));
   }
 
-  /** Keys of which something may be left. */
+  /** Keys that may still have leftovers in the store. */
   get leftBehind(): string[] {
     return [...new Set([...this.#leftBehind, ...this.#hidden])];
   }

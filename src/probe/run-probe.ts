@@ -27,7 +27,7 @@ export interface ProbeDeps {
   readonly version: string;
   /** Addresses that the probe may connect to. Default: any. */
   readonly addressPolicy?: AddressPolicy | undefined;
-  /** Shared by all runs. Default: the system's resolver, without cache and limits. */
+  /** Shared by all runs. Default: the system's resolver, without a cache or limits. */
   readonly resolver?: Resolver | undefined;
   /** Called when a step starts and when it finishes, for a live display. */
   readonly onProgress?: (progress: Progress) => void;

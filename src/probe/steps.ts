@@ -48,7 +48,7 @@ interface CreatedObject {
   version?: ObjectVersion;
 }
 
-/** The workflow. Names, order and events must match the talk's script exactly. */
+/** The workflow. Names, order and events must match the script of the talk that `README.md` names exactly. */
 export const STEPS: readonly Step[] = [
   { name: 'check if bucket exist', functionName: 'CHECK_BUCKET', action: checkBucket },
   { name: 'create object to add', functionName: 'CREATE_OBJECT', action: createObjects },
@@ -177,7 +177,7 @@ function markAllRemoved(created: CreatedResources): void {
   created.objects = [];
 }
 
-/** @throws the first failure, when everything else has been removed. */
+/** @throws the first failure, after everything else has been removed. */
 async function sweep(store: TracedStore, leftovers: Leftovers): Promise<void> {
   const removal = new LeftoverRemoval(store, leftovers);
   await removal.run();

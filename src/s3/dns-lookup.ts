@@ -32,7 +32,7 @@ const MIN_TRY_MS = 500;
 export interface DnsLookupDeps {
   readonly clock: Clock;
   readonly files: ResolverFiles;
-  /** Looks names up in other sources than `/etc/hosts` and DNS. */
+  /** Looks names up in sources other than `/etc/hosts` and DNS. */
   readonly systemLookup: Lookup;
   /** For tests: port of all name servers. */
   readonly port?: number;

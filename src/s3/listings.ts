@@ -62,7 +62,7 @@ export async function parseObjects(xml: string): Promise<Page<string> | undefine
   if (!result.isTruncated) return { entries: keys };
   const token = result.text('NextContinuationToken');
   const lastKey = keys.at(-1) ?? '';
-  // A store without version 2 of the listing knows neither a token nor `start-after`, but `marker`.
+  // A store without version 2 of the listing does not know tokens or `start-after`, only `marker`.
   return {
     entries: keys,
     next: token === '' ? { 'start-after': lastKey, marker: lastKey } : { 'continuation-token': token },

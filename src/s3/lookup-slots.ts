@@ -1,7 +1,7 @@
 export interface LookupSlotsOptions {
   /** Lookups in flight at once. */
   readonly max: number;
-  /** Lookups in flight at once of names whose last lookup got no answer. */
+  /** Maximum number of concurrent lookups of names whose last lookup got no answer. */
   readonly maxUnresponsive: number;
 }
 

@@ -142,8 +142,8 @@ function clientCertificateReason({ hasClientCertificate }: NetworkContext): Reas
 }
 
 /**
- * True if the server rejected the client's certificate or its absence. Some servers close the connection instead of
- * sending an alert. Under TLS 1.3 this happens after the handshake.
+ * True if the server rejected the connection because of the client's certificate or because there was none. Some
+ * servers close the connection instead of sending an alert. Under TLS 1.3 this happens after the handshake.
  */
 export function isClientCertificateFailure({ cause, exchange }: TransportError): boolean {
   const code = codeOf(cause);

@@ -66,7 +66,7 @@ export class MidnightGaps {
     return gaps;
   }
 
-  /** The first whole second after `fromMs` with a different offset. `toMs` has one. */
+  /** The first whole second after `fromMs` with a different offset. The offset at `toMs` must be different. */
   #changeAfter(fromMs: number, toMs: number): number {
     const before = this.#offsetMs(fromMs);
     let lowS = fromMs / 1_000;

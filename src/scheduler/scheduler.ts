@@ -315,7 +315,7 @@ export class Scheduler {
       this.#handleMissedRuns(item, missedRunsSince(item.entry, next.dueMs - 1, item.timetable(nowMs), nowMs));
   }
 
-  /** Plans the next start half to one and a half periods after the last start. */
+  /** Plans the next start 0.5 to 1.5 periods after the last start. */
   #replanAfterStepBack(item: Item, nowMs: number): void {
     const { lastStartMs = -Infinity, timetable } = item;
     const { latestMs, nextMs } = timetable(nowMs);

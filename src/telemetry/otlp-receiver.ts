@@ -17,7 +17,8 @@ const TYPE_OFFSET = 3;
 
 /**
  * Finds out which protocol the receiver speaks: gRPC uses HTTP/2, and most OTLP/HTTP receivers use HTTP/1.1. Undefined
- * if it cannot be reached or answers with neither. The errors of gRPC and HTTP clients do not say so.
+ * if it cannot be reached or answers with neither. The errors of gRPC and HTTP clients do not reveal which protocol it
+ * is.
  */
 export async function protocolOf(
   { url, tls }: Pick<OtlpSettings, 'url' | 'tls'>,
